@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Locks with a name, a rank and counters, of a kind chosen at boot.
+ *
+ *	ttas	test, then test-and-set, with exponential back-off: the cheapest without contention
+ *	ticket	first come, first served; all waiters spin on one line
+ *	mcs	first come, first served; each waiter spins on a line of its own (Mellor-Crummey & Scott 1991)
+ *	mutex	pthread_mutex: waiters sleep
+ *
+ * Rank: a thread may only take a lock of a higher rank than any it holds, so no two of one rank.
+ * Debug builds (--enable-checks) stop at a violation with both names.
+ *
+ * The spinning kinds yield the CPU after a bounded number of spins: kmm's threads can be preempted
+ * while they hold a lock, which the kernel's cannot.
+ */
+#ifndef KMM_BASE_LOCK_H
+#define KMM_BASE_LOCK_H
+
+#include <pthread.h>
+
+#include "base/compiler.h"
+#include "base/types.h"
+
+KMM_BEGIN_DECLS
+
+enum lock_kind { LOCK_TTAS, LOCK_TICKET, LOCK_MCS, LOCK_MUTEX, NR_LOCK_KINDS };
+
+/* The order in which locks nest, outermost first. One line a lock class; the order of code paths is here. */
+enum lock_rank {
+	RANK_MACHINE,	 /* slots, attach and detach */
+	RANK_CACHE_LIST, /* slab: the list of caches */
+	RANK_VMAP,	 /* virt: area tree, lazy list */
+	RANK_PGTABLE,	 /* virt: one address space's tables */
+	RANK_CACHE_NODE, /* slab: partial lists of one cache on one node */
+	RANK_ZONE,	 /* phys: one zone's free areas */
+	RANK_LEAF,	 /* anything that takes no lock inside */
+	NR_LOCK_RANKS
+};
+
+/* Protected by the lock itself, so they cost no atomic operation. */
+struct lock_stats {
+	u64 acquired;	 /* times taken */
+	u64 contended;	 /* of these, times another thread held it on arrival */
+	u64 wait_cycles; /* TSC cycles waited in the contended ones */
+};
+
+struct mcs_node;
+
+struct lock {
+	union {
+		u32 held; /* ttas: 0 or 1 */
+		struct {
+			u32 next, serving;
+		} ticket;
+		struct mcs_node *mcs_tail;
+		pthread_mutex_t mutex;
+	};
+	u8 kind; /* enum lock_kind; constant after lock_init */
+	u8 rank; /* enum lock_rank; constant after lock_init */
+	const char *name;
+	struct lock_stats stats;
+} CACHELINE_ALIGNED;
+
+/*
+ * Make *lock ready and free. name must outlive the lock. Returns 0, or -EINVAL for an unknown kind or rank.
+ */
+KMM_API int lock_init(struct lock *lock, const char *name, enum lock_rank rank, enum lock_kind kind);
+KMM_API void lock_destroy(struct lock *lock);
+
+/* Take the lock; waits. Not recursive. Acquire order: nothing after it moves before it. */
+KMM_API void lock_acquire(struct lock *lock);
+/* Take the lock if nobody holds it; true if taken. */
+KMM_API bool lock_try_acquire(struct lock *lock);
+/* Give it back. Release order: nothing before it moves after it. */
+KMM_API void lock_release(struct lock *lock);
+/* Does the calling thread hold it? Exact in debug builds; elsewhere "somebody holds it". */
+KMM_API bool lock_is_held(const struct lock *lock);
+
+/* "ttas", "ticket", "mcs", "mutex"; and back: -EINVAL for another word. */
+KMM_API const char *lock_kind_name(enum lock_kind kind);
+KMM_API int lock_kind_parse(const char *word);
+
+KMM_END_DECLS
+#endif

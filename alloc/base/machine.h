@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * struct kmm: one simulated machine, and the root of all its state. Each layer keeps its own part behind
+ * a pointer that only it looks through, so base knows their names and nothing else of them.
+ */
+#ifndef KMM_BASE_MACHINE_H
+#define KMM_BASE_MACHINE_H
+
+#include <pthread.h>
+
+#include "base/config.h"
+#include "base/cpu.h"
+#include "base/lock.h"
+
+struct topology;
+struct phys;
+struct slab;
+struct virt;
+
+/* What was still allocated at shutdown. */
+struct kmm_leaks {
+	u64 pages;	   /* frames neither free nor the machine's own, those of leaked objects included */
+	u64 objects;	   /* slab objects in all caches */
+	u64 object_bytes;
+	u64 large_kmallocs; /* kmallocs beyond the largest cache */
+	u64 vmap_areas;	   /* vmalloc areas */
+};
+
+struct kmm {
+	struct kmm_config config; /* with defaults filled in; its strings are the machine's own copies */
+	struct topology *topology;
+	struct phys *phys;
+	struct slab *slab;
+	struct virt *virt;
+
+	/* Set at boot, then constant; copied into each slot. */
+	struct page *mem_map;
+	char *direct_map;
+	unsigned long nr_frames;
+
+	struct lock slots_lock; /* RANK_MACHINE. slots_lock protects: */
+	char *slots_base;	/* reserved for KMM_MAX_SLOTS slots */
+	u32 nr_slots;		/* made so far; grows only; read without the lock by cpu_first/next */
+	size_t percpu_used;	/* bytes of each slot handed out */
+	struct kmm_cpu *idle;	/* slots without a thread */
+	pthread_key_t detach_key; /* its destructor gives a dying thread's slot back */
+};
+
+/* One layer of the house. boot.c calls them top down at boot, and bottom up at shutdown. */
+struct kmm_layer {
+	const char *name;
+	int (*boot)(struct kmm *machine);			  /* 0 or -errno, then nothing is left behind */
+	void (*cpu_init)(struct kmm *machine, struct kmm_cpu *cpu);  /* a new slot; caches may open now */
+	void (*cpu_drain)(struct kmm *machine, struct kmm_cpu *cpu); /* give back all it caches; owner, or slots_lock held and idle */
+	void (*shutdown)(struct kmm *machine, struct kmm_leaks *leaks); /* count leaks, release all */
+};
+
+extern const struct kmm_layer phys_layer, slab_layer, virt_layer;
+
+#endif

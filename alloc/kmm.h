@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libkmm: Linux's memory management cores as a userspace library.
+ *
+ *	struct kmm *machine;
+ *	struct kmm_config config = {0};
+ *
+ *	kmm_boot(&config, &machine);
+ *	struct page *page = alloc_pages(GFP_KERNEL, 0);
+ *	...
+ *	kmm_shutdown(machine, NULL);
+ *
+ * This header brings all of it; each part can be included alone.
+ */
+#ifndef KMM_H
+#define KMM_H
+
+#include "base/compiler.h"
+#include "base/config.h"
+#include "base/cpu.h"
+#include "base/lock.h"
+#include "base/machine.h"
+#include "base/types.h"
+#include "arch/topology.h"
+#include "phys/page_alloc.h"
+#include "slab/kmalloc.h"
+#include "slab/slab.h"
+#include "virt/pgtable.h"
+#include "virt/vmalloc.h"
+#include "report/report.h"
+
+KMM_BEGIN_DECLS
+
+/*
+ * Boot a machine. Follows the kernel: topology, nodes, memblock, mem_map, zones, boot memory released
+ * to the buddy, slab from static caches, kmalloc caches, kernel page tables and the vmalloc area.
+ *
+ * The first machine booted becomes the process's current one: threads that never called kmm_attach
+ * attach to it on first use. Not for signal handlers; one boot or shutdown at a time.
+ *
+ * Returns 0; -EINVAL for a configuration that cannot be (kmm_boot_error() says what is wrong with it);
+ * -ENOMEM when the host refuses the memory; or another errno of the host. On an error *machine is NULL and
+ * nothing is left behind. Costs a few milliseconds a GiB, for mem_map.
+ */
+KMM_API int kmm_boot(const struct kmm_config *config, struct kmm **machine);
+
+/* One line about this thread's last kmm_boot that failed; "" if none did. */
+KMM_API const char *kmm_boot_error(void);
+
+/*
+ * End a machine: drain every slot, count what is still allocated, give all memory back to the host. No
+ * thread may be inside a call of the machine, and pointers from it are dead afterwards. With leaks NULL,
+ * leaks are printed to stderr, a line a kind. Returns 0, or -EBUSY when something had leaked.
+ */
+KMM_API int kmm_shutdown(struct kmm *machine, struct kmm_leaks *leaks);
+
+/*
+ * Attach the calling thread to logical CPU `cpu` of the machine's topology, or to the one it runs on if
+ * cpu is -1, and detach it from where it was. Does not move the thread: see topology_bind_thread.
+ * Returns 0; -EINVAL for a CPU that is not there; -EAGAIN when KMM_MAX_SLOTS threads are attached.
+ * Takes slots_lock.
+ */
+KMM_API int kmm_attach(struct kmm *machine, int cpu);
+
+/* Detach the calling thread; its slot keeps its caches. Done by itself when a thread ends. */
+KMM_API void kmm_detach(void);
+
+/* Give every page and object cached by this thread's slot and by idle slots back to where it came from. */
+KMM_API void kmm_drain(struct kmm *machine);
+
+/* The process's current machine, or NULL. */
+KMM_API struct kmm *kmm_current(void);
+
+KMM_END_DECLS
+#endif

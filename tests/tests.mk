@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+# Tests speak TAP (tests/tap/tap.h) and mirror alloc/, bench/ and workloads/ file by file.
+
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+TEST_EXTENSIONS = .sh
+AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; export srcdir; builddir='$(builddir)'; export builddir;
+test_ldadd = libkmm.la
+EXTRA_DIST += tests/tap/tap.h
