@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host operating system behind one contract: everything kmm asks of it that is not in the C library.
+ * Only alloc/arch calls mmap, madvise, memfd_create and hwloc. Addresses and sizes are multiples of
+ * PAGE_SIZE; functions return 0 or -errno unless they say otherwise, take no lock, and may be called by any thread.
+ */
+#ifndef KMM_ARCH_HOST_H
+#define KMM_ARCH_HOST_H
+
+#include "base/types.h"
+
+/* Reserve size bytes of address space, aligned to align (a power of two >= PAGE_SIZE), without access
+ * and without memory behind it. NULL when the host refuses. */
+void *host_reserve(size_t size, size_t align);
+/* Give a reserved range back, whole, whatever was mapped inside it. */
+void host_release(void *base, size_t size);
+
+/* Private zeroed memory at a reserved range, readable and writable, committed as it is touched.
+ * huge: ask for huge pages (a wish: fails silently where the host has none); else ask for none. */
+int host_commit(void *addr, size_t size, bool huge);
+/* Back to reserved: its memory returns to the host. */
+int host_decommit(void *addr, size_t size);
+
+/* A new shared-memory object of size bytes, zero-filled as touched. Returns a file descriptor or -errno. */
+int host_shared_create(const char *name, size_t size);
+/* Map size bytes of it from byte `offset` at addr, which must lie in a reserved range; readable and
+ * writable through every mapping. populate: with memory behind it at once (no later page faults).
+ * -ENOMEM also when the host's limit of mappings per process is reached; addr is then still reserved. */
+int host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate);
+/* Back to reserved; the object's content stays. */
+int host_shared_unmap(void *addr, size_t size);
+void host_shared_close(int fd);
+
+/* TSC cycles, not serialising. */
+static inline u64 host_cycles(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+/* Monotonic time. */
+u64 host_time_ns(void);
+/* TSC cycles per second, measured once against the monotonic clock (20 ms) or read from the CPU. */
+double host_cycles_per_second(void);
+
+/* OS number of the CPU this thread runs on, from 0. */
+int host_current_cpu(void);
+
+/* Bytes of memory the host could give without swapping (MemAvailable, and the cgroup's limit if lower). */
+u64 host_available_bytes(void);
+/* The process's resident bytes, as the OS says (statm). */
+u64 host_rss_bytes(void);
+/* The limit of mappings per process (vm.max_map_count); 65530 if it cannot be read. */
+unsigned long host_max_mappings(void);
+
+#endif

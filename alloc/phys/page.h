@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * struct page: one per frame, 64 bytes, in mem_map. What a frame is doing is in `type`; who may change the
+ * rest follows from that:
+ *
+ *	PG_TYPE_RESERVED  boot's own, never free                          constant
+ *	PG_TYPE_BUDDY	  head of a free block of `order` in its zone     zone->lock
+ *	PG_TYPE_PCP	  head of a block of `order` in a per-CPU list    the slot's owner
+ *	PG_TYPE_ALLOC	  head of an allocated block of `order`           its owner
+ *	PG_TYPE_TAIL	  another frame of an allocated compound block    head's owner; `head` is set
+ *	PG_TYPE_SLAB	  head frame of a slab, allocated through slab    slab's node lock (see slab/)
+ *	PG_TYPE_TABLE	  a page table                                    the table's lock (see virt/)
+ *
+ * The frames of a block behind its head keep what they had while the block is free; the type of a non-head
+ * frame of a free block is PG_TYPE_TAIL or PG_TYPE_NONE, never one of a head.
+ */
+#ifndef KMM_PHYS_PAGE_H
+#define KMM_PHYS_PAGE_H
+
+#include "base/list.h"
+#include "base/types.h"
+
+enum page_type {
+	PG_TYPE_NONE, /* inside a free or a non-compound block */
+	PG_TYPE_RESERVED,
+	PG_TYPE_BUDDY,
+	PG_TYPE_PCP,
+	PG_TYPE_ALLOC,
+	PG_TYPE_TAIL,
+	PG_TYPE_SLAB,
+	PG_TYPE_TABLE,
+};
+
+struct kmem_cache;
+
+struct page {
+	/* Set at boot, then constant. */
+	u8 zone; /* enum zone_type */
+	u8 nid;
+	/* See the table above. */
+	u8 type;
+	u8 order; /* of the block this frame heads */
+	u32 flags; /* PG_* bits, for reclaim and page cache */
+
+	union {
+		struct list_head lru; /* PG_TYPE_BUDDY: its free list; PG_TYPE_ALLOC: the owner's */
+		struct {	      /* PG_TYPE_SLAB */
+			struct list_head slab_list; /* its node's partial list */
+		};
+	};
+	union {
+		unsigned long private; /* PG_TYPE_ALLOC: the owner's */
+		struct {	       /* PG_TYPE_SLAB */
+			void *freelist;
+			u16 inuse;
+			u16 objects;
+			u16 slab_spare[2];
+		};
+	};
+	/* Every frame of a slab points at its cache, so that kfree finds it in one load; NULL otherwise. */
+	struct kmem_cache *slab_cache;
+	struct page *head; /* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page */
+	s32 refcount;
+	s32 mapcount;
+};
+
+_Static_assert(sizeof(struct page) == 64, "one cache line a frame");
+
+static inline struct page *compound_head(struct page *page)
+{
+	return page->type == PG_TYPE_TAIL ? page->head : page;
+}
+
+#endif

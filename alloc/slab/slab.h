@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Object caches (slab), under the kernel's names. An object may be freed by any thread attached to the
+ * machine. Fast paths: this CPU's magazine of the cache, no lock, no atomic.
+ */
+#ifndef KMM_SLAB_SLAB_H
+#define KMM_SLAB_SLAB_H
+
+#include <stdio.h>
+
+#include "base/compiler.h"
+#include "base/cpu.h"
+#include "phys/gfp.h"
+
+KMM_BEGIN_DECLS
+
+typedef u32 slab_flags_t;
+#define SLAB_HWCACHE_ALIGN 0x1U /* align objects to cache lines */
+#define SLAB_PANIC	   0x2U /* stop the program if the cache cannot be made */
+
+struct kmem_cache;
+
+/*
+ * A cache of objects of size bytes (1 to 4 MiB), aligned to align (0, or a power of two up to PAGE_SIZE).
+ * ctor, if any, runs once for each object when its slab is made, and free objects keep what it and the
+ * user left in them. name must be unique among live caches and is copied. Takes the cache list's lock.
+ * NULL for bad arguments or no memory.
+ */
+KMM_API struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsigned int align,
+					     slab_flags_t flags, void (*ctor)(void *));
+/* An object near this CPU, or (alloc_node) on node nid if it can be had, with nid NUMA_NO_NODE for near.
+ * gfp is given to the page allocator when a new slab is needed; __GFP_ZERO zeroes the object. NULL: no memory. */
+KMM_API void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp);
+KMM_API void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid);
+/* Give it back to the cache it came from; stops the program on a pointer that is none of the cache's. NULL does nothing. */
+KMM_API void kmem_cache_free(struct kmem_cache *cache, void *object);
+/* End a cache. All objects must be free: 0, or -EBUSY with a line on stderr that says how many are not (and
+ * nothing done). */
+KMM_API int kmem_cache_destroy(struct kmem_cache *cache);
+/* Give empty slabs and the magazines of this and idle slots back. Returns 0 when no slab is left. */
+KMM_API int kmem_cache_shrink(struct kmem_cache *cache);
+/* Usable bytes of an object. */
+KMM_API unsigned int kmem_cache_size(const struct kmem_cache *cache);
+
+/* For slabinfo, results and tests; consistent when nothing runs. Takes the node locks in turn. */
+struct slab_info {
+	const char *name;
+	u64 active_objs, num_objs; /* handed out (magazine contents count as free); room for */
+	u64 active_slabs, num_slabs;
+	u64 partial_slabs;
+	u32 objsize, objperslab, pagesperslab;
+	u32 limit, batchcount; /* magazine size, objects moved at once */
+};
+/* Calls visit for each cache, oldest first, with the cache list's lock held. */
+KMM_API void slab_for_each(struct kmm *machine, void (*visit)(const struct slab_info *, void *arg), void *arg);
+
+/* As PHYS_COUNTERS. */
+#define SLAB_COUNTERS(X)                                                                           \
+	X(alloc_fast)                                                                              \
+	X(alloc_slow)                                                                              \
+	X(free_fast)                                                                               \
+	X(free_slow)                                                                               \
+	X(free_remote) /* objects sent home to another node */                                     \
+	X(slab_new)                                                                                \
+	X(slab_release)
+struct slab_counters {
+#define X(name) u64 name;
+	SLAB_COUNTERS(X)
+#undef X
+};
+KMM_API void slab_count(struct kmm *machine, struct slab_counters *sum);
+
+/* Walk every cache, slab, free list and magazine; stops the program with what differs. */
+KMM_API void slab_validate(struct kmm *machine);
+
+KMM_END_DECLS
+#endif

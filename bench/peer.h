@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The other allocators, and kmm itself, as the benchmark sees them.
+ *
+ * Every allocator is measured through one table of function pointers of the C library's own types, so that a
+ * dlsym'd malloc is called directly, kmm's entry point is called in the very same way, and so is the floor:
+ * an "allocator" that pops and pushes a thread-local list. An operation that a peer lacks is NULL; its cases
+ * are skipped, and said so, never emulated.
+ */
+#ifndef KMM_BENCH_PEER_H
+#define KMM_BENCH_PEER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct object_peer_stats {
+	uint64_t allocated_bytes; /* in live objects, rounded up to their classes */
+	uint64_t backing_bytes;	  /* held from the OS or the page allocator */
+};
+
+struct object_peer {
+	const char *name;    /* "kmm", "jemalloc", "glibc", "mimalloc", "tcmalloc", or as given with --peer */
+	const char *version; /* as the library says, or "" */
+	const char *path;    /* of the shared object, or "" */
+
+	void *(*alloc)(size_t size);
+	void (*free)(void *object);
+	void *(*aligned_alloc)(size_t align, size_t size);
+	size_t (*usable_size)(void *object);
+	/* Current figures; 0, or -errno where the peer cannot say. */
+	int (*stats)(struct object_peer_stats *stats);
+	/* Give cached memory back as far as the peer can. */
+	void (*trim)(void);
+};
+
+#define PEER_MAX 16
+
+/*
+ * Load a malloc library by dlopen(RTLD_NOW|RTLD_LOCAL); it lives until the process ends. spec is a known name, or
+ * NAME=/path/lib.so. 0; -ENOENT when it is not installed; -EINVAL for an unknown name or a library without
+ * malloc and free; error then holds one line. Wants the static TLS reserve: see peers_prepare.
+ */
+int object_peer_load(const char *spec, struct object_peer *peer, char *error, size_t error_size);
+
+/* The known malloc libraries, baseline first; ends with NULL. */
+extern const char *const object_peer_names[];
+
+/*
+ * jemalloc's static TLS needs GLIBC_TUNABLES=glibc.rtld.optional_static_tls before the process starts: set it and
+ * run /proc/self/exe again, once. Call first in main. Returns 0 when nothing (more) is to be done.
+ */
+int peers_prepare(char **argv);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a suite gives to the driver: a list of cases, each one row of throughput.csv. The driver hands them
+ * to Google Benchmark (gbench.h), repeats them interleaved at random, and writes the results.
+ *
+ *	once a run of a case           prepare            (main thread, nothing is timed)
+ *	in each of its threads         thread_begin       pin, attach, warm up
+ *	                               run(n), run(n) ... timed
+ *	                               thread_end         put everything back
+ *	once                           finish             check that nothing leaked and no byte was lost
+ *
+ * A case checks itself: a block handed out twice, a byte that is not what was written, or a leak makes
+ * begin/end/finish return an error line, and the run of kmm fails with it.
+ */
+#ifndef KMM_BENCH_SUITE_H
+#define KMM_BENCH_SUITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/peer.h"
+#include "kmm.h"
+
+struct latency_hist; /* bench/latency.h: log-linear histogram of ns */
+
+struct bench_case;
+
+struct case_ops {
+	/* Operations (one alloc + one free, unless the case's name says otherwise) that run() does per n = 1. */
+	uint64_t ops_per_batch;
+	const char *(*prepare)(struct bench_case *c);			 /* NULL or an error line */
+	const char *(*thread_begin)(struct bench_case *c, int thread, void **state);
+	void (*run)(struct bench_case *c, int thread, void *state, uint64_t n);
+	const char *(*thread_end)(struct bench_case *c, int thread, void *state);
+	const char *(*finish)(struct bench_case *c);
+	/* n operations, each timed into hist; NULL: no latency rows for this case. Called between begin and end. */
+	void (*latency)(struct bench_case *c, int thread, void *state, uint64_t n, struct latency_hist *hist);
+};
+
+struct bench_case {
+	const char *suite;     /* "page" */
+	const char *name;      /* "pair" */
+	const char *allocator; /* "kmm"; an A/A copy is "kmm-aa" */
+	const char *placement; /* "local", "remote", "interleave" */
+	char size[24];	       /* order in suite page, bytes elsewhere, "8-2048" for a range */
+	int threads;
+	char note[96];	       /* "emulated", "skipped: why", ... joined by "; " */
+	bool skipped;	       /* only a row with its note is written */
+
+	const struct case_ops *ops;
+	const struct object_peer *peer; /* NULL for the floor and for kmm's own entry points */
+	void *arg;		       /* the suite's own */
+	size_t size_bytes;
+	unsigned int order;
+	int count; /* objects live at once in bulk, shuffle, mixed */
+	uint64_t seed;
+
+	/* Filled by the driver after the runs, for numa.csv: node of the first thread's CPU, of its memory
+	 * (NUMA_NO_NODE unknown), share of blocks that were on the wanted node. Set by thread_end. */
+	int cpu_node, memory_node;
+	double local_ratio;
+};
+
+struct bench_env {
+	struct kmm *machine;
+	const struct object_peer *peers; /* loaded ones */
+	int nr_peers;
+	bool full; /* --full: every order and size */
+	bool emulated;
+	int nr_threads_max; /* all CPUs; cases come with 1 and with this many threads */
+};
+
+/* Grows by doubling; add returns the new case, zeroed, to be filled in; NULL for no memory. */
+struct case_list {
+	struct bench_case *cases;
+	size_t nr, room;
+};
+struct bench_case *case_list_add(struct case_list *list);
+
+struct suite {
+	const char *name;
+	const char *summary; /* one line for --help */
+	/* Append this suite's cases. 0 or -errno. */
+	int (*enumerate)(const struct bench_env *env, struct case_list *list);
+};
+
+extern const struct suite *const suites[]; /* ends with NULL; suites/suites.c */
+
+#endif
