@@ -49,7 +49,8 @@ struct bench_case {
 	bool skipped;	       /* only a row with its note is written */
 
 	const struct case_ops *ops;
-	const struct object_peer *peer; /* NULL for the floor and for kmm's own entry points */
+	const struct object_peer *peer; /* the table that run() calls through, kmm's and the floor's too; NULL
+					 * for cases that allocate nothing */
 	void *arg;		       /* the suite's own */
 	size_t size_bytes;
 	unsigned int order;
