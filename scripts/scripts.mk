@@ -1,2 +1,66 @@
 # SPDX-License-Identifier: MIT
-# Set-up, plots, reports and the targets of the user's make.
+# Set-up, plots, reports and the targets of the user's make. Results are written below the build folder.
+
+scripts_tools = scripts/setup scripts/bootstrap
+EXTRA_DIST += $(scripts_tools) scripts/packages.debian scripts/packages.ci results/README.md
+
+# The user's variables.
+#	RUN             the run that plot and report work on
+#	BASE, NEW       the runs to compare, as folders or as names below results/
+#	FAIL_ABOVE      compare fails when a case is slower by more than so many percent
+#	SUITE, CASE     what perf profiles
+#	KMM_BENCH_ARGS  more arguments for kmm bench
+RUN = results/latest
+BASE =
+NEW = results/latest
+FAIL_ABOVE =
+SUITE = page
+CASE =
+KMM_BENCH_ARGS =
+
+kmm_samples = $(srcdir)/workloads/samples/*.kmt
+kmm_after_run = $(MAKE) $(AM_MAKEFLAGS) plot report RUN=results/latest
+
+bench: bench-quick
+
+bench-quick: all
+	./kmm bench --quick --traces $(kmm_samples) $(KMM_BENCH_ARGS)
+	@$(kmm_after_run)
+
+bench-full: all
+	./kmm bench --full --traces $(kmm_samples) $(KMM_BENCH_ARGS)
+	@$(kmm_after_run)
+
+plot:
+	@$(srcdir)/scripts/plot $(RUN)
+
+# The report takes in whatever plots are there.
+report:
+	@$(srcdir)/scripts/report $(RUN)
+
+compare:
+	@$(srcdir)/scripts/compare $(if $(FAIL_ABOVE),--fail-above $(FAIL_ABOVE)) "$(BASE)" "$(NEW)"
+
+perf:
+	@$(srcdir)/scripts/perf $(if $(CASE),--case $(CASE)) $(SUITE)
+
+# Own sources, as seen from the build folder.
+kmm_sources = find $(srcdir)/alloc $(srcdir)/bench $(srcdir)/workloads $(srcdir)/tests \
+	-name '*.[ch]' -o -name '*.cc'
+
+format:
+	$(kmm_sources) | xargs clang-format -i
+
+lint:
+	@$(srcdir)/scripts/lint $(srcdir) $(builddir)
+
+# lcov is pointed at our own folders instead of being told what to leave out: a checkout below /usr or /tmp counts.
+coverage:
+	@command -v lcov >/dev/null || { echo "coverage: lcov is not installed" >&2; exit 2; }
+	mkdir -p build-coverage
+	cd build-coverage && $(abs_srcdir)/configure --quiet --enable-coverage --disable-shared \
+		&& $(MAKE) $(AM_MAKEFLAGS) check
+	lcov --quiet --capture --no-external -b $(abs_srcdir) -d build-coverage -o build-coverage/lcov.info
+	genhtml --quiet build-coverage/lcov.info -o build-coverage/html
+	lcov --summary build-coverage/lcov.info
+	@echo "coverage: build-coverage/html/index.html"
