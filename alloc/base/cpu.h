@@ -34,6 +34,7 @@ struct kmm_cpu {
 	u32 slot; /* 0 .. KMM_MAX_SLOTS - 1 */
 	u32 cpu;  /* the topology's logical CPU */
 	s32 nid;  /* the node of that CPU */
+	u32 kmalloc_table; /* slab's: offset in the slot of its size table; 0 until slab sets it */
 
 	/* machine->slots_lock protects: */
 	bool owned;

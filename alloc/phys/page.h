@@ -50,12 +50,13 @@ struct page {
 	};
 	union {
 		unsigned long private; /* PG_TYPE_ALLOC: the owner's */
-		struct {	       /* PG_TYPE_SLAB */
-			void *freelist;
-			u16 inuse;
+		struct {	       /* PG_TYPE_SLAB, see slab/page.c */
+			u64 slab_free; /* a bit an object that lies free in the slab ... */
+			u16 inuse;     /* objects that do not */
 			u16 objects;
-			u16 slab_spare[2];
+			u32 slab_key; /* every frame of a slab; 0 on all others, for the fast path of kfree */
 		};
+		u64 *slab_bitmap; /* ... or where the bits are, with more than 64 objects */
 	};
 	/* Every frame of a slab points at its cache, so that kfree finds it in one load; NULL otherwise. */
 	struct kmem_cache *slab_cache;

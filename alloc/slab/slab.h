@@ -70,6 +70,11 @@ struct slab_counters {
 };
 KMM_API void slab_count(struct kmm *machine, struct slab_counters *sum);
 
+/* Calls visit for the lock of each cache on each node, with the cache list's lock held. */
+KMM_API void slab_for_each_lock(struct kmm *machine,
+				void (*visit)(const char *name, const struct lock_stats *, void *arg),
+				void *arg);
+
 /* Walk every cache, slab, free list and magazine; stops the program with what differs. */
 KMM_API void slab_validate(struct kmm *machine);
 
