@@ -17,6 +17,7 @@
 #ifndef KMM_PHYS_PAGE_H
 #define KMM_PHYS_PAGE_H
 
+#include "base/compiler.h"
 #include "base/list.h"
 #include "base/types.h"
 
@@ -34,12 +35,15 @@ enum page_type {
 struct kmem_cache;
 
 struct page {
-	/* Set at boot, then constant. */
-	u8 zone; /* enum zone_type */
-	u8 nid;
-	/* See the table above. */
-	u8 type;
-	u8 order; /* of the block this frame heads */
+	union {
+		struct {
+			u8 zone;  /* enum zone_type; set at boot, then constant */
+			u8 nid;   /* set at boot, then constant */
+			u8 type;  /* enum page_type; see the table above; written by page_set_type() */
+			u8 order; /* of the block this frame heads */
+		};
+		u32 kind; /* the four as one word (page_kind()), so that a free checks them all by one compare */
+	};
 	u32 flags; /* PG_* bits, for reclaim and page cache */
 
 	union {
@@ -61,12 +65,28 @@ struct page {
 	/* Every frame of a slab points at its cache, so that kfree finds it in one load; NULL otherwise. */
 	struct kmem_cache *slab_cache;
 	struct page *head; /* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page */
-	s32 refcount;
+	s32 refcount; /* 1 in a free block's head, so that an allocation need not set it */
 	s32 mapcount;
 };
 
 _Static_assert(sizeof(struct page) == 64, "one cache line a frame");
 
+#define PAGE_STRUCT_SHIFT 6 /* log2(sizeof(struct page)) */
+
+/* The word `kind` of a frame. Little-endian: zone is the lowest byte. */
+static inline u32 page_kind(unsigned int zone, unsigned int nid, enum page_type type, unsigned int order)
+{
+	return zone | nid << 8 | (u32)type << 16 | (u32)order << 24;
+}
+
+/* The owner of a block says what it is for. A single store, because the allocator may look at any head to see
+ * whether it is free. The owner sets it back to PG_TYPE_ALLOC before the block is freed. */
+static inline void page_set_type(struct page *page, enum page_type type)
+{
+	WRITE_ONCE(page->type, (u8)type);
+}
+
+/* The first frame of the compound block (__GFP_COMP) that page belongs to. Means nothing for frames of other blocks. */
 static inline struct page *compound_head(struct page *page)
 {
 	return page->type == PG_TYPE_TAIL ? page->head : page;
