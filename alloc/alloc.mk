@@ -1,13 +1,50 @@
 # SPDX-License-Identifier: MIT
 # libkmm. Headers are installed with their folders; kmm.pc adds $(includedir)/kmm to the include path.
+#
+# libkmmcore is the same objects as an archive that is not installed: the tests and the kmm command link it, so
+# that they see what the shared library hides, and calls into it are plain calls.
 
-lib_LTLIBRARIES += libkmm.la
-pkgconfig_DATA  += alloc/kmm.pc
+noinst_LTLIBRARIES += libkmmcore.la
+lib_LTLIBRARIES    += libkmm.la
+pkgconfig_DATA     += alloc/kmm.pc
+
+libkmmcore_la_SOURCES =
+libkmmcore_la_CFLAGS  = $(AM_CFLAGS) -fvisibility=hidden
+libkmmcore_la_LIBADD  = $(HWLOC_LIBS)
+
+libkmm_la_SOURCES =
+libkmm_la_LIBADD  = libkmmcore.la
+libkmm_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0
 
 kmmincludedir = $(includedir)/kmm
 nobase_kmminclude_HEADERS =
-libkmm_headers =
-libkmm_la_SOURCES = $(libkmm_headers)
-libkmm_la_CFLAGS  = $(AM_CFLAGS) -fvisibility=hidden
-libkmm_la_LIBADD  = $(HWLOC_LIBS)
-libkmm_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0
+
+# base
+libkmmcore_la_SOURCES += \
+	alloc/base/bits.h \
+	alloc/base/check.c \
+	alloc/base/check.h \
+	alloc/base/list.h \
+	alloc/base/lock.c \
+	alloc/base/rbtree.c \
+	alloc/base/rbtree.h \
+	alloc/base/refuse.c
+nobase_kmminclude_HEADERS += \
+	alloc/base/compiler.h \
+	alloc/base/config.h \
+	alloc/base/cpu.h \
+	alloc/base/lock.h \
+	alloc/base/machine.h \
+	alloc/base/types.h
+
+# arch
+
+# phys
+
+# slab
+
+# virt
+
+# report
+
+# the machine

@@ -37,7 +37,8 @@ enum lock_rank {
 	NR_LOCK_RANKS
 };
 
-/* Protected by the lock itself, so they cost no atomic operation. */
+/* Written under the lock itself, so they cost no atomic read-modify-write; single stores, so that anyone may
+ * read them at any time (READ_ONCE), a little behind. */
 struct lock_stats {
 	u64 acquired;	 /* times taken */
 	u64 contended;	 /* of these, times another thread held it on arrival */
@@ -55,10 +56,13 @@ struct lock {
 		struct mcs_node *mcs_tail;
 		pthread_mutex_t mutex;
 	};
-	u8 kind; /* enum lock_kind; constant after lock_init */
-	u8 rank; /* enum lock_rank; constant after lock_init */
-	const char *name;
+	/* Constant after lock_init: */
+	u8 kind;   /* enum lock_kind */
+	u8 rank;   /* enum lock_rank */
+	bool fast; /* ttas, and nobody checks ranks: the inline paths below may be taken */
+	/* Under the lock; `acquired` shares the first line with what the fast path touches anyway. */
 	struct lock_stats stats;
+	const char *name; /* constant */
 } CACHELINE_ALIGNED;
 
 /*
@@ -67,12 +71,43 @@ struct lock {
 KMM_API int lock_init(struct lock *lock, const char *name, enum lock_rank rank, enum lock_kind kind);
 KMM_API void lock_destroy(struct lock *lock);
 
-/* Take the lock; waits. Not recursive. Acquire order: nothing after it moves before it. */
-KMM_API void lock_acquire(struct lock *lock);
-/* Take the lock if nobody holds it; true if taken. */
-KMM_API bool lock_try_acquire(struct lock *lock);
-/* Give it back. Release order: nothing before it moves after it. */
-KMM_API void lock_release(struct lock *lock);
+/* What the inline functions below fall back to: every other kind, contention, and rank checks. */
+KMM_API void lock_acquire_slow(struct lock *lock);
+KMM_API bool lock_try_acquire_slow(struct lock *lock);
+KMM_API void lock_release_slow(struct lock *lock);
+
+/*
+ * Take the lock; waits. Not recursive. Without contention: one atomic exchange and one increment.
+ * Acquire: no access of the critical section moves up before the exchange that took the lock.
+ */
+static inline void lock_acquire(struct lock *lock)
+{
+	if (likely(lock->fast) && likely(!__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE)))
+		WRITE_ONCE(lock->stats.acquired, lock->stats.acquired + 1);
+	else
+		lock_acquire_slow(lock);
+}
+
+/* Take the lock if nobody holds it; true if taken. Held to the rank order like any other. */
+static inline bool lock_try_acquire(struct lock *lock)
+{
+	if (unlikely(!lock->fast))
+		return lock_try_acquire_slow(lock);
+	if (READ_ONCE(lock->held) || __atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
+		return false;
+	WRITE_ONCE(lock->stats.acquired, lock->stats.acquired + 1);
+	return true;
+}
+
+/* Give it back. Release: no access of the critical section moves down past the store that frees the lock. */
+static inline void lock_release(struct lock *lock)
+{
+	if (likely(lock->fast))
+		__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+	else
+		lock_release_slow(lock);
+}
+
 /* Does the calling thread hold it? Exact in debug builds; elsewhere "somebody holds it". */
 KMM_API bool lock_is_held(const struct lock *lock);
 

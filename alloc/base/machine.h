@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "base/compiler.h"
 #include "base/config.h"
 #include "base/cpu.h"
 #include "base/lock.h"
@@ -38,15 +39,22 @@ struct kmm {
 	char *direct_map;
 	unsigned long nr_frames;
 
-	struct lock slots_lock; /* RANK_MACHINE. slots_lock protects: */
-	char *slots_base;	/* reserved for KMM_MAX_SLOTS slots */
-	u32 nr_slots;		/* made so far; grows only; read without the lock by cpu_first/next */
-	size_t percpu_used;	/* bytes of each slot handed out */
-	struct kmm_cpu *idle;	/* slots without a thread */
+	const struct kmm_layer *const *layers; /* booted so far, in order */
+	unsigned int nr_layers;
+	char *slots_base;	  /* reserved for KMM_MAX_SLOTS slots */
 	pthread_key_t detach_key; /* its destructor gives a dying thread's slot back */
+
+	struct lock slots_lock; /* RANK_MACHINE. slots_lock protects: */
+	u32 nr_slots;		/* made so far; grows only; read without the lock by cpu_first/next */
+	struct kmm_cpu **idle;	/* [cpu]: slots of that CPU without a thread, last left first */
+	u64 *percpu_map;	/* a bit a cache line of a slot: handed out */
 };
 
-/* One layer of the house. boot.c calls them top down at boot, and bottom up at shutdown. */
+/*
+ * One layer of the house. At boot each in turn: boot, then cpu_init of the slots there are (phys boots with the
+ * calling thread attached to none, the later ones with it attached to slot 0). At shutdown from the last to the
+ * first: cpu_drain of every slot, then shutdown. cpu_init and cpu_drain run with slots_lock held.
+ */
 struct kmm_layer {
 	const char *name;
 	int (*boot)(struct kmm *machine);			  /* 0 or -errno, then nothing is left behind */
@@ -56,5 +64,12 @@ struct kmm_layer {
 };
 
 extern const struct kmm_layer phys_layer, slab_layer, virt_layer;
+
+/*
+ * Say in one line why this thread's boot fails ("what: what is wrong", no newline), for kmm_boot_error().
+ * Returns error, so that a layer can `return boot_refuse(-ENOMEM, "phys: ...", ...)`.
+ */
+KMM_COLD __attribute__((format(printf, 2, 3))) int boot_refuse(int error, const char *fmt, ...);
+const char *boot_refusal(void);
 
 #endif
