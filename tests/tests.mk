@@ -7,3 +7,9 @@ TEST_EXTENSIONS = .sh
 AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; export srcdir; builddir='$(builddir)'; export builddir;
 test_ldadd = libkmmcore.la
 EXTRA_DIST += tests/tap/tap.h
+
+# bench: peers and suites
+check_PROGRAMS += tests/bench/peers_test
+TESTS += tests/bench/peers_test
+tests_bench_peers_test_SOURCES = tests/bench/peers_test.c
+tests_bench_peers_test_LDADD = libsuites.la
