@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The walk of page tables, once for all formats: with a format that the compiler can see (a constant such as
+ * walk_x86_64) it becomes straight code of one load a level; with a pointer to any other it is the generic walk.
+ *
+ *	va      | index 4 | index 3 | index 2 | index 1 | offset |
+ *	             |         |         |         |
+ *	root ---> entry --> entry --> entry --> entry --> frame       an entry without PTE_PRESENT ends it early,
+ *	                              (PS) ------------> frame        an entry with PTE_PS is a larger leaf
+ *
+ * Beside a writer. A walk takes no lock, so three things must hold:
+ *   - an entry is one store, and one load here: it is seen whole or not at all;
+ *   - a table is zeroed before it is linked: the writer's store of the link is a release, the load of it
+ *     here an acquire, which forbids reading the table's entries before the link;
+ *   - a table that an unmap frees can be some other page's memory before the walk has read its entry. It
+ *     stays readable (it lies in the direct map), so the walk may read nonsense but cannot fault; and
+ *     the writer advances table->free_gen between unlinking and freeing, so the walk notices and starts again.
+ * A retry means that an unmap has finished, so walkers and writers cannot hold each other up for ever.
+ */
+#ifndef KMM_VIRT_WALK_H
+#define KMM_VIRT_WALK_H
+
+#include "virt/pgtable.h"
+
+#define KMM_ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* The formats, as initialisers: pgtable.c makes the exported objects of them, this header the constants
+ * that compilers fold. */
+#define PGTABLE_FORMAT_X86_64                                                                      \
+	{                                                                                          \
+		.name = "x86_64", .levels = 4, .page_shift = 12, .entry_bytes = 8,                 \
+		.index_bits = {0, 9, 9, 9, 9}, .leaf_levels = 0x3, .va_bits = 48,                  \
+		.canonical = true, .addr_mask = 0x000ffffffffff000UL,                              \
+	}
+
+static const struct pgtable_format walk_x86_64 __attribute__((unused)) = PGTABLE_FORMAT_X86_64;
+
+/* Acquire: forbids that the entries of the table it leads to, or free_gen's second load, are read first. */
+KMM_ALWAYS_INLINE u64 pgtable_entry_load(const struct pgtable_format *format, const char *entries,
+					 u64 index)
+{
+	if (format->entry_bytes == 4)
+		return __atomic_load_n((const u32 *)entries + index, __ATOMIC_ACQUIRE);
+	return __atomic_load_n((const u64 *)entries + index, __ATOMIC_ACQUIRE);
+}
+
+/* Is va an address of the format, with the bits above va_bits as the format wants them? */
+KMM_ALWAYS_INLINE bool pgtable_va_valid(const struct pgtable_format *format, u64 va)
+{
+	unsigned int unused = 64U - format->va_bits;
+
+	if (format->canonical)
+		return (u64)((s64)(va << unused) >> unused) == va;
+	return va << unused >> unused == va;
+}
+
+/* Bits of va below the index of a level: log2 of the bytes that one entry of it covers. */
+KMM_ALWAYS_INLINE unsigned int pgtable_level_shift(const struct pgtable_format *format,
+						   unsigned int level)
+{
+	unsigned int shift = format->page_shift;
+
+	for (unsigned int below = 1; below < level; below++)
+		shift += format->index_bits[below];
+	return shift;
+}
+
+/* Which entry of a level's table va selects. */
+KMM_ALWAYS_INLINE u64 pgtable_index(const struct pgtable_format *format, u64 va, unsigned int level)
+{
+	return va >> pgtable_level_shift(format, level) & ((1UL << format->index_bits[level]) - 1);
+}
+
+KMM_ALWAYS_INLINE bool pgtable_is_leaf(const struct pgtable_format *format, unsigned int level,
+				       u64 entry)
+{
+	return level == 1 || ((format->leaf_levels >> (level - 1) & 1) && (entry & PTE_PS));
+}
+
+/* The result of a walk that ended at an entry. shift: log2 of the bytes that the entry covers. */
+KMM_ALWAYS_INLINE bool pgtable_walk_end(const struct pgtable_format *format, u64 va,
+					unsigned int level, unsigned int shift, u64 entry,
+					struct pgtable_walk *walk)
+{
+	u64 offset_mask = (1UL << shift) - 1;
+
+	walk->entry = entry;
+	walk->level = (u8)level;
+	walk->present = entry & PTE_PRESENT;
+	walk->pfn = 0;
+	/* The frame's address, and the bits of va that a larger leaf leaves to the offset. */
+	if (likely(entry & PTE_PRESENT))
+		walk->pfn = ((entry & format->addr_mask & ~offset_mask) | (va & offset_mask)) >>
+			    format->page_shift;
+	return true;
+}
+
+/* Read one level; true, and *walk written, if the walk ends there. *shift goes down by the level's bits. */
+KMM_ALWAYS_INLINE bool pgtable_walk_step(const struct pgtable_format *format, const char *direct_map,
+					 u64 va, unsigned int level, const char **entries,
+					 unsigned int *shift, struct pgtable_walk *walk)
+{
+	u64 entry;
+
+	*shift -= format->index_bits[level];
+	entry = pgtable_entry_load(format, *entries,
+				   va >> *shift & ((1UL << format->index_bits[level]) - 1));
+	if (unlikely(!(entry & PTE_PRESENT)) || pgtable_is_leaf(format, level, entry))
+		return pgtable_walk_end(format, va, level, *shift, entry, walk);
+	*entries = direct_map + (entry & format->addr_mask);
+	return false;
+}
+
+KMM_ALWAYS_INLINE void pgtable_walk_once(const struct pgtable_format *format,
+					 const struct pgtable *table, u64 va,
+					 struct pgtable_walk *walk)
+{
+	const char *entries = table->root, *direct_map = table->direct_map;
+	unsigned int shift = format->va_bits;
+
+	/* Written out, because not every compiler would unroll the loop over levels. */
+	switch (format->levels) {
+	case 5:
+		if (pgtable_walk_step(format, direct_map, va, 5, &entries, &shift, walk))
+			return;
+		__attribute__((fallthrough));
+	case 4:
+		if (pgtable_walk_step(format, direct_map, va, 4, &entries, &shift, walk))
+			return;
+		__attribute__((fallthrough));
+	case 3:
+		if (pgtable_walk_step(format, direct_map, va, 3, &entries, &shift, walk))
+			return;
+		__attribute__((fallthrough));
+	case 2:
+		if (pgtable_walk_step(format, direct_map, va, 2, &entries, &shift, walk))
+			return;
+		__attribute__((fallthrough));
+	default:
+		pgtable_walk_step(format, direct_map, va, 1, &entries, &shift, walk);
+	}
+}
+
+/* pgtable_walk, for a table of a format that the caller knows; table->format must say the same. */
+KMM_ALWAYS_INLINE bool pgtable_walk_format(const struct pgtable_format *format,
+					   const struct pgtable *table, u64 va,
+					   struct pgtable_walk *walk)
+{
+	u64 gen;
+
+	if (unlikely(!pgtable_va_valid(format, va))) {
+		*walk = (struct pgtable_walk){0};
+		return false;
+	}
+	do {
+		/* Acquire: forbids that an entry is read before it. */
+		gen = __atomic_load_n(&table->free_gen, __ATOMIC_ACQUIRE);
+		pgtable_walk_once(format, table, va, walk);
+	} while (unlikely(gen != READ_ONCE(table->free_gen)));
+	return walk->present;
+}
+
+#endif
