@@ -57,8 +57,12 @@ struct bench_case {
 	int count; /* objects live at once in bulk, shuffle, mixed */
 	uint64_t seed;
 
-	/* Filled by the driver after the runs, for numa.csv: node of the first thread's CPU, of its memory
-	 * (NUMA_NO_NODE unknown), share of blocks that were on the wanted node. Set by thread_end. */
+	const struct bench_env *env; /* as enumerate was given; outlives the case */
+
+	/* For numa.csv, set by thread_end of thread 0: node of its CPU, the node that most of its blocks were on
+	 * (NUMA_NO_NODE: unknown, or no node had most), share of the blocks that were on its CPU's node (-1
+	 * unknown). Zero nodes and a ratio of 0 before the first thread_end: has_numa says whether it ran. */
+	bool has_numa;
 	int cpu_node, memory_node;
 	double local_ratio;
 };
