@@ -5,3 +5,36 @@
 noinst_LTLIBRARIES += libsuites.la
 libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/peers.c bench/peers_env.c \
 		       bench/latency.h bench/latency.c
+
+
+# Everything of the command that tests exercise apart from main: a convenience library too.
+noinst_LTLIBRARIES += libbench.la
+libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer_options.c \
+		      bench/stats.h bench/stats.c bench/progress.h bench/progress.c \
+		      bench/supervise.h bench/supervise.c bench/replay.h bench/complain.c \
+		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
+		      bench/results_rows.c bench/machine_json.c
+nodist_libbench_la_SOURCES = bench/build.h
+
+# Into bin_PROGRAMS with the last of libkmm.
+EXTRA_PROGRAMS += kmm
+kmm_SOURCES  = bench/main.c bench/topo.c
+kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' \
+	       -DKMM_SOURCE_SCRIPTS='"$(abs_top_srcdir)/scripts"'
+kmm_CFLAGS   = $(AM_CFLAGS)
+kmm_LDFLAGS  = $(AM_LDFLAGS) -static-libtool-libs
+kmm_LDADD    = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) $(HWLOC_LIBS) -ldl -lm
+
+# What was built, from what and how; rewritten only when that changes.
+BUILT_SOURCES += bench/build.h
+CLEANFILES    += bench/build.h
+bench/machine_json.lo bench/kmm-main.$(OBJEXT): bench/build.h
+bench/build.h: FORCE
+	@$(MKDIR_P) bench; \
+	revision=`cd $(srcdir) && git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown`; \
+	printf '#define KMM_REVISION "%s"\n#define KMM_COMPILER "%s"\n#define KMM_CFLAGS "%s"\n' \
+		"$$revision" "`$(CC) --version | head -n 1 | tr -d '\"'`" \
+		"`echo '$(CFLAGS) $(SANITIZER_FLAGS) $(COVERAGE_FLAGS)' | tr -d '\"'`" >$@.new; \
+	if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
+FORCE:
+.PHONY: FORCE

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kmm command: finds the sub-command, and prints help and version. Sub-commands are in files of their own
+ * (command.h); plot, report and compare are scripts, run from the data folder.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/build.h"
+#include "bench/command.h"
+#include "bench/peer.h"
+#include "config.h"
+
+static const struct command commands[] = {
+	{ "topo", "the machine as found: packages, nodes, CPUs, distances", command_topo, false },
+	{ "plot", "draw the figures of a run", command_script, false },
+	{ "report", "write the report page of a run", command_script, false },
+	{ "compare", "compare two runs, case by case", command_script, false },
+};
+
+static int help(void)
+{
+	printf("Usage: kmm COMMAND [OPTION]... [ARGUMENT]...\n"
+	       "Linux's memory management cores in user space, measured.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+	printf("\n      --help     this text; `kmm COMMAND --help' says more\n"
+	       "      --version  which kmm this is\n");
+	return EXIT_OK;
+}
+
+static int version(void)
+{
+	printf("kmm %s (%s)\n", PACKAGE_VERSION, KMM_REVISION);
+	return EXIT_OK;
+}
+
+/* Where the scripts are: told by the environment, beside the sources when run from a build tree, or installed. */
+static int script_path(const char *name, char *path, size_t size)
+{
+	const char *told = getenv("KMM_DATADIR");
+	const char *const folders[] = { told, told ? NULL : KMM_SOURCE_SCRIPTS, told ? NULL : KMM_PKGDATADIR };
+	char self[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	bool installed = length > 0 && !strncmp(self, KMM_BINDIR "/", strlen(KMM_BINDIR "/"));
+
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		if (!folders[i] || (installed && i == 1))
+			continue;
+		if ((size_t)snprintf(path, size, "%s/%s", folders[i], name) < size && !access(path, X_OK))
+			return 0;
+	}
+	return -ENOENT;
+}
+
+int command_script(int argc, char **argv)
+{
+	char path[PATH_MAX];
+
+	(void)argc;
+	if (script_path(argv[0], path, sizeof(path)))
+		return complain("%s: no such script in the data folder (KMM_DATADIR says where it is)", argv[0]);
+	execv(path, argv);
+	return complain("%s: %s", path, strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	int error;
+
+	if (argc < 2)
+		return complain("which command? see `kmm --help'");
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return help();
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
+		return version();
+	if (argv[1][0] == '-')
+		return complain("%s: unknown option; see `kmm --help'", argv[1]);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		if (argc > 2 && !strcmp(argv[2], "--version"))
+			return version();
+		if (commands[i].peers && (error = peers_prepare(argv)))
+			return complain("cannot start again: %s", strerror(-error));
+		return commands[i].run(argc - 1, argv + 1);
+	}
+	return complain("%s: unknown command; see `kmm --help'", argv[1]);
+}
