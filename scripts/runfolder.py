@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""One run's folder, read and checked: what plot, report and compare share.
+
+Columns are found by name, so that a later schema may add some. What is missing or garbage raises BadRun with one
+line that names the file and the line; callers print it and exit 2. Nothing here writes.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import re
+import sys
+
+KEY = ("suite", "case", "allocator", "threads", "placement", "size")
+NEEDED = {
+    "throughput.csv": KEY + ("ns_per_op", "ci_low_ns", "ci_high_ns", "ops_per_s", "vs_jemalloc", "note"),
+    "raw.csv": KEY + ("ns_per_op",),
+    "latency.csv": ("suite", "case", "allocator", "threads", "placement", "p50_ns", "p90_ns", "p99_ns",
+                    "p999_ns", "p9999_ns", "max_ns"),
+    "fragmentation.csv": ("trace", "allocator", "event", "time_ns", "requested_bytes", "allocated_bytes",
+                          "backing_bytes", "rss_bytes", "internal_frag"),
+    "numa.csv": ("suite", "case", "allocator", "cpu_node", "memory_node", "ns_per_op", "local_ratio"),
+    "locks.csv": ("suite", "case", "threads", "lock", "acquired", "contended", "wait_cycles"),
+}
+TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "lock"}
+
+# Okabe and Ito's colours, which stay apart for colour-blind eyes; an allocator keeps its colour and its
+# gnuplot point type in every figure. Strangers take the spare ones in the order of their names.
+STYLE = {
+    "kmm": ("#d55e00", 7), "jemalloc": ("#0072b2", 5), "glibc": ("#8a6fb0", 9), "mimalloc": ("#009e73", 11),
+    "tcmalloc": ("#e69f00", 13), "mmap": ("#56b4e9", 4), "floor": ("#808080", 2), "kmm-aa": ("#e8a27a", 6),
+}
+SPARE = [("#cc79a7", 8), ("#a0522d", 10), ("#4b6584", 12), ("#708238", 14), ("#b33c86", 1), ("#3d9970", 3)]
+
+
+class BadRun(Exception):
+    """A run that cannot be used; the text is one line."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Options whose mistakes are one line, like every other mistake."""
+
+    def error(self, message):
+        raise BadRun(message)
+
+
+def find(name):
+    """The folder of a run given as a path, or as a name below results/."""
+    for path in (name, os.path.join("results", name)):
+        if name and os.path.isdir(path):
+            return os.path.realpath(path)
+    raise BadRun(f"{name or '(no run given)'}: no such run")
+
+
+def number(text, where):
+    """A float, or None for an empty field (not measured)."""
+    if text in ("", "NA"):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadRun(f"{where}: {text!r} is not a number")
+    return value
+
+
+def table(run, name, required=True):
+    """Rows of one CSV file as dictionaries, figures as floats. An absent optional file has no rows."""
+    path = os.path.join(run, name)
+    if not required and not os.path.exists(path):
+        return []
+    rows = []
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            reader = csv.DictReader(f, strict=True)
+            missing = [c for c in NEEDED[name] if c not in (reader.fieldnames or ())]
+            if missing:
+                raise BadRun(f"{path}: no column {missing[0]}")
+            for row in reader:
+                where = f"{path}:{reader.line_num}"
+                if None in row or None in row.values():
+                    raise BadRun(f"{where}: {len(reader.fieldnames)} columns expected")
+                rows.append({c: v if c in TEXT else number(v, where) for c, v in row.items()})
+                if "threads" in row and row["threads"]:
+                    rows[-1]["threads"] = int(rows[-1]["threads"])
+    except OSError as e:
+        raise BadRun(f"{path}: {e.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise BadRun(f"{path}: not a CSV file: {e}") from None
+    return rows
+
+
+def machine(run):
+    """machine.json as a dictionary."""
+    path = os.path.join(run, "machine.json")
+    try:
+        with open(path, encoding="utf-8") as f:
+            facts = json.load(f)
+    except OSError as e:
+        raise BadRun(f"{path}: {e.strerror}") from None
+    except ValueError as e:
+        raise BadRun(f"{path}: not JSON: {e}") from None
+    if not isinstance(facts, dict):
+        raise BadRun(f"{path}: not a JSON object")
+    return facts
+
+
+def noise_floor(facts):
+    """The run's noise floor as a ratio - 1; 0.0 where the run has none."""
+    value = facts.get("noise_floor", 0)
+    if isinstance(value, dict):
+        value = value.get("ratio", 0)
+    return abs(float(value)) if isinstance(value, (int, float)) else 0.0
+
+
+def key(row):
+    return tuple(row[c] for c in KEY)
+
+
+def size_order(size):
+    """Sorts sizes by value: '64' before '1024' before '8-2048'."""
+    numbers = [int(n) for n in re.findall(r"\d+", size)]
+    return (len(numbers), numbers, size)
+
+
+def bytes_text(size):
+    """4096 as '4 KiB'; anything but a plain number as it is."""
+    if not size.isdigit():
+        return size
+    value = int(size)
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if value >= 1 << shift and value % (1 << shift) == 0:
+            return f"{value >> shift} {unit}"
+    return f"{value} B"
+
+
+def case_text(suite, case, size):
+    """How a case is called in figures and tables."""
+    if size in ("", "0") and suite != "page":
+        return case
+    return f"{case} order {size}" if suite == "page" else f"{case} {bytes_text(size)}"
+
+
+def styles(names):
+    """{allocator: (colour, point type)} for the names, known ones fixed."""
+    spare = iter(SPARE * 8)
+    return {n: STYLE[n] if n in STYLE else next(spare) for n in sorted(set(names))}
+
+
+def allocator_order(names):
+    """kmm first, then the baseline, then the others as STYLE lists them, then strangers by name."""
+    known = list(STYLE)
+    return sorted(set(names), key=lambda n: (known.index(n) if n in known else len(known), n))
+
+
+def main(tool, run):
+    """Call run(); turn what a user can cause into one line and exit status 2."""
+    try:
+        sys.exit(run() or 0)
+    except BadRun as e:
+        print(f"{tool}: {e}", file=sys.stderr)
+    except BrokenPipeError:
+        sys.stderr.close()
+    except OSError as e:
+        print(f"{tool}: {e.filename}: {e.strerror}", file=sys.stderr)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(2)
