@@ -24,7 +24,7 @@ NEEDED = {
     "numa.csv": ("suite", "case", "allocator", "cpu_node", "memory_node", "ns_per_op", "local_ratio"),
     "locks.csv": ("suite", "case", "threads", "lock", "acquired", "contended", "wait_cycles"),
 }
-TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "lock"}
+TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "lock", "cpu_node", "memory_node"}
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; an allocator keeps its colour and its
 # gnuplot point type in every figure. Strangers take the spare ones in the order of their names.

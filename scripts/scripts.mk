@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 # Set-up, plots, reports and the targets of the user's make. Results are written below the build folder.
 
-scripts_tools = scripts/setup scripts/bootstrap
-EXTRA_DIST += $(scripts_tools) scripts/packages.debian scripts/packages.ci results/README.md
+# What `kmm plot`, `kmm report` and `kmm compare` run is installed with it.
+dist_pkgdata_SCRIPTS += scripts/plot scripts/report scripts/compare
+dist_pkgdata_DATA += scripts/runfolder.py
+EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/packages.ci results/README.md
 
 # The user's variables.
 #	RUN             the run that plot and report work on
