@@ -40,11 +40,33 @@ nobase_kmminclude_HEADERS += \
 # arch
 
 # phys
+libkmmcore_la_SOURCES += \
+	alloc/phys/buddy.c \
+	alloc/phys/buddy.h \
+	alloc/phys/buddy_validate.c \
+	alloc/phys/count.c \
+	alloc/phys/mem_map.c \
+	alloc/phys/mem_map.h \
+	alloc/phys/memblock.c \
+	alloc/phys/memblock.h \
+	alloc/phys/page_alloc.c \
+	alloc/phys/pcp.c \
+	alloc/phys/pcp.h \
+	alloc/phys/phys.c \
+	alloc/phys/phys.h \
+	alloc/phys/zone.c \
+	alloc/phys/zone.h
+nobase_kmminclude_HEADERS += \
+	alloc/phys/gfp.h \
+	alloc/phys/page.h \
+	alloc/phys/page_alloc.h
 
 # slab
 
 # virt
 
 # report
+libkmmcore_la_SOURCES += \
+	alloc/report/buddyinfo.c
 
 # the machine

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the page allocator holds and has done: counts for reports and results, and the check of everything.
+ * Takes each zone's lock in turn; per-CPU figures are read without one, a little behind their owners.
+ */
+#include <string.h>
+
+#include "base/check.h"
+#include "phys/pcp.h"
+#include "phys/phys.h"
+#include "phys/zone.h"
+
+void count_free_areas(struct kmm *machine, int nid, struct free_area_counts *counts)
+{
+	memset(counts, 0, sizeof(*counts));
+	for_each_zone(machine->phys, node, zone) {
+		if (nid != NUMA_NO_NODE && nid != zone->nid)
+			continue;
+		lock_acquire(&zone->lock);
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
+			counts->nr_blocks[order] += zone->buddy.area[order].nr_free;
+		counts->nr_buddy_pages += zone->buddy.nr_pages;
+		lock_release(&zone->lock);
+		counts->nr_managed_pages += zone->nr_managed;
+	}
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		if (nid == NUMA_NO_NODE || nid == phys_cpu(cpu)->nid)
+			counts->nr_pcp_pages += pcp_nr_pages(cpu);
+}
+
+static void count_slot(const struct phys_cpu *pcpu, struct phys_counters *sum)
+{
+	u64 allocs = 0, held = 0;
+
+	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
+			allocs += READ_ONCE(pcpu->stack[type][order].allocs);
+			held += READ_ONCE(pcpu->stack[type][order].nr);
+		}
+#define X(name) sum->name += READ_ONCE(pcpu->counters.name);
+	PHYS_COUNTERS(X)
+#undef X
+	sum->pcp_alloc += allocs;
+	/* Every block came by a refill or a free, and left by an allocation or a drain, or is still there. */
+	sum->pcp_free += allocs + READ_ONCE(pcpu->blocks_out) + held - READ_ONCE(pcpu->blocks_in);
+}
+
+void phys_count(struct kmm *machine, struct phys_counters *sum)
+{
+	memset(sum, 0, sizeof(*sum));
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		count_slot(phys_cpu(cpu), sum);
+	for_each_zone(machine->phys, node, zone) {
+		lock_acquire(&zone->lock);
+		sum->split += zone->buddy.nr_split;
+		sum->merge += zone->buddy.nr_merge;
+		lock_release(&zone->lock);
+	}
+}
+
+void phys_for_each_lock(struct kmm *machine, void (*visit)(const char *name, const struct lock_stats *, void *arg),
+			void *arg)
+{
+	for_each_zone(machine->phys, node, zone) {
+		struct lock_stats stats = {
+			.acquired = READ_ONCE(zone->lock.stats.acquired),
+			.contended = READ_ONCE(zone->lock.stats.contended),
+			.wait_cycles = READ_ONCE(zone->lock.stats.wait_cycles),
+		};
+
+		visit(zone->lock_name, &stats, arg);
+	}
+}
+
+void phys_for_each_zone(struct kmm *machine, void (*visit)(const struct phys_zone_info *, void *arg), void *arg)
+{
+	for_each_zone(machine->phys, node, zone) {
+		struct phys_zone_info info = {
+			.name = zone->name,
+			.nid = zone->nid,
+			.start_pfn = zone->start_pfn,
+			.end_pfn = zone->end_pfn,
+			.nr_managed = zone->nr_managed,
+			.memfd_backed = zone->memfd_backed,
+			.direct_mapped = zone->direct_mapped,
+		};
+
+		lock_acquire(&zone->lock);
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
+			info.nr_blocks[order] = zone->buddy.area[order].nr_free;
+		lock_release(&zone->lock);
+		visit(&info, arg);
+	}
+}
+
+void phys_validate(struct kmm *machine)
+{
+	struct phys *phys = machine->phys;
+	unsigned long nr_pcp[KMM_MAX_NODES][NR_ZONE_TYPES] = {{0}};
+
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		pcp_validate(phys, cpu, nr_pcp[phys_cpu(cpu)->nid]);
+	for_each_zone(phys, node, zone) {
+		unsigned long nr_seen;
+
+		lock_acquire(&zone->lock);
+		nr_seen = buddy_validate(&zone->buddy, zone->lock_name, zone->nr_managed);
+		lock_release(&zone->lock);
+		KMM_BUG_ON(nr_seen != nr_pcp[zone->nid][zone->type],
+			   "%s: %lu frames say they are in per-CPU lists, %lu are", zone->lock_name, nr_seen,
+			   nr_pcp[zone->nid][zone->type]);
+	}
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Allocation and free of blocks of frames, under the kernel's names.
+ *
+ *	alloc_pages -> this CPU's stack for (gfp's zone, order)        fast: no lock, no call
+ *	    slow    -> the zonelist: refill the stack of a zone of this node, or take from the zone's buddy
+ *	            -> drain what per-CPU lists hold, and look again
+ *	__free_pages -> this CPU's stack of the block's zone and order  fast: no lock, no call
+ *	    slow     -> check, drain the coldest blocks; or give to the zone's buddy (another node, other orders)
+ *
+ * Locks: a zone's, one at a time. Out of memory also tries machine->slots_lock, and does not wait for it.
+ *
+ * The free fast path checks what it can for nothing. One comparison of struct page's `kind` with what a block
+ * of this node, allocated and of that order must say finds the zone, and refuses double frees, tail frames, wrong
+ * orders and blocks of other nodes all at once; the slow path sorts out which it was.
+ *
+ * After mm/page_alloc.c (6.1).
+ */
+#include "phys/page_alloc.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "arch/host.h"
+#include "base/check.h"
+#include "phys/pcp.h"
+#include "phys/zone.h"
+
+/* What to do with a block beyond taking it off its list; the fast path leaves that to the slow one. */
+#define GFP_PREPARE (__GFP_ZERO | __GFP_COMP)
+
+/* Attempts to find memory after asking other CPUs for theirs. */
+#define DRAIN_ATTEMPTS 4
+
+/*
+ * Allocation, slow
+ */
+
+static struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order)
+{
+	struct pcp_stack *stack = &pcpu->stack[zone->type][order];
+	struct page *page;
+
+	if (zone->nid == pcpu->nid && stack->limit) {
+		if (!stack->nr && !pcp_refill(pcpu, zone, stack, order))
+			return NULL;
+		return pcp_pop(stack);
+	}
+	lock_acquire(&zone->lock);
+	page = buddy_take(&zone->buddy, order);
+	lock_release(&zone->lock);
+	if (page)
+		pcp_count(pcpu, buddy_alloc, 1);
+	return page;
+}
+
+static struct page *zonelist_take(struct phys *phys, struct phys_cpu *pcpu, int nid, gfp_t gfp,
+				  unsigned int order)
+{
+	enum zone_type wanted = gfp_zone(gfp, phys->machine->config.layout);
+	struct zone **first = phys->nodes[nid].zonelist[wanted];
+
+	for (struct zone **zone = first; *zone; zone++) {
+		struct page *page;
+
+		if ((gfp & __GFP_THISNODE) && (*zone)->nid != nid)
+			continue;
+		page = zone_take(pcpu, *zone, order);
+		if (page) {
+			if (zone != first)
+				pcp_count(pcpu, fallback, 1);
+			return page;
+		}
+	}
+	return NULL;
+}
+
+/* Nothing in any zone: what per-CPU lists hold may be what is missing, or may merge into it. */
+static KMM_COLD struct page *drain_and_take(struct phys *phys, struct kmm_cpu *cpu, int nid, gfp_t gfp,
+					    unsigned int order)
+{
+	for (int attempt = 0; attempt < DRAIN_ATTEMPTS; attempt++) {
+		struct page *page;
+
+		if (!pcp_drain_all(phys, cpu))
+			break;
+		page = zonelist_take(phys, phys_cpu(cpu), nid, gfp, order);
+		if (page)
+			return page;
+		/* Let those who were asked come to their next free. */
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* Zero a block that the direct map does not cover, through a mapping made for it. 0 or -errno. */
+static KMM_COLD int zero_highmem(const struct phys *phys, const struct page *page, size_t size)
+{
+	const struct zone *zone = page_zone(phys, page);
+	void *window = host_reserve(size, PAGE_SIZE);
+	int err;
+
+	if (!window)
+		return -ENOMEM;
+	err = host_shared_map(window, size, zone->memfd,
+			      zone_memfd_offset(zone, (unsigned long)(page - phys->machine->mem_map)), true);
+	if (!err)
+		memset(window, 0, size);
+	host_release(window, size);
+	return err;
+}
+
+static int prepare_block(const struct phys *phys, struct page *page, gfp_t gfp, unsigned int order)
+{
+	const size_t size = PAGE_SIZE << order;
+
+	if (gfp & __GFP_COMP)
+		for (unsigned long i = 1; i < 1UL << order; i++) {
+			WRITE_ONCE(page[i].type, PG_TYPE_TAIL);
+			page[i].head = page;
+		}
+	if (gfp & __GFP_ZERO) {
+		void *addr = page_address(page);
+
+		if (!addr)
+			return zero_highmem(phys, page, size);
+		memset(addr, 0, size);
+	}
+	return 0;
+}
+
+static KMM_COLD struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order)
+{
+	struct kmm_cpu *cpu = cpu_get();
+	struct phys *phys = cpu->machine->phys;
+	struct phys_cpu *pcpu = phys_cpu(cpu);
+	struct page *page = NULL;
+
+	if (nid == NUMA_NO_NODE)
+		nid = cpu->nid;
+	KMM_BUG_ON((unsigned int)nid >= phys->nr_nodes, "node %d: the machine has %u", nid, phys->nr_nodes);
+	if (likely(order <= MAX_PAGE_ORDER)) {
+		if (pcp_drain_wanted(pcp_stack_for(pcpu, gfp, order)))
+			pcp_honour_drain(phys, cpu);
+		page = zonelist_take(phys, pcpu, nid, gfp, order);
+		if (unlikely(!page))
+			page = drain_and_take(phys, cpu, nid, gfp, order);
+	}
+	if (page && (gfp & GFP_PREPARE) && prepare_block(phys, page, gfp, order)) {
+		__free_pages(page, order);
+		page = NULL;
+	}
+	if (!page)
+		pcp_count(pcpu, fail, 1);
+	return page;
+}
+
+/*
+ * Free, slow
+ */
+
+/* Is page the struct of a frame of this machine? Rotated, a pointer between two structs is a huge number, too. */
+static inline bool page_is_ours(const struct kmm_cpu *cpu, const struct page *page)
+{
+	unsigned long offset = (unsigned long)page - (unsigned long)cpu->mem_map;
+
+	return (offset >> PAGE_STRUCT_SHIFT | offset << (64 - PAGE_STRUCT_SHIFT)) < cpu->nr_frames;
+}
+
+/* A free that cannot be: say what the frame is, and stop. */
+static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *page, unsigned int order)
+{
+	unsigned long pfn;
+
+	KMM_BUG_ON(!page_is_ours(cpu, page), "free of %p, order %u: not a page of this machine", (const void *)page,
+		   order);
+	pfn = (unsigned long)(page - cpu->mem_map);
+	switch ((enum page_type)page->type) {
+	case PG_TYPE_BUDDY:
+	case PG_TYPE_PCP:
+		KMM_BUG("double free of frame %lu, order %u: it is free already", pfn, order);
+	case PG_TYPE_TAIL:
+	case PG_TYPE_NONE:
+		KMM_BUG("free of frame %lu, order %u: it begins no block", pfn, order);
+	case PG_TYPE_RESERVED:
+		KMM_BUG("free of frame %lu, order %u: it is reserved", pfn, order);
+	case PG_TYPE_SLAB:
+	case PG_TYPE_TABLE:
+		KMM_BUG("free of frame %lu, order %u: it is in use (type %u)", pfn, order, page->type);
+	case PG_TYPE_ALLOC:
+		break;
+	}
+	KMM_BUG_ON(page->order != order, "free of frame %lu, order %u: it was allocated with order %u", pfn, order,
+		   page->order);
+}
+
+static KMM_COLD void free_pages_slow(struct page *page, unsigned int order)
+{
+	struct kmm_cpu *cpu = cpu_get();
+	struct phys *phys = cpu->machine->phys;
+	struct phys_cpu *pcpu = phys_cpu(cpu);
+	struct pcp_stack *stack;
+	struct zone *zone;
+
+	refuse_free(cpu, page, order);
+	zone = page_zone(phys, page);
+	stack = &pcpu->stack[zone->type][order];
+	if (pcp_drain_wanted(stack))
+		pcp_honour_drain(phys, cpu);
+	if (zone->nid == pcpu->nid && stack->limit) {
+		if (stack->nr >= stack->limit)
+			pcp_drain_stack(pcpu, zone, stack, order, stack->batch);
+		if (pcp_push(stack, page))
+			return;
+	}
+	lock_acquire(&zone->lock);
+	buddy_give(&zone->buddy, page, order);
+	lock_release(&zone->lock);
+	pcp_count(pcpu, buddy_free, 1);
+}
+
+/*
+ * Fast paths
+ */
+
+static inline struct page *alloc_pages_fast(const struct kmm_cpu *cpu, gfp_t gfp, unsigned int order)
+{
+	if (unlikely(order > MAX_PAGE_ORDER) || unlikely(gfp & GFP_PREPARE))
+		return NULL;
+	return pcp_pop(pcp_stack_for(phys_cpu((struct kmm_cpu *)cpu), gfp, order));
+}
+
+struct page *alloc_pages(gfp_t gfp, unsigned int order)
+{
+	struct page *page = alloc_pages_fast(this_cpu, gfp, order);
+
+	return likely(page) ? page : alloc_pages_slow(NUMA_NO_NODE, gfp, order);
+}
+
+struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
+{
+	const struct kmm_cpu *cpu = this_cpu;
+	struct page *page = NULL;
+
+	if (likely(nid == NUMA_NO_NODE || nid == cpu->nid))
+		page = alloc_pages_fast(cpu, gfp, order);
+	return likely(page) ? page : alloc_pages_slow(nid, gfp, order);
+}
+
+static inline bool free_pages_fast(struct kmm_cpu *cpu, struct page *page, unsigned int order)
+{
+	struct phys_cpu *pcpu = phys_cpu(cpu);
+	u64 zone;
+
+	if (unlikely(!page_is_ours(cpu, page)))
+		return false;
+	/* In 64 bits, so that an order beyond a byte does not pass for one inside. */
+	zone = (u64)READ_ONCE(page->kind) - pcpu->place - ((u64)order << 24);
+	if (unlikely(zone >= NR_ZONE_TYPES))
+		return false;
+	return pcp_push(&pcpu->stack[zone][order], page);
+}
+
+void __free_pages(struct page *page, unsigned int order)
+{
+	if (unlikely(!free_pages_fast(this_cpu, page, order)))
+		free_pages_slow(page, order);
+}
+
+/*
+ * By address
+ */
+
+void *page_address(const struct page *page)
+{
+	const struct kmm_cpu *cpu = cpu_get();
+	unsigned long offset = (unsigned long)page - (unsigned long)cpu->mem_map;
+
+	/* Only HighMem is outside the direct map, and only the i386 layout has it. */
+	return unlikely(page->zone == ZONE_HIGHMEM) ?
+		       NULL :
+		       cpu->direct_map + (offset << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
+}
+
+static KMM_COLD unsigned long get_free_pages_slow(gfp_t gfp, unsigned int order)
+{
+	struct page *page = gfp & __GFP_HIGHMEM ? NULL : alloc_pages_slow(NUMA_NO_NODE, gfp, order);
+
+	return page ? (unsigned long)page_address(page) : 0;
+}
+
+unsigned long __get_free_pages(gfp_t gfp, unsigned int order)
+{
+	const struct kmm_cpu *cpu = this_cpu;
+	struct page *page = unlikely(gfp & __GFP_HIGHMEM) ? NULL : alloc_pages_fast(cpu, gfp, order);
+
+	if (unlikely(!page))
+		return get_free_pages_slow(gfp, order);
+	return (unsigned long)cpu->direct_map +
+	       (((unsigned long)page - (unsigned long)cpu->mem_map) << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
+}
+
+unsigned long get_zeroed_page(gfp_t gfp)
+{
+	return __get_free_pages(gfp | __GFP_ZERO, 0);
+}
+
+static KMM_COLD void free_addr_slow(unsigned long addr, unsigned int order)
+{
+	if (!addr)
+		return;
+	KMM_BUG_ON(!virt_addr_valid((void *)addr) || addr & ~PAGE_MASK,
+		   "free of address %#lx, order %u: not the start of a page of this machine", addr, order);
+	free_pages_slow(virt_to_page((void *)addr), order);
+}
+
+void free_pages(unsigned long addr, unsigned int order)
+{
+	struct kmm_cpu *cpu = this_cpu;
+	unsigned long offset = addr - (unsigned long)cpu->direct_map;
+	struct page *page = (struct page *)((char *)cpu->mem_map + (offset >> (PAGE_SHIFT - PAGE_STRUCT_SHIFT)));
+
+	if (unlikely(addr & ~PAGE_MASK) || unlikely(!free_pages_fast(cpu, page, order)))
+		free_addr_slow(addr, order);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The layer phys: boot and end of a machine's memory, in the kernel's order.
+ *
+ *	node sizes -> memblock -> zones -> direct map -> mem_map -> zonelists -> free memory to the buddy
+ *
+ * At shutdown every frame that is neither free, nor reserved by boot, nor on a per-CPU list has leaked.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/topology.h"
+#include "base/check.h"
+#include "base/machine.h"
+#include "phys/mem_map.h"
+#include "phys/pcp.h"
+#include "phys/zone.h"
+
+static unsigned int node_distance(const void *topology, int from, int to)
+{
+	return topology_distance(topology, from, to);
+}
+
+/* Bytes of one node; boot has filled in the configuration, where 0 stands for the topology's own sizes. */
+static u64 node_bytes(const struct kmm *machine, int nid)
+{
+	u64 bytes = machine->config.node_bytes;
+
+	if (!bytes)
+		bytes = topology_node(machine->topology, nid)->memory_bytes;
+	return ALIGN_DOWN(bytes, PAGE_SIZE << MAX_PAGE_ORDER);
+}
+
+static int create_nodes(struct phys *phys, struct memblock *mb)
+{
+	const struct kmm *machine = phys->machine;
+
+	phys->nr_nodes = topology_nr_nodes(machine->topology);
+	phys->nodes = aligned_alloc(CACHELINE_SIZE, phys->nr_nodes * sizeof(*phys->nodes));
+	if (!phys->nodes)
+		return -ENOMEM;
+	memset(phys->nodes, 0, phys->nr_nodes * sizeof(*phys->nodes));
+	for (unsigned int i = 0; i < phys->nr_nodes; i++) {
+		struct pglist_data *node = &phys->nodes[i];
+		u64 bytes = node_bytes(machine, (int)i);
+		int err;
+
+		node->nid = (int)i;
+		node->nr_cpus = topology_node(machine->topology, node->nid)->nr_cpus;
+		node->start_pfn = phys->nr_frames;
+		node->end_pfn = node->start_pfn + (bytes >> PAGE_SHIFT);
+		err = memblock_add_node(mb, (u64)node->start_pfn << PAGE_SHIFT, bytes, node->nid);
+		if (err)
+			return boot_refuse(err, "phys: node %u: %llu bytes are too few", i,
+					   (unsigned long long)bytes);
+		phys->nr_frames = node->end_pfn;
+	}
+	return 0;
+}
+
+static int create_zones(struct phys *phys)
+{
+	const struct kmm_config *config = &phys->machine->config;
+	int err = zones_lay_out(phys->nodes, phys->nr_nodes, config->layout, config->shared_bytes);
+
+	if (err)
+		return boot_refuse(err, "phys: nodes of %lu MiB cannot have a Shared zone of %llu MiB, or are no "
+				   "multiple of 4 MiB",
+				   (phys->nodes[0].end_pfn - phys->nodes[0].start_pfn) >> (20 - PAGE_SHIFT),
+				   (unsigned long long)config->shared_bytes >> 20);
+	for_each_zone(phys, node, zone) {
+		snprintf(zone->lock_name, sizeof(zone->lock_name), "zone %s node %d", zone->name, zone->nid);
+		err = lock_init(&zone->lock, zone->lock_name, RANK_ZONE, config->lock_kind);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* The end of boot memory: what of each zone boot did not keep goes to the buddy. */
+static void release_boot_memory(struct phys *phys, const struct memblock *mb)
+{
+	for_each_zone(phys, node, zone) {
+		u64 at = (u64)zone->start_pfn << PAGE_SHIFT, base, end;
+		int nid;
+
+		buddy_init(&zone->buddy, phys->machine->mem_map, zone->start_pfn, zone->end_pfn,
+			   page_kind(zone->type, (unsigned int)zone->nid, 0, 0));
+		while (memblock_next_free(mb, &at, &base, &end, &nid) && base >> PAGE_SHIFT < zone->end_pfn)
+			buddy_add_range(&zone->buddy, base >> PAGE_SHIFT,
+					min_t(unsigned long, end >> PAGE_SHIFT, zone->end_pfn));
+		zone->nr_managed = zone->buddy.nr_pages;
+		zone->buddy.nr_merge = 0;
+	}
+}
+
+static void phys_release(struct phys *phys)
+{
+	struct kmm *machine = phys->machine;
+
+	memory_release(phys);
+	if (phys->nodes)
+		for_each_zone(phys, node, zone)
+			if (zone->lock.name)
+				lock_destroy(&zone->lock);
+	if (phys->percpu_offset) {
+		for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+			memset(phys_cpu(cpu), 0, sizeof(struct phys_cpu));
+		percpu_free(machine, phys->percpu_offset, sizeof(struct phys_cpu));
+	}
+	free(phys->zonelists);
+	free(phys->nodes);
+	free(phys);
+	machine->phys = NULL;
+	machine->nr_frames = 0;
+}
+
+static int boot_memory(struct phys *phys, struct memblock *mb)
+{
+	struct kmm *machine = phys->machine;
+	int err = create_nodes(phys, mb);
+
+	if (!err)
+		err = create_zones(phys);
+	if (!err)
+		err = memory_map(phys);
+	if (!err)
+		err = mem_map_create(phys, mb);
+	if (!err)
+		err = zonelists_build(phys, node_distance, machine->topology);
+	if (err)
+		return err;
+	release_boot_memory(phys, mb);
+	machine->nr_frames = phys->nr_frames;
+	return 0;
+}
+
+static int phys_boot(struct kmm *machine)
+{
+	struct phys *phys = calloc(1, sizeof(*phys));
+	struct memblock *mb = malloc(sizeof(*mb));
+	int err = -ENOMEM;
+
+	if (!phys || !mb)
+		goto out;
+	phys->machine = machine;
+	machine->phys = phys;
+	memblock_init(mb);
+	phys->percpu_offset = percpu_alloc(machine, sizeof(struct phys_cpu), CACHELINE_SIZE);
+	if (phys->percpu_offset) {
+		KMM_BUG_ON(phys->percpu_offset != PERCPU_PHYS_OFFSET, "phys's part of a slot is at %zu, not %zu",
+			   phys->percpu_offset, PERCPU_PHYS_OFFSET);
+		err = boot_memory(phys, mb);
+	}
+	memblock_destroy(mb);
+	if (err) {
+		phys_release(phys);
+		phys = NULL;
+	}
+out:
+	free(mb);
+	if (err && phys)
+		free(phys);
+	return err;
+}
+
+static void phys_cpu_init(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	pcp_init(machine->phys, cpu);
+}
+
+static void phys_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	pcp_drain(machine->phys, cpu);
+}
+
+static void phys_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
+{
+	struct phys *phys = machine->phys;
+	unsigned long nr_cached = 0;
+
+	if (KMM_DEBUG)
+		phys_validate(machine);
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		nr_cached += pcp_nr_pages(cpu);
+	for_each_zone(phys, node, zone)
+		leaks->pages += zone->nr_managed - zone->buddy.nr_pages;
+	leaks->pages -= nr_cached;
+	phys_release(phys);
+}
+
+const struct kmm_layer phys_layer = {
+	.name = "phys",
+	.boot = phys_boot,
+	.cpu_init = phys_cpu_init,
+	.cpu_drain = phys_cpu_drain,
+	.shutdown = phys_shutdown,
+};
