@@ -2,5 +2,27 @@
 # Trace format, readers and generators: a convenience library used by the kmm command and the tests.
 
 noinst_LTLIBRARIES += libworkloads.la
-libworkloads_la_SOURCES =
+libworkloads_la_SOURCES = \
+	workloads/convert.c \
+	workloads/convert.h \
+	workloads/crc32c.c \
+	workloads/crc32c.h \
+	workloads/gfp_names.c \
+	workloads/gfp_names.h \
+	workloads/kmt.h \
+	workloads/kmt_common.c \
+	workloads/kmt_define.c \
+	workloads/kmt_format.h \
+	workloads/kmt_index.c \
+	workloads/kmt_index.h \
+	workloads/kmt_read.c \
+	workloads/kmt_reader.h \
+	workloads/kmt_write.c \
+	workloads/live_map.c \
+	workloads/live_map.h \
+	workloads/perf_script.c \
+	workloads/perf_script.h \
+	workloads/text_input.c \
+	workloads/text_input.h
 libworkloads_la_LIBADD  = $(ZSTD_LIBS)
+EXTRA_DIST += workloads/FORMAT.md
