@@ -4,6 +4,7 @@
  * written when it is full. A trace that gets a name is written under a temporary one first, so a file of
  * that name is whole or not there.
  */
+#define _GNU_SOURCE /* asprintf, mkostemp */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

@@ -5,6 +5,7 @@
  * "TID [CPU] SECONDS.FRACTION: ", behind the 16 columns that perf gives the name if the line has them.
  * Follows print formats in include/trace/events/kmem.h, Linux 4.19 to 6.18.
  */
+#define _GNU_SOURCE /* memmem */
 #include "workloads/perf_script.h"
 
 #include <stdlib.h>
