@@ -38,6 +38,18 @@ nobase_kmminclude_HEADERS += \
 	alloc/base/types.h
 
 # arch
+libkmmcore_la_SOURCES += \
+	alloc/arch/binding.c \
+	alloc/arch/cpu.c \
+	alloc/arch/host.c \
+	alloc/arch/host.h \
+	alloc/arch/hostmem.c \
+	alloc/arch/slots.h \
+	alloc/arch/topology.c \
+	alloc/arch/topology_impl.h \
+	alloc/arch/topology_print.c
+nobase_kmminclude_HEADERS += \
+	alloc/arch/topology.h
 
 # phys
 libkmmcore_la_SOURCES += \
@@ -70,3 +82,9 @@ libkmmcore_la_SOURCES += \
 	alloc/report/buddyinfo.c
 
 # the machine
+libkmmcore_la_SOURCES += \
+	alloc/boot.c \
+	alloc/boot_config.c \
+	alloc/boot_config.h
+nobase_kmminclude_HEADERS += \
+	alloc/kmm.h

@@ -52,4 +52,14 @@ u64 host_rss_bytes(void);
 /* The limit of mappings per process (vm.max_map_count); 65530 if it cannot be read. */
 unsigned long host_max_mappings(void);
 
+/*
+ * For tests. host_available_in reads the files below root instead of the host's own ("" is the host).
+ * host_fail_nth makes the nth call from now on that asks the host for memory or address space (host_reserve,
+ * _commit, _shared_create, _shared_map) fail once, as if the host had refused; 0: none. host_fail_pending says
+ * whether that is still to come.
+ */
+u64 host_available_in(const char *root);
+void host_fail_nth(unsigned long nth);
+bool host_fail_pending(void);
+
 #endif

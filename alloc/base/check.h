@@ -13,7 +13,7 @@
 
 #ifndef KMM_CHECKS
 #ifdef HAVE_CONFIG_H
-#include "config.h"
+#include <config.h> /* autoconf's; base/config.h would be found with quotes */
 #endif
 #endif
 #ifndef KMM_CHECKS

@@ -9,6 +9,7 @@
 #ifdef __cplusplus
 #define KMM_BEGIN_DECLS extern "C" {
 #define KMM_END_DECLS   }
+#define _Static_assert  static_assert
 #else
 #define KMM_BEGIN_DECLS
 #define KMM_END_DECLS

@@ -43,6 +43,7 @@ struct kmm {
 	unsigned int nr_layers;
 	char *slots_base;	  /* reserved for KMM_MAX_SLOTS slots */
 	pthread_key_t detach_key; /* its destructor gives a dying thread's slot back */
+	s32 pid;		  /* of the process that booted it */
 
 	struct lock slots_lock; /* RANK_MACHINE. slots_lock protects: */
 	u32 nr_slots;		/* made so far; grows only; read without the lock by cpu_first/next */
@@ -53,7 +54,9 @@ struct kmm {
 /*
  * One layer of the house. At boot each in turn: boot, then cpu_init of the slots there are (phys boots with the
  * calling thread attached to none, the later ones with it attached to slot 0). At shutdown from the last to the
- * first: cpu_drain of every slot, then shutdown. cpu_init and cpu_drain run with slots_lock held.
+ * first: cpu_drain of every slot, then shutdown. cpu_init and cpu_drain run with slots_lock held, and with
+ * this_cpu pointing at the slot in question, so that what a layer gives to the ones above goes through that slot.
+ * They must not ask for per-CPU memory.
  */
 struct kmm_layer {
 	const char *name;

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CPU slots (base/cpu.h): making them, attaching threads to them, adopting them, draining them.
+ *
+ * It lives in arch because slots are the host's memory and CPUs. It knows the layers above only through
+ * machine->layers.
+ *
+ * Locks: slots_lock (RANK_MACHINE, the outermost), for everything but the owner's own use of its slot. The
+ * lock is also what orders one owner's last use of a slot before the next owner's first.
+ *
+ * A thread's end: a pthread key holds the slot, and its destructor gives it back. Destructors run in any order
+ * and may allocate again; the thread is then attached again, which arms the key for the next of the rounds that
+ * pthread makes. A destructor that does so in the last round leaves a slot owned by nobody. Such slots are
+ * found, by asking the OS whether the owner still exists, when slots run out and when they are drained.
+ *
+ * fork: the child has the one thread that forked, and that thread's slot is good. What other threads owned stays
+ * owned for ever: they may have been stopped half way. So may their locks; as with any lock, a
+ * process of several threads should not fork while they are inside the machine, unless the child calls exec.
+ */
+#include "arch/slots.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch/host.h"
+#include "arch/topology.h"
+#include "base/check.h"
+
+#define PERCPU_LINES (PERCPU_SIZE / CACHELINE_SIZE)
+
+/* The slot of a thread that has none: zeros, for ever. */
+static char detached[PERCPU_SIZE] __attribute__((aligned(4096)));
+struct kmm_cpu *const kmm_cpu_detached = (struct kmm_cpu *)detached;
+
+__thread struct kmm_cpu *this_cpu __attribute__((tls_model("initial-exec"))) =
+	(struct kmm_cpu *)detached;
+
+static struct kmm *current;
+
+/* A store that would have been lost in the zeros of all detached threads stops the program instead. */
+__attribute__((constructor)) static void protect_detached(void)
+{
+	(void)mprotect(detached, sizeof(detached), PROT_READ);
+}
+
+struct kmm *current_machine(void)
+{
+	/* Acquire: whoever sees the machine sees it booted. */
+	return __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+}
+
+bool current_offer(struct kmm *machine)
+{
+	struct kmm *none = NULL;
+
+	/* Release: the boot stays before the store that shows the machine. */
+	return __atomic_compare_exchange_n(&current, &none, machine, false, __ATOMIC_RELEASE,
+					   __ATOMIC_RELAXED);
+}
+
+void current_withdraw(struct kmm *machine)
+{
+	(void)__atomic_compare_exchange_n(&current, &machine, NULL, false, __ATOMIC_RELAXED,
+					  __ATOMIC_RELAXED);
+}
+
+/*
+ * All slots
+ */
+
+static struct kmm_cpu *slot_at(struct kmm *machine, u32 slot)
+{
+	return (struct kmm_cpu *)(machine->slots_base + slot * PERCPU_SIZE);
+}
+
+struct kmm_cpu *cpu_first(struct kmm *machine)
+{
+	/* Acquire: whoever sees the slot counted sees its constants. */
+	return __atomic_load_n(&machine->nr_slots, __ATOMIC_ACQUIRE) ? slot_at(machine, 0) : NULL;
+}
+
+struct kmm_cpu *cpu_next(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	u32 next = cpu->slot + 1;
+
+	/* Acquire: as in cpu_first. */
+	return next < __atomic_load_n(&machine->nr_slots, __ATOMIC_ACQUIRE) ? slot_at(machine, next)
+									     : NULL;
+}
+
+/* Run a layer's work on a slot in the name of that slot. slots_lock held. */
+static void open_in_layer(struct kmm_cpu *cpu, const struct kmm_layer *layer)
+{
+	struct kmm_cpu *before = this_cpu;
+
+	this_cpu = cpu;
+	if (layer->cpu_init)
+		layer->cpu_init(cpu->machine, cpu);
+	this_cpu = before;
+}
+
+static void drain_in_layer(struct kmm_cpu *cpu, const struct kmm_layer *layer)
+{
+	struct kmm_cpu *before = this_cpu;
+
+	this_cpu = cpu;
+	if (layer->cpu_drain)
+		layer->cpu_drain(cpu->machine, cpu);
+	this_cpu = before;
+}
+
+/* Lowest layer last: what the others give back to it goes through its caches. */
+static void drain_locked(struct kmm_cpu *cpu)
+{
+	for (unsigned int i = cpu->machine->nr_layers; i-- > 0;)
+		drain_in_layer(cpu, cpu->machine->layers[i]);
+}
+
+void slots_open_layer(struct kmm *machine, const struct kmm_layer *layer)
+{
+	lock_acquire(&machine->slots_lock);
+	for (u32 slot = 0; slot < machine->nr_slots; slot++)
+		open_in_layer(slot_at(machine, slot), layer);
+	lock_release(&machine->slots_lock);
+}
+
+void slots_drain_layer(struct kmm *machine, const struct kmm_layer *layer)
+{
+	lock_acquire(&machine->slots_lock);
+	for (u32 slot = 0; slot < machine->nr_slots; slot++)
+		drain_in_layer(slot_at(machine, slot), layer);
+	lock_release(&machine->slots_lock);
+}
+
+/*
+ * Making, adopting and leaving a slot. slots_lock held.
+ */
+
+static void give_locked(struct kmm_cpu *cpu)
+{
+	struct kmm_cpu **list = &cpu->machine->idle[cpu->cpu];
+
+	cpu->owned = false;
+	cpu->next_idle = *list;
+	*list = cpu;
+}
+
+static struct kmm_cpu *pop_idle(struct kmm *machine, unsigned int cpu)
+{
+	struct kmm_cpu *slot = machine->idle[cpu];
+
+	if (slot)
+		machine->idle[cpu] = slot->next_idle;
+	return slot;
+}
+
+/* An idle slot of this CPU, else of its node; of any (anywhere) drained first and moved to this node. */
+static struct kmm_cpu *adopt_locked(struct kmm *machine, unsigned int cpu, bool anywhere)
+{
+	int nid = topology_cpu(machine->topology, cpu)->nid;
+	unsigned int nr_cpus = topology_nr_cpus(machine->topology);
+	struct kmm_cpu *slot = pop_idle(machine, cpu);
+
+	for (unsigned int other = 0; !slot && other < nr_cpus; other++) {
+		if (!anywhere && topology_cpu(machine->topology, other)->nid != nid)
+			continue;
+		slot = pop_idle(machine, other);
+		if (slot && slot->nid != nid)
+			drain_locked(slot);
+	}
+	if (slot) {
+		WRITE_ONCE(slot->cpu, cpu);
+		WRITE_ONCE(slot->nid, nid);
+	}
+	return slot;
+}
+
+static int make_locked(struct kmm *machine, unsigned int cpu, struct kmm_cpu **out)
+{
+	struct kmm_cpu *slot = slot_at(machine, machine->nr_slots);
+	int error;
+
+	error = host_commit(slot, PERCPU_SIZE, false);
+	if (error)
+		return error;
+	slot->machine = machine;
+	slot->mem_map = machine->mem_map;
+	slot->direct_map = machine->direct_map;
+	slot->nr_frames = machine->nr_frames;
+	slot->slot = machine->nr_slots;
+	slot->cpu = cpu;
+	slot->nid = topology_cpu(machine->topology, cpu)->nid;
+	if (!machine->config.no_bind)
+		(void)topology_bind_memory(machine->topology, slot, PERCPU_SIZE, slot->nid);
+	/* Release: the constants stay before the count that shows the slot. Shown before it is opened: see cpu.h. */
+	__atomic_store_n(&machine->nr_slots, machine->nr_slots + 1, __ATOMIC_RELEASE);
+	for (unsigned int i = 0; i < machine->nr_layers; i++)
+		open_in_layer(slot, machine->layers[i]);
+	*out = slot;
+	return 0;
+}
+
+/* Slots whose owner ended without giving them back become idle. */
+static void find_lost_locked(struct kmm *machine)
+{
+	pid_t pid = getpid();
+
+	if (pid != machine->pid)
+		return; /* forked: see the heading */
+	for (u32 i = 0; i < machine->nr_slots; i++) {
+		struct kmm_cpu *slot = slot_at(machine, i);
+
+		if (slot->owned && syscall(SYS_tgkill, pid, slot->owner_tid, 0) && errno == ESRCH)
+			give_locked(slot);
+	}
+}
+
+static int take_locked(struct kmm *machine, unsigned int cpu, struct kmm_cpu **out)
+{
+	int error = -EAGAIN;
+
+	*out = adopt_locked(machine, cpu, false);
+	if (!*out && machine->nr_slots < KMM_MAX_SLOTS)
+		error = make_locked(machine, cpu, out);
+	if (!*out) {
+		find_lost_locked(machine);
+		*out = adopt_locked(machine, cpu, true);
+	}
+	if (!*out)
+		return error;
+	(*out)->owned = true;
+	(*out)->owner_tid = (s32)syscall(SYS_gettid);
+	return 0;
+}
+
+/* A slot on logical CPU cpu, or on the one the thread runs on (-1). Takes slots_lock. */
+static int take(struct kmm *machine, int cpu, struct kmm_cpu **out)
+{
+	unsigned int nr_cpus = topology_nr_cpus(machine->topology);
+	int error;
+
+	if (cpu < 0) {
+		int os = host_current_cpu();
+
+		cpu = topology_cpu_of_os(machine->topology, os);
+		if (cpu < 0)
+			cpu = os % (int)nr_cpus; /* the process was allowed more CPUs since boot */
+	}
+	lock_acquire(&machine->slots_lock);
+	error = take_locked(machine, (unsigned int)cpu, out);
+	lock_release(&machine->slots_lock);
+	return error;
+}
+
+static void give(struct kmm_cpu *cpu)
+{
+	struct kmm *machine = cpu->machine;
+
+	lock_acquire(&machine->slots_lock);
+	give_locked(cpu);
+	lock_release(&machine->slots_lock);
+}
+
+/*
+ * Threads
+ */
+
+static void thread_ends(void *slot)
+{
+	if (this_cpu == slot)
+		this_cpu = kmm_cpu_detached;
+	give(slot);
+}
+
+void slot_detach(void)
+{
+	struct kmm_cpu *cpu = this_cpu;
+
+	if (cpu == kmm_cpu_detached)
+		return;
+	pthread_setspecific(cpu->machine->detach_key, NULL);
+	this_cpu = kmm_cpu_detached;
+	give(cpu);
+}
+
+int slot_attach(struct kmm *machine, int cpu)
+{
+	struct kmm_cpu *slot;
+	int error;
+
+	if (cpu < -1 || cpu >= (int)topology_nr_cpus(machine->topology))
+		return -EINVAL;
+	slot_detach();
+	error = take(machine, cpu, &slot);
+	if (error)
+		return error;
+	this_cpu = slot;
+	error = slot_keep();
+	if (error)
+		slot_return(kmm_cpu_detached);
+	return error;
+}
+
+int slot_borrow(struct kmm *machine, struct kmm_cpu **before)
+{
+	struct kmm_cpu *slot;
+	int error = take(machine, -1, &slot);
+
+	if (error)
+		return error;
+	*before = this_cpu;
+	this_cpu = slot;
+	return 0;
+}
+
+void slot_return(struct kmm_cpu *before)
+{
+	struct kmm_cpu *slot = this_cpu;
+
+	this_cpu = before;
+	give(slot);
+}
+
+int slot_keep(void)
+{
+	return -pthread_setspecific(this_cpu->machine->detach_key, this_cpu);
+}
+
+struct kmm_cpu *cpu_attach_slow(void)
+{
+	struct kmm *machine = current_machine();
+	int error;
+
+	KMM_BUG_ON(!machine, "no machine: call kmm_boot first");
+	error = slot_attach(machine, -1);
+	KMM_BUG_ON(error, "this thread cannot attach: %s", strerror(-error));
+	return this_cpu;
+}
+
+void slots_drain(struct kmm *machine)
+{
+	lock_acquire(&machine->slots_lock);
+	find_lost_locked(machine);
+	for (u32 i = 0; i < machine->nr_slots; i++) {
+		struct kmm_cpu *slot = slot_at(machine, i);
+
+		if (!slot->owned || slot == this_cpu)
+			drain_locked(slot);
+	}
+	lock_release(&machine->slots_lock);
+}
+
+/*
+ * Boot and shutdown
+ */
+
+int slots_boot(struct kmm *machine)
+{
+	int error;
+
+	machine->pid = getpid();
+	machine->idle = calloc(topology_nr_cpus(machine->topology), sizeof(*machine->idle));
+	machine->percpu_map = calloc(PERCPU_LINES / 64, sizeof(u64));
+	if (!machine->idle || !machine->percpu_map) {
+		error = boot_refuse(-ENOMEM, "CPU slots: no memory");
+		goto free_tables;
+	}
+	machine->percpu_map[0] = (1UL << (sizeof(struct kmm_cpu) / CACHELINE_SIZE)) - 1;
+	error = lock_init(&machine->slots_lock, "slots", RANK_MACHINE, machine->config.lock_kind);
+	if (error)
+		goto free_tables;
+	error = -pthread_key_create(&machine->detach_key, thread_ends);
+	if (error) {
+		boot_refuse(error, "CPU slots: the process has no pthread key left");
+		goto destroy_lock;
+	}
+	machine->slots_base = host_reserve(KMM_MAX_SLOTS * PERCPU_SIZE, PERCPU_SIZE);
+	if (!machine->slots_base) {
+		error = boot_refuse(-ENOMEM, "CPU slots: the host refuses %lu MiB of address space",
+				    KMM_MAX_SLOTS * PERCPU_SIZE >> 20);
+		goto delete_key;
+	}
+	return 0;
+
+delete_key:
+	pthread_key_delete(machine->detach_key);
+destroy_lock:
+	lock_destroy(&machine->slots_lock);
+free_tables:
+	free(machine->idle);
+	free(machine->percpu_map);
+	return error;
+}
+
+void slots_shutdown(struct kmm *machine)
+{
+	pthread_key_delete(machine->detach_key);
+	host_release(machine->slots_base, KMM_MAX_SLOTS * PERCPU_SIZE);
+	lock_destroy(&machine->slots_lock);
+	free(machine->idle);
+	free(machine->percpu_map);
+}
+
+/*
+ * Per-CPU memory: a bit a cache line of the region, the same for all slots
+ */
+
+static bool line_used(const struct kmm *machine, size_t line)
+{
+	return machine->percpu_map[line / 64] >> (line % 64) & 1;
+}
+
+static void mark_lines(struct kmm *machine, size_t first, size_t nr)
+{
+	for (size_t line = first; line < first + nr; line++)
+		machine->percpu_map[line / 64] ^= 1UL << (line % 64);
+}
+
+/* The lowest run of nr free lines that starts at a multiple of align lines; 0 if there is none. */
+static size_t find_lines(const struct kmm *machine, size_t nr, size_t align)
+{
+	size_t start = 0, line = 0;
+
+	while (start + nr <= PERCPU_LINES) {
+		for (line = start; line < start + nr && !line_used(machine, line); line++)
+			;
+		if (line == start + nr)
+			return start;
+		start = ALIGN_UP(line + 1, align);
+	}
+	return 0;
+}
+
+size_t percpu_alloc(struct kmm *machine, size_t size, size_t align)
+{
+	size_t nr = ALIGN_UP(size, CACHELINE_SIZE) / CACHELINE_SIZE;
+	size_t first;
+
+	KMM_BUG_ON(!size || align > PAGE_SIZE || (align & (align - 1)), "size %zu, align %zu", size,
+		   align);
+	if (size > PERCPU_SIZE)
+		return 0;
+	lock_acquire(&machine->slots_lock);
+	first = find_lines(machine, nr, max_t(size_t, align / CACHELINE_SIZE, 1));
+	if (first)
+		mark_lines(machine, first, nr);
+	lock_release(&machine->slots_lock);
+	return first * CACHELINE_SIZE;
+}
+
+void percpu_free(struct kmm *machine, size_t offset, size_t size)
+{
+	size_t first = offset / CACHELINE_SIZE;
+	size_t nr = ALIGN_UP(size, CACHELINE_SIZE) / CACHELINE_SIZE;
+
+	lock_acquire(&machine->slots_lock);
+	for (size_t line = first; line < first + nr; line++)
+		KMM_BUG_ON(line >= PERCPU_LINES || !line_used(machine, line),
+			   "offset %zu, size %zu: not handed out", offset, size);
+	mark_lines(machine, first, nr);
+	lock_release(&machine->slots_lock);
+}

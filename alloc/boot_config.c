@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's configuration: what is refused, and what zero stands for (base/config.h). */
+#include "boot_config.h"
+
+#include <errno.h>
+
+#include "arch/host.h"
+#include "arch/topology.h"
+
+#define MIB		  (1UL << 20)
+#define BLOCK_BYTES	  (PAGE_SIZE << MAX_PAGE_ORDER)
+#define MIN_NODE_BYTES	  (16 * MIB)
+#define DEFAULT_ALL_BYTES (4096 * MIB)
+#define MAX_ALL_BYTES	  (1UL << 44) /* 16 TiB: an eighth of a process's address space */
+#define MAX_PCP_PAGES	  65536U
+
+static double gib(u64 bytes)
+{
+	return (double)bytes / (double)(1024 * MIB);
+}
+
+int config_check(const struct kmm_config *config)
+{
+	if (config->synthetic && config->xml)
+		return boot_refuse(-EINVAL,
+				   "topology: both a synthetic string and an XML file are given");
+	if ((unsigned int)config->layout >= NR_ZONE_LAYOUTS)
+		return boot_refuse(-EINVAL, "layout: %u is not a zone layout",
+				   (unsigned int)config->layout);
+	if ((unsigned int)config->lock_kind >= NR_LOCK_KINDS)
+		return boot_refuse(-EINVAL, "lock_kind: %u is not a kind of lock",
+				   (unsigned int)config->lock_kind);
+	if (config->node_bytes % BLOCK_BYTES)
+		return boot_refuse(-EINVAL, "node_bytes: %llu is not a multiple of 4 MiB",
+				   (unsigned long long)config->node_bytes);
+	if (config->node_bytes && config->node_bytes < MIN_NODE_BYTES)
+		return boot_refuse(-EINVAL, "node_bytes: %llu is less than 16 MiB",
+				   (unsigned long long)config->node_bytes);
+	if (config->shared_bytes % BLOCK_BYTES)
+		return boot_refuse(-EINVAL, "shared_bytes: %llu is not a multiple of 4 MiB",
+				   (unsigned long long)config->shared_bytes);
+	if (config->node_bytes && config->shared_bytes >= config->node_bytes)
+		return boot_refuse(-EINVAL, "shared_bytes: %llu leaves nothing of node_bytes %llu",
+				   (unsigned long long)config->shared_bytes,
+				   (unsigned long long)config->node_bytes);
+	if (config->pcp_batch > MAX_PCP_PAGES || config->pcp_high > MAX_PCP_PAGES)
+		return boot_refuse(-EINVAL, "%s: more than %u pages",
+				   config->pcp_high > MAX_PCP_PAGES ? "pcp_high" : "pcp_batch",
+				   MAX_PCP_PAGES);
+	if (config->pcp_high && config->pcp_batch > config->pcp_high)
+		return boot_refuse(-EINVAL, "pcp_batch: %u is more than pcp_high %u",
+				   config->pcp_batch, config->pcp_high);
+	return 0;
+}
+
+/* What every node of the topology has at least; 0 if one is unknown. */
+static u64 topology_node_bytes(const struct topology *topo)
+{
+	u64 least = UINT64_MAX;
+
+	for (unsigned int nid = 0; nid < topology_nr_nodes(topo); nid++)
+		least = min_t(u64, least, topology_node(topo, (int)nid)->memory_bytes);
+	return ALIGN_DOWN(least, BLOCK_BYTES);
+}
+
+/* The topology's own size if it is not the host's and fits, else a share of what the host has to give. */
+static u64 default_node_bytes(const struct topology *topo, u64 available)
+{
+	unsigned int nr_nodes = topology_nr_nodes(topo);
+	u64 bytes = topology_emulated(topo) ? topology_node_bytes(topo) : 0;
+
+	if (bytes >= MIN_NODE_BYTES && bytes <= available / nr_nodes)
+		return bytes;
+	return ALIGN_DOWN(min_t(u64, DEFAULT_ALL_BYTES, available / 2) / nr_nodes, BLOCK_BYTES);
+}
+
+int config_fill(struct kmm *machine)
+{
+	struct kmm_config *config = &machine->config;
+	unsigned int nr_nodes = topology_nr_nodes(machine->topology);
+	u64 available = min_t(u64, host_available_bytes(), MAX_ALL_BYTES);
+
+	if (!config->node_bytes)
+		config->node_bytes = max_t(u64, default_node_bytes(machine->topology, available),
+					   MIN_NODE_BYTES);
+	if (config->node_bytes > available / nr_nodes)
+		return boot_refuse(
+			-ENOMEM, "memory: %u node%s of %.2f GiB asked, this host has %.2f GiB left",
+			nr_nodes, nr_nodes > 1 ? "s" : "", gib(config->node_bytes), gib(available));
+	if (!config->shared_bytes)
+		config->shared_bytes = ALIGN_DOWN(config->node_bytes / 4, BLOCK_BYTES);
+	if (config->shared_bytes >= config->node_bytes)
+		return boot_refuse(-EINVAL, "shared_bytes: %llu leaves nothing of node_bytes %llu",
+				   (unsigned long long)config->shared_bytes,
+				   (unsigned long long)config->node_bytes);
+	return 0;
+}
