@@ -45,7 +45,7 @@ static struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned
 	if (zone->nid == pcpu->nid && stack->limit) {
 		if (!stack->nr && !pcp_refill(pcpu, zone, stack, order))
 			return NULL;
-		return pcp_pop(stack);
+		return pcp_pop(stack, &page) ? page : NULL;
 	}
 	lock_acquire(&zone->lock);
 	page = buddy_take(&zone->buddy, order);
@@ -211,7 +211,7 @@ static KMM_COLD void free_pages_slow(struct page *page, unsigned int order)
 	if (zone->nid == pcpu->nid && stack->limit) {
 		if (stack->nr >= stack->limit)
 			pcp_drain_stack(pcpu, zone, stack, order, stack->batch);
-		if (pcp_push(stack, page))
+		if (pcp_push(stack, page, stack->kind))
 			return;
 	}
 	lock_acquire(&zone->lock);
@@ -224,42 +224,46 @@ static KMM_COLD void free_pages_slow(struct page *page, unsigned int order)
  * Fast paths
  */
 
-static inline struct page *alloc_pages_fast(const struct kmm_cpu *cpu, gfp_t gfp, unsigned int order)
+static inline bool alloc_pages_fast(struct kmm_cpu *cpu, gfp_t gfp, unsigned int order, struct page **out)
 {
 	if (unlikely(order > MAX_PAGE_ORDER) || unlikely(gfp & GFP_PREPARE))
-		return NULL;
-	return pcp_pop(pcp_stack_for(phys_cpu((struct kmm_cpu *)cpu), gfp, order));
+		return false;
+	return pcp_pop(pcp_stack_for(phys_cpu(cpu), gfp, order), out);
 }
 
 struct page *alloc_pages(gfp_t gfp, unsigned int order)
 {
-	struct page *page = alloc_pages_fast(this_cpu, gfp, order);
+	struct page *page;
 
-	return likely(page) ? page : alloc_pages_slow(NUMA_NO_NODE, gfp, order);
+	if (likely(alloc_pages_fast(this_cpu, gfp, order, &page)))
+		return page;
+	return alloc_pages_slow(NUMA_NO_NODE, gfp, order);
 }
 
 struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 {
-	const struct kmm_cpu *cpu = this_cpu;
-	struct page *page = NULL;
+	struct kmm_cpu *cpu = this_cpu;
+	struct page *page;
 
-	if (likely(nid == NUMA_NO_NODE || nid == cpu->nid))
-		page = alloc_pages_fast(cpu, gfp, order);
-	return likely(page) ? page : alloc_pages_slow(nid, gfp, order);
+	if (likely(nid == NUMA_NO_NODE || nid == cpu->nid) && likely(alloc_pages_fast(cpu, gfp, order, &page)))
+		return page;
+	return alloc_pages_slow(nid, gfp, order);
 }
 
 static inline bool free_pages_fast(struct kmm_cpu *cpu, struct page *page, unsigned int order)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);
 	u64 zone;
+	u32 kind;
 
 	if (unlikely(!page_is_ours(cpu, page)))
 		return false;
+	kind = READ_ONCE(page->kind);
 	/* In 64 bits, so that an order beyond a byte does not pass for one inside. */
-	zone = (u64)READ_ONCE(page->kind) - pcpu->place - ((u64)order << 24);
+	zone = (u64)kind - pcpu->place - ((u64)order << 24);
 	if (unlikely(zone >= NR_ZONE_TYPES))
 		return false;
-	return pcp_push(&pcpu->stack[zone][order], page);
+	return pcp_push(&pcpu->stack[zone][order], page, kind);
 }
 
 void __free_pages(struct page *page, unsigned int order)
@@ -292,10 +296,10 @@ static KMM_COLD unsigned long get_free_pages_slow(gfp_t gfp, unsigned int order)
 
 unsigned long __get_free_pages(gfp_t gfp, unsigned int order)
 {
-	const struct kmm_cpu *cpu = this_cpu;
-	struct page *page = unlikely(gfp & __GFP_HIGHMEM) ? NULL : alloc_pages_fast(cpu, gfp, order);
+	struct kmm_cpu *cpu = this_cpu;
+	struct page *page;
 
-	if (unlikely(!page))
+	if (unlikely(gfp & __GFP_HIGHMEM) || unlikely(!alloc_pages_fast(cpu, gfp, order, &page)))
 		return get_free_pages_slow(gfp, order);
 	return (unsigned long)cpu->direct_map +
 	       (((unsigned long)page - (unsigned long)cpu->mem_map) << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));

@@ -81,6 +81,9 @@ static inline struct phys_cpu *phys_cpu(struct kmm_cpu *cpu)
 	return (struct phys_cpu *)((char *)cpu + PERCPU_PHYS_OFFSET);
 }
 
+/* From the kind of an allocated block to that of the same block in a list. */
+#define PCP_KIND_STEP ((u32)(PG_TYPE_ALLOC - PG_TYPE_PCP) << 16)
+
 /* A counter of the slot's owner that others may read. */
 #define pcp_count(pcpu, name, n) WRITE_ONCE((pcpu)->counters.name, (pcpu)->counters.name + (n))
 
@@ -92,32 +95,33 @@ static inline struct pcp_stack *pcp_stack_for(struct phys_cpu *pcpu, gfp_t gfp, 
 	return (struct pcp_stack *)row + order;
 }
 
-/* Take the hottest block, its head of PG_TYPE_ALLOC; NULL if there is none. */
-static inline struct page *pcp_pop(struct pcp_stack *stack)
+/* Take the hottest block, its head of PG_TYPE_ALLOC, into *out; false if there is none. */
+static inline bool pcp_pop(struct pcp_stack *stack, struct page **out)
 {
 	u32 nr = stack->nr;
 	struct page *page;
 
 	if (unlikely(nr == 0))
-		return NULL;
+		return false;
 	page = stack->slots[nr - 1];
-	KMM_DEBUG_ON(page->type != PG_TYPE_PCP || (page->kind ^ stack->kind) & ~0xff0000U,
-		     "frame of kind %#x on the list of %#x: written to while free?", page->kind, stack->kind);
+	KMM_DEBUG_ON(page->kind != stack->kind - PCP_KIND_STEP, "frame of kind %#x on the list of %#x",
+		     page->kind, stack->kind);
 	WRITE_ONCE(stack->nr, nr - 1);
 	WRITE_ONCE(stack->allocs, stack->allocs + 1);
 	/* The whole word: a free loads it whole, and the processor forwards only what one store wrote. */
 	WRITE_ONCE(page->kind, stack->kind);
-	return page;
+	*out = page;
+	return true;
 }
 
-/* Put a block of the stack's own kind on it; false if there is no room. */
-static inline bool pcp_push(struct pcp_stack *stack, struct page *page)
+/* Put a block of the stack's own kind, as its struct page says now, on it; false if there is no room. */
+static inline bool pcp_push(struct pcp_stack *stack, struct page *page, u32 kind)
 {
 	u32 nr = stack->nr;
 
 	if (unlikely(nr >= READ_ONCE(stack->high)))
 		return false;
-	WRITE_ONCE(page->kind, stack->kind - page_kind(0, 0, PG_TYPE_ALLOC - PG_TYPE_PCP, 0));
+	WRITE_ONCE(page->kind, kind - PCP_KIND_STEP);
 	stack->slots[nr] = page;
 	WRITE_ONCE(stack->nr, nr + 1);
 	return true;
