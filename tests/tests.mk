@@ -13,3 +13,12 @@ check_PROGRAMS += tests/bench/peers_test
 TESTS += tests/bench/peers_test
 tests_bench_peers_test_SOURCES = tests/bench/peers_test.c
 tests_bench_peers_test_LDADD = libsuites.la
+
+# alloc/phys
+phys_tests = tests/alloc/phys/buddy_test tests/alloc/phys/memblock_test tests/alloc/phys/zone_test
+check_PROGRAMS += $(phys_tests)
+TESTS += $(phys_tests)
+EXTRA_DIST += tests/tap/dies.h
+tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
+tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
+tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
