@@ -74,12 +74,26 @@ nobase_kmminclude_HEADERS += \
 	alloc/phys/page_alloc.h
 
 # slab
+libkmmcore_la_SOURCES += \
+	alloc/slab/cache.c \
+	alloc/slab/cache.h \
+	alloc/slab/kmalloc.c \
+	alloc/slab/layer.c \
+	alloc/slab/node.c \
+	alloc/slab/page.c \
+	alloc/slab/slab.c \
+	alloc/slab/stats.c \
+	alloc/slab/validate.c
+nobase_kmminclude_HEADERS += \
+	alloc/slab/kmalloc.h \
+	alloc/slab/slab.h
 
 # virt
 
 # report
 libkmmcore_la_SOURCES += \
-	alloc/report/buddyinfo.c
+	alloc/report/buddyinfo.c \
+	alloc/report/slabinfo.c
 
 # the machine
 libkmmcore_la_SOURCES += \

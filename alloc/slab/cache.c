@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a cache: create, tune, drain, shrink, destroy. layer.c makes the first two in a way
+ * of its own.
+ *
+ * Locks: slab->lock around the list of caches; a node's lock may be taken inside.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "phys/page_alloc.h"
+#include "slab/cache.h"
+
+#define MAGAZINE_SIZE	   2048UL	 /* at most, its header included */
+#define MAGAZINE_BYTES	   (128UL << 10) /* of objects that a magazine may hold back */
+#define MAGAZINE_MAX	   ((MAGAZINE_SIZE - sizeof(struct magazine)) / sizeof(void *))
+#define REMOTE_MAX	   ((512 - sizeof(struct magazine)) / sizeof(void *))
+#define DEPOT_BYTES	   (4UL << 20)	 /* of objects that a depot may hold back */
+#define DEPOT_MEMORY_SHARE 256		 /* and never more than this part of a node */
+#define DEPOT_MAX	   16384UL	 /* objects in a depot */
+#define EMPTY_BYTES	   (128UL << 10) /* of empty slabs that a node keeps */
+#define EMPTY_MAX	   8
+
+/* Bytes of a struct kmem_cache on a machine of nr_nodes nodes. */
+size_t cache_struct_size(u32 nr_nodes)
+{
+	return ALIGN_UP(offsetof(struct kmem_cache, nodes) + nr_nodes * sizeof(struct cache_node *),
+			(size_t)CACHELINE_SIZE);
+}
+
+/* The least alignment, given that a cache line must not be shared more than the size forces. */
+static unsigned int cache_align(unsigned int size, unsigned int align, slab_flags_t flags)
+{
+	unsigned int line = CACHELINE_SIZE;
+
+	if (flags & SLAB_HWCACHE_ALIGN) {
+		while (size <= line / 2 && line > 8)
+			line /= 2;
+		align = max_t(unsigned int, align, line);
+	}
+	return max_t(unsigned int, align, sizeof(void *));
+}
+
+/* How many objects may wait where. */
+static void cache_tune(struct kmem_cache *cache)
+{
+	unsigned long slab_bytes = PAGE_SIZE << cache->order;
+	unsigned long node_bytes = cache->machine->nr_frames / cache->nr_nodes * PAGE_SIZE;
+	unsigned long depot_bytes =
+		min_t(unsigned long, DEPOT_BYTES, node_bytes / DEPOT_MEMORY_SHARE);
+	unsigned long hold = MAGAZINE_BYTES / cache->size;
+
+	cache->mag_capacity =
+		(u16)max_t(unsigned long, 1, min_t(unsigned long, MAGAZINE_MAX, hold));
+	cache->batch = max_t(u16, 1, cache->mag_capacity / 2);
+	if (cache->nr_nodes > 1)
+		cache->remote_capacity = (u16)min_t(unsigned long, REMOTE_MAX,
+						    max_t(unsigned long, 2, cache->mag_capacity));
+	cache->depot_max = (u32)min_t(unsigned long, DEPOT_MAX, depot_bytes / cache->size);
+	if (cache->depot_max < cache->batch)
+		cache->depot_max = 0;
+	cache->max_empty = (u32)max_t(unsigned long, 1,
+				      min_t(unsigned long, EMPTY_MAX, EMPTY_BYTES / slab_bytes));
+}
+
+static size_t magazine_bytes(unsigned int capacity)
+{
+	return ALIGN_UP(sizeof(struct magazine) + capacity * sizeof(void *),
+			(size_t)CACHELINE_SIZE);
+}
+
+/* Bytes of a cache's magazines in each slot. */
+static size_t cache_percpu_bytes(const struct kmem_cache *cache)
+{
+	return magazine_bytes(cache->mag_capacity) +
+	       (cache->remote_capacity ? magazine_bytes(cache->remote_capacity) : 0);
+}
+
+/*
+ * Room in the slots for its magazines; without it, the cache works without them. Takes slots_lock.
+ */
+static void cache_open_magazines(struct kmem_cache *cache)
+{
+	size_t offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), CACHELINE_SIZE);
+
+	if (!offset) {
+		cache->mag_offset = cache->machine->slab->closed_magazine;
+		cache->mag_capacity = 0;
+		cache->remote_capacity = 0;
+		return;
+	}
+	cache->mag_offset = (u32)offset;
+	if (cache->remote_capacity)
+		cache->remote_offset = (u32)(offset + magazine_bytes(cache->mag_capacity));
+}
+
+/* Give that room back, as zeros. No slot's owner may be using the cache. */
+void cache_close_magazines(struct kmem_cache *cache)
+{
+	size_t bytes = cache_percpu_bytes(cache);
+
+	if (!cache->mag_capacity)
+		return;
+	for (struct kmm_cpu *cpu = cpu_first(cache->machine); cpu;
+	     cpu = cpu_next(cache->machine, cpu)) {
+		/* Untouched memory stays untouched. */
+		if (cache_magazine(cache, cpu)->capacity ||
+		    (cache->remote_capacity && cache_remote_magazine(cache, cpu)->capacity))
+			memset(cache_magazine(cache, cpu), 0, bytes);
+	}
+	percpu_free(cache->machine, cache->mag_offset, bytes);
+}
+
+/* Fill in a zeroed cache, all but its nodes and its name. 0 or -errno. */
+int cache_init(struct kmem_cache *cache, struct kmm *machine, unsigned int size, unsigned int align,
+	       slab_flags_t flags, void (*ctor)(void *))
+{
+	int err;
+
+	cache->machine = machine;
+	cache->nr_nodes = machine->slab->nr_nodes;
+	cache->object_size = size;
+	cache->align = cache_align(size, align, flags);
+	cache->size = ALIGN_UP(size, cache->align);
+	cache->flags = flags;
+	cache->ctor = ctor;
+	INIT_LIST_HEAD(&cache->list);
+	err = slab_geometry(cache);
+	if (err)
+		return err;
+	cache_tune(cache);
+	cache_open_magazines(cache);
+	return 0;
+}
+
+static int cache_make_nodes(struct kmem_cache *cache)
+{
+	struct kmem_cache *node_cache = cache->machine->slab->node_cache;
+
+	for (u32 nid = 0; nid < cache->nr_nodes; nid++) {
+		struct cache_node *node =
+			kmem_cache_alloc_node(node_cache, GFP_KERNEL | __GFP_ZERO, (int)nid);
+		int err;
+
+		if (!node)
+			return -ENOMEM;
+		err = node_init(node, cache);
+		if (err) {
+			kmem_cache_free(node_cache, node);
+			return err;
+		}
+		cache->nodes[nid] = node;
+	}
+	return 0;
+}
+
+/* Free the structs of a cache that is on no list and has no slabs, however far its making came. */
+void cache_release(struct kmem_cache *cache)
+{
+	struct slab *slab = cache->machine->slab;
+
+	for (u32 nid = 0; nid < cache->nr_nodes && cache->nodes[nid]; nid++) {
+		lock_destroy(&cache->nodes[nid]->lock);
+		kmem_cache_free(slab->node_cache, cache->nodes[nid]);
+	}
+	if (cache->mag_offset)
+		cache_close_magazines(cache);
+	if (!cache->boot)
+		kfree(cache->name);
+	kmem_cache_free(slab->cache_cache, cache);
+}
+
+/* Put it on the list, unless its name is there. Takes slab->lock. */
+static int cache_publish(struct kmem_cache *cache)
+{
+	struct slab *slab = cache->machine->slab;
+	struct kmem_cache *other;
+	int err = 0;
+
+	lock_acquire(&slab->lock);
+	list_for_each_entry(other, &slab->caches, list)
+		if (!strcmp(other->name, cache->name))
+			err = -EEXIST;
+	if (!err)
+		list_add_tail(&cache->list, &slab->caches);
+	lock_release(&slab->lock);
+	return err;
+}
+
+static struct kmem_cache *cache_create(struct kmm *machine, const char *name, bool boot,
+				       unsigned int size, unsigned int align, slab_flags_t flags,
+				       void (*ctor)(void *))
+{
+	struct kmem_cache *cache =
+		kmem_cache_alloc(machine->slab->cache_cache, GFP_KERNEL | __GFP_ZERO);
+	char *copy;
+
+	if (!cache)
+		return NULL;
+	cache->boot = boot;
+	cache->name = name;
+	if (!boot) {
+		copy = kmalloc(strlen(name) + 1, GFP_KERNEL);
+		cache->name = copy;
+		if (copy)
+			strcpy(copy, name);
+	}
+	if (!cache->name || cache_init(cache, machine, size, align, flags, ctor) ||
+	    cache_make_nodes(cache) || cache_publish(cache)) {
+		cache->machine = machine;
+		cache_release(cache);
+		return NULL;
+	}
+	return cache;
+}
+
+struct kmem_cache *cache_create_boot(struct kmm *machine, const char *name, unsigned int size,
+				     unsigned int align)
+{
+	return cache_create(machine, name, true, size, align, 0, NULL);
+}
+
+struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsigned int align,
+				     slab_flags_t flags, void (*ctor)(void *))
+{
+	bool valid = name && *name && size && size <= PAGE_SIZE << MAX_PAGE_ORDER &&
+		     (!align || (is_power_of_2(align) && align <= PAGE_SIZE)) &&
+		     !(flags & ~(SLAB_HWCACHE_ALIGN | SLAB_PANIC));
+	struct kmem_cache *cache =
+		valid ? cache_create(cpu_get()->machine, name, false, size, align, flags, ctor)
+		      : NULL;
+
+	KMM_BUG_ON(!cache && flags & SLAB_PANIC,
+		   "cannot make cache %s (%u bytes aligned to %u, flags %#x)",
+		   name ? name : "without a name", size, align, flags);
+	return cache;
+}
+
+unsigned int kmem_cache_size(const struct kmem_cache *cache)
+{
+	return cache->object_size;
+}
+
+/* Empty every slot's magazines, and the depots; the cache is not in use. Returns slabs left. */
+u64 cache_drain_all(struct kmem_cache *cache)
+{
+	u64 nr_slabs = 0;
+
+	for (struct kmm_cpu *cpu = cpu_first(cache->machine); cpu;
+	     cpu = cpu_next(cache->machine, cpu))
+		cache_flush_slot(cache, cpu);
+	for (u32 nid = 0; nid < cache->nr_nodes; nid++) {
+		node_drain(cache, (int)nid);
+		nr_slabs += cache->nodes[nid]->nr_slabs;
+	}
+	return nr_slabs;
+}
+
+int kmem_cache_destroy(struct kmem_cache *cache)
+{
+	struct slab *slab;
+	struct slab_info info;
+
+	if (!cache)
+		return 0;
+	slab = cache->machine->slab;
+	lock_acquire(&slab->lock);
+	if (cache_drain_all(cache)) {
+		cache_info(cache, &info);
+		lock_release(&slab->lock);
+		fprintf(stderr, "kmm: cache %s: %llu objects are still in use\n", cache->name,
+			(unsigned long long)info.active_objs);
+		return -EBUSY;
+	}
+	cache_count(cache, &slab->ended);
+	list_del(&cache->list);
+	lock_release(&slab->lock);
+	cache_release(cache);
+	return 0;
+}
+
+/*
+ * Give what a slot caches back to the nodes, and what they hold back to the page allocator. Takes
+ * slab->lock.
+ */
+void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	struct kmem_cache *cache;
+
+	lock_acquire(&machine->slab->lock);
+	list_for_each_entry(cache, &machine->slab->caches, list) {
+		cache_flush_slot(cache, cpu);
+		for (u32 nid = 0; nid < cache->nr_nodes; nid++)
+			node_drain(cache, (int)nid);
+	}
+	lock_release(&machine->slab->lock);
+}
+
+/* Direct reclaim: all that this CPU and the depots hold back. The caller holds no lock. */
+void slab_reap(struct kmm *machine)
+{
+	slab_cpu_drain(machine, cpu_get());
+}
+
+int kmem_cache_shrink(struct kmem_cache *cache)
+{
+	struct kmm *machine = cache->machine;
+	u64 nr_slabs = 0;
+
+	cache_flush_slot(cache, cpu_get());
+	lock_acquire(&machine->slots_lock);
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		if (!cpu->owned)
+			cache_flush_slot(cache, cpu);
+	lock_release(&machine->slots_lock);
+	for (u32 nid = 0; nid < cache->nr_nodes; nid++) {
+		struct cache_node *node = cache->nodes[nid];
+
+		node_drain(cache, (int)nid);
+		lock_acquire(&node->lock);
+		nr_slabs += node->nr_slabs;
+		lock_release(&node->lock);
+	}
+	return nr_slabs ? -EBUSY : 0;
+}

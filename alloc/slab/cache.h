@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside the slab layer: what a cache is made of, and the few lines that the fast paths share.
+ *
+ *	 kmem_cache_alloc/free            this CPU only, no lock
+ *	        |  ^
+ *	 magazine (one a cache and slot)  a stack of free objects of this CPU's node
+ *	 remote magazine                  the same for objects of other nodes, if there are any
+ *	        |  ^    half a magazine at a time
+ *	 depot (one a cache and node)     a stack of free objects; cache_node->lock
+ *	        |  ^    what the depot cannot give or hold
+ *	 slabs                            blocks of pages, with a bit a free object; the same lock
+ *	        |  ^    empty slabs, beyond a few
+ *	 page allocator
+ *
+ * An object is in one place: with the user, in a magazine, in a depot, or free in its slab. A slab
+ * counts all but the last as in use, so for each node of a cache
+ *
+ *	sum of slab->objects == sum of slab->inuse + nr_free
+ *	sum of slab->inuse   == user's + depot_nr + those of the node's objects in magazines
+ *
+ * Magazines and depot after Bonwick & Adams (USENIX 2001), with the two magazines of a CPU replaced
+ * by one from which half is moved, and the depot's magazines by one array, so that moving is a
+ * memcpy. Slabs after mm/slub.c (6.1), with bitmaps for its free lists, because a batch of objects
+ * goes in and out faster and a second free of an object is seen.
+ */
+#ifndef KMM_SLAB_CACHE_H
+#define KMM_SLAB_CACHE_H
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/machine.h"
+#include "phys/page.h"
+#include "slab/kmalloc.h"
+#include "slab/slab.h"
+
+#define NR_KMALLOC_CACHES  13
+#define KMALLOC_TABLE_SIZE (KMALLOC_MAX_CACHE_SIZE / 8 + 1)
+
+/*
+ * Lies at a cache's mag_offset in every slot. The slot's owner writes it; zeros until first used.
+ */
+struct magazine {
+	/* Low 16 bits: objects in it. Above: objects ever taken out. One addition changes both. */
+	u64 state;
+	u64 slow_allocs; /* times it was found empty */
+	u64 slow_frees;	 /* times it was found full, or (remote magazine) put into */
+	u16 capacity;	 /* 0: not open yet */
+	u16 strays;	 /* may hold objects of other nodes, taken when this node had none */
+	u32 zero; /* this word is what lies under the bottom of the stack, and never an address */
+	void *objects[];
+};
+
+#define MAGAZINE_TAKEN 0x10000UL
+
+_Static_assert(offsetof(struct magazine, objects) == offsetof(struct magazine, capacity) + 8,
+	       "magazine_push looks one word under the bottom");
+
+/* How full a slab is decides its list: lists of the node from empty to full. */
+enum slab_fill { FILL_EMPTY, FILL_PARTIAL, FILL_FULL = FILL_PARTIAL + 4, NR_SLAB_FILLS };
+
+/* The part of a cache on one NUMA node; lies on that node. */
+struct cache_node {
+	struct lock lock; /* RANK_CACHE_NODE. lock protects the rest, and its slabs' struct page: */
+
+	void **depot; /* pages of the node, NULL until first used */
+	u32 depot_nr, depot_capacity;
+	u32 depot_low;	 /* lowest depot_nr since the last trim: what nobody needed */
+	u32 depot_ticks; /* puts until the next trim */
+
+	struct list_head slabs[NR_SLAB_FILLS];
+	u32 nr_empty;
+	u64 nr_slabs;
+	u64 nr_objects; /* sum of slab->objects */
+	u64 nr_free;	/* bits set in them */
+	u64 nr_taken;	/* objects ever moved out to magazines */
+	u64 nr_put;	/* and back */
+	u64 slab_new, slab_release;
+};
+
+struct kmem_cache {
+	/* Set when the cache is made, then constant. Fast paths read mag_offset only. */
+	u32 mag_offset; /* of its magazine in each slot, a multiple of 64; or of the closed one */
+	u32 remote_offset; /* of its remote magazine */
+	u16 mag_capacity;  /* 0: none, the slots have no room for it */
+	u16 remote_capacity;
+	u16 batch; /* objects moved at once */
+	u8 order, min_order;
+	u32 size;	 /* from one object to the next */
+	u32 object_size; /* as asked for */
+	u64 reciprocal;	 /* 2^44 / size, rounded up */
+	u32 align;
+	u32 depot_max; /* objects a node's depot may hold */
+	u32 max_empty; /* empty slabs a node keeps */
+	slab_flags_t flags;
+	void (*ctor)(void *);
+	struct kmm *machine;
+	const char *name;
+	bool boot; /* one of the layer's own: the name is a literal, and it ends with the machine */
+	u32 nr_nodes;
+
+	/* Objects past the magazines; relaxed atomics. */
+	u64 direct_allocs CACHELINE_ALIGNED;
+	u64 direct_frees;
+
+	struct list_head list; /* slab->lock */
+	struct cache_node *nodes[];
+};
+
+/* machine->slab: the layer's root. Lies in pages of its own. */
+struct slab {
+	struct lock lock; /* RANK_CACHE_LIST. lock protects: */
+	struct list_head caches;
+	struct slab_counters ended; /* of caches that were destroyed */
+
+	/* Set at boot, then constant. */
+	u32 nr_nodes;
+	u32 block_order;		/* of the pages this lies in */
+	u32 closed_magazine;		/* of an empty magazine of capacity 0, for caches without */
+	u32 size_table;			/* offset of each slot's copy of magazine offsets by size */
+	u32 cpu_counters;		/* offset of struct slab_cpu */
+	struct kmem_cache *cache_cache; /* what caches are made of; these two lie in this block */
+	struct kmem_cache *node_cache;
+	struct kmem_cache *kmalloc_caches[NR_KMALLOC_CACHES];
+	u8 kmalloc_class[KMALLOC_TABLE_SIZE]; /* by (size + 7) / 8 */
+};
+
+/* Per slot; written by its owner. */
+struct slab_cpu {
+	u64 large_allocs, large_frees; /* kmallocs past the caches */
+};
+
+/* page.c: one slab. Those that change a slab want its node's lock once it is on a list. */
+int slab_geometry(struct kmem_cache *cache);
+unsigned int slab_objects(const struct kmem_cache *cache, unsigned int order);
+struct page *slab_page_new(struct kmem_cache *cache, gfp_t gfp, int nid);
+void slab_page_release(struct kmem_cache *cache, struct page *slab);
+unsigned int slab_page_take(struct kmem_cache *cache, struct page *slab, void **objects,
+			    unsigned int want);
+void slab_page_put(struct kmem_cache *cache, struct page *slab, void *object);
+unsigned int slab_page_index(const struct kmem_cache *cache, const struct page *slab,
+			     const void *object);
+
+/* node.c: depot and lists. All take the node's lock themselves. */
+int node_init(struct cache_node *node, const struct kmem_cache *cache);
+unsigned int node_take(struct kmem_cache *cache, int nid, void **objects, unsigned int want);
+unsigned int node_add_slab(struct kmem_cache *cache, struct page *slab, void **objects,
+			   unsigned int want);
+void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr);
+void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr);
+void node_drain(struct kmem_cache *cache, int nid);
+
+/* slab.c */
+KMM_COLD void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp);
+KMM_COLD void cache_free_slow(struct kmem_cache *cache, void *object);
+KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object);
+void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu);
+
+/* cache.c */
+size_t cache_struct_size(u32 nr_nodes);
+int cache_init(struct kmem_cache *cache, struct kmm *machine, unsigned int size, unsigned int align,
+	       slab_flags_t flags, void (*ctor)(void *));
+void cache_close_magazines(struct kmem_cache *cache);
+u64 cache_drain_all(struct kmem_cache *cache);
+void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu);
+struct kmem_cache *cache_create_boot(struct kmm *machine, const char *name, unsigned int size,
+				     unsigned int align);
+void cache_release(struct kmem_cache *cache);
+void slab_reap(struct kmm *machine);
+
+/* kmalloc.c */
+int kmalloc_boot(struct kmm *machine);
+void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu);
+
+/* stats.c */
+void for_each_magazine(struct kmem_cache *cache,
+		       void (*visit)(struct kmem_cache *, struct magazine *, bool remote,
+				     void *arg),
+		       void *arg);
+void cache_info(struct kmem_cache *cache, struct slab_info *info);
+void cache_count(struct kmem_cache *cache, struct slab_counters *sum);
+
+static inline struct magazine *cache_magazine(const struct kmem_cache *cache, struct kmm_cpu *cpu)
+{
+	return percpu_ptr(cpu, cache->mag_offset);
+}
+
+static inline struct magazine *cache_remote_magazine(const struct kmem_cache *cache,
+						     struct kmm_cpu *cpu)
+{
+	return percpu_ptr(cpu, cache->remote_offset);
+}
+
+static inline unsigned int magazine_nr(const struct magazine *mag)
+{
+	return (u16)READ_ONCE(mag->state);
+}
+
+/* Objects ever taken out of it by the user. */
+static inline u64 magazine_taken(const struct magazine *mag)
+{
+	return READ_ONCE(mag->state) >> 16;
+}
+
+/* For moving objects in bulk, which counts as neither allocation nor free. */
+static inline void magazine_set_nr(struct magazine *mag, unsigned int nr)
+{
+	WRITE_ONCE(mag->state, (mag->state & ~0xffffUL) | nr);
+}
+
+/* False when it is empty. */
+static inline bool magazine_pop(struct magazine *mag, void **object)
+{
+	u64 state = mag->state;
+	unsigned int nr = (u16)state;
+
+	if (unlikely(!nr))
+		return false;
+	*object = mag->objects[nr - 1];
+	WRITE_ONCE(mag->state, state + MAGAZINE_TAKEN - 1);
+	return true;
+}
+
+/* False when it is full; and when object is on its top already, for the slow path to say so. */
+static inline bool magazine_push(struct magazine *mag, void *object)
+{
+	u64 state = mag->state;
+	unsigned int nr = (u16)state;
+	void **top = mag->objects + nr;
+
+	if (unlikely(nr >= mag->capacity) || unlikely(top[-1] == object))
+		return false;
+	*top = object;
+	WRITE_ONCE(mag->state, state + 1);
+	return true;
+}
+
+/*
+ * The frame of an address of cpu's machine. False for one outside, and so for NULL, and for any in
+ * the detached slot.
+ */
+static inline bool cpu_frame(const struct kmm_cpu *cpu, const void *addr, struct page **page)
+{
+	unsigned long pfn = ((unsigned long)addr - (unsigned long)cpu->direct_map) >> PAGE_SHIFT;
+
+	*page = cpu->mem_map + pfn;
+	return likely(pfn < cpu->nr_frames);
+}
+
+/* What is in slab_key of each frame of a slab: whose it is and where it lies, in one number. */
+static inline u32 slab_key(const struct kmem_cache *cache, int nid)
+{
+	return cache->mag_offset + (u32)nid;
+}
+
+_Static_assert(KMM_MAX_NODES <= 64, "slab_key keeps the node in the low bits of a multiple of 64");
+
+static inline void *slab_base(const struct kmem_cache *cache, const struct page *slab)
+{
+	return cache->machine->direct_map +
+	       ((unsigned long)(slab - cache->machine->mem_map) << PAGE_SHIFT);
+}
+
+static inline u64 *slab_bits(struct page *slab)
+{
+	return slab->objects <= 64 ? &slab->slab_free : slab->slab_bitmap;
+}
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmalloc: a cache for each size class, and blocks of pages beyond the largest.
+ *
+ * The class of a size is looked up, not computed: each slot has a table, indexed by (size + 7) / 8,
+ * of where in the slot the magazine of that class lies. So an allocation goes from the size to the
+ * magazine in one load, whatever the classes are, and a free does from the key in the object's
+ * struct page; neither looks at the cache.
+ *
+ *	slot:  | struct kmm_cpu | ... | u16 by size: offset / 64 | ... | magazine | magazine |
+ *	            kmalloc_table -----^                      \____________^
+ *
+ * Classes are those of mm/slab_common.c (6.1): powers of two from 8 to 8192, and 96 and 192. The
+ * detached slot is zeros, in which every size leads to an empty magazine. Size 0 leads to one that
+ * is never opened.
+ *
+ * A block of pages is marked by `private` in its struct page, so that a second free, or a free of
+ * pages that did not come from here, is seen.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "phys/page_alloc.h"
+#include "slab/cache.h"
+
+#define LARGE_KMALLOC 0x6c61726765UL /* page->private of a block that kmalloc gave out */
+
+static const struct {
+	const char *name;
+	unsigned int size;
+} classes[NR_KMALLOC_CACHES] = {
+	{"kmalloc-8", 8},     {"kmalloc-16", 16},   {"kmalloc-32", 32},	  {"kmalloc-64", 64},
+	{"kmalloc-96", 96},   {"kmalloc-128", 128}, {"kmalloc-192", 192}, {"kmalloc-256", 256},
+	{"kmalloc-512", 512}, {"kmalloc-1k", 1024}, {"kmalloc-2k", 2048}, {"kmalloc-4k", 4096},
+	{"kmalloc-8k", 8192},
+};
+
+_Static_assert(PERCPU_SIZE / CACHELINE_SIZE <= UINT16_MAX, "magazine offsets fit the size table");
+
+/* Give a slot its size table. */
+void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu)
+{
+	u16 *table = percpu_ptr(cpu, slab->size_table);
+
+	table[0] = (u16)(slab->closed_magazine / CACHELINE_SIZE);
+	for (unsigned int i = 1; i < KMALLOC_TABLE_SIZE; i++)
+		table[i] = (u16)(slab->kmalloc_caches[slab->kmalloc_class[i]]->mag_offset /
+				 CACHELINE_SIZE);
+	cpu->kmalloc_table = slab->size_table;
+}
+
+/*
+ * Make the caches, and every present slot's table. 0 or -ENOMEM, with those made so far on the
+ * list.
+ */
+int kmalloc_boot(struct kmm *machine)
+{
+	struct slab *slab = machine->slab;
+
+	for (unsigned int i = 0; i < NR_KMALLOC_CACHES; i++) {
+		unsigned int size = classes[i].size;
+
+		/*
+		 * A slab starts at a multiple of its size, so 8192 needs no more than page
+		 * alignment.
+		 */
+		slab->kmalloc_caches[i] = cache_create_boot(
+			machine, classes[i].name, size,
+			is_power_of_2(size) ? min_t(unsigned int, size, PAGE_SIZE) : 0);
+		if (!slab->kmalloc_caches[i])
+			return -ENOMEM;
+	}
+	for (unsigned int i = 1, nr = 0; i < KMALLOC_TABLE_SIZE; i++) {
+		while (classes[nr].size < i * 8)
+			nr++;
+		slab->kmalloc_class[i] = (u8)nr;
+	}
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		kmalloc_cpu_init(slab, cpu);
+	return 0;
+}
+
+static struct slab_cpu *slab_cpu(struct kmm_cpu *cpu)
+{
+	return percpu_ptr(cpu, cpu->machine->slab->cpu_counters);
+}
+
+static KMM_COLD void *kmalloc_large(size_t size, gfp_t gfp, int nid)
+{
+	struct page *page;
+
+	if (size > KMALLOC_MAX_SIZE)
+		return NULL;
+	gfp &= ~(__GFP_HIGHMEM | __GFP_MOVABLE | __GFP_SHARED);
+	page = alloc_pages_node(nid, gfp | __GFP_COMP, get_order(size));
+	if (!page)
+		return NULL;
+	page->private = LARGE_KMALLOC;
+	slab_cpu(cpu_get())->large_allocs++;
+	return page_address(page);
+}
+
+static KMM_COLD void kfree_large(struct kmm_cpu *cpu, struct page *page, void *object)
+{
+	KMM_BUG_ON(page->type != PG_TYPE_ALLOC || page->private != LARGE_KMALLOC ||
+			   !IS_ALIGNED((unsigned long)object, PAGE_SIZE),
+		   "%p is not from kmalloc, or freed already", object);
+	page->private = 0;
+	slab_cpu(cpu)->large_frees++;
+	__free_pages(page, page->order);
+}
+
+/* The cache of a size from 1 to KMALLOC_MAX_CACHE_SIZE, on this thread's machine. */
+static struct kmem_cache *size_cache(size_t size)
+{
+	struct slab *slab = cpu_get()->machine->slab;
+
+	return slab->kmalloc_caches[slab->kmalloc_class[(size + 7) / 8]];
+}
+
+/* Zero size, large, zeroed, an empty magazine, or a thread that is not attached. */
+static KMM_COLD void *kmalloc_slow(size_t size, gfp_t gfp)
+{
+	if (!size)
+		return ZERO_SIZE_PTR;
+	if (size > KMALLOC_MAX_CACHE_SIZE)
+		return kmalloc_large(size, gfp, NUMA_NO_NODE);
+	return kmem_cache_alloc(size_cache(size), gfp);
+}
+
+void *kmalloc(size_t size, gfp_t gfp)
+{
+	struct kmm_cpu *cpu = this_cpu;
+	const u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
+	struct magazine *mag;
+	void *object;
+
+	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) || unlikely(gfp & __GFP_ZERO))
+		return kmalloc_slow(size, gfp);
+	mag = percpu_ptr(cpu, (size_t)table[(size + 7) / 8] * CACHELINE_SIZE);
+	if (likely(magazine_pop(mag, &object)))
+		return object;
+	return kmalloc_slow(size, gfp);
+}
+
+void *kmalloc_node(size_t size, gfp_t gfp, int nid)
+{
+	if (!size)
+		return ZERO_SIZE_PTR;
+	if (size > KMALLOC_MAX_CACHE_SIZE)
+		return kmalloc_large(size, gfp, nid);
+	return kmem_cache_alloc_node(size_cache(size), gfp, nid);
+}
+
+void *kzalloc(size_t size, gfp_t gfp)
+{
+	return kmalloc(size, gfp | __GFP_ZERO);
+}
+
+static bool is_null(const void *object)
+{
+	return !object || object == ZERO_SIZE_PTR;
+}
+
+/* NULL, large, full, another node's, not attached, or a mistake. */
+static KMM_COLD void kfree_slow(void *object)
+{
+	struct kmm_cpu *cpu;
+	struct page *page;
+
+	if (is_null(object))
+		return;
+	cpu = cpu_get();
+	KMM_BUG_ON(!cpu_frame(cpu, object, &page), "%p is not of this machine's memory", object);
+	if (page->slab_cache)
+		cache_free_slow(page->slab_cache, object);
+	else
+		kfree_large(cpu, page, object);
+}
+
+void kfree(const void *const_object)
+{
+	void *object = (void *)(uintptr_t)const_object;
+	struct kmm_cpu *cpu = this_cpu;
+	struct page *page;
+	u32 mag_offset;
+
+	if (likely(cpu_frame(cpu, object, &page)) && likely(page->slab_key)) {
+		if (KMM_DEBUG)
+			cache_check_free(page->slab_cache, object);
+		/* A key of another node leaves some of the low bits that an offset has not. */
+		mag_offset = page->slab_key - (u32)cpu->nid;
+		if (likely(mag_offset % CACHELINE_SIZE == 0) &&
+		    likely(magazine_push(percpu_ptr(cpu, mag_offset), object)))
+			return;
+	}
+	kfree_slow(object);
+}
+
+size_t ksize(const void *object)
+{
+	struct page *page;
+
+	if (is_null(object))
+		return 0;
+	KMM_BUG_ON(!cpu_frame(cpu_get(), object, &page), "%p is not of this machine's memory",
+		   object);
+	if (page->slab_cache)
+		return page->slab_cache->object_size;
+	KMM_BUG_ON(page->type != PG_TYPE_ALLOC || page->private != LARGE_KMALLOC,
+		   "%p is not from kmalloc", object);
+	return PAGE_SIZE << page->order;
+}

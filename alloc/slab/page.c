@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One slab: a compound block of pages cut into objects of one cache.
+ *
+ *	| object 0 | object 1 | ... | object n-1 | waste | bitmap, if n > 64 |
+ *
+ * Bit i of the bitmap is set while object i lies free in the slab; with 64 objects or fewer the
+ * bitmap is in struct page itself, so that giving an object back touches no line of the slab.
+ * Invariant:
+ *
+ *	inuse + (bits set) == objects
+ *
+ * Every frame of the block has slab_cache, slab_key and head set (the first one's head is itself),
+ * so that an object's cache and slab are found from its own frame. The node's lock protects inuse
+ * and the bitmap.
+ *
+ * Orders are chosen after calculate_order() of mm/slub.c (6.1): the smallest with little waste and
+ * enough objects, and then with less and less of both.
+ */
+#include <errno.h>
+
+#include "phys/page_alloc.h"
+#include "slab/cache.h"
+
+#define MIN_OBJECTS	 16 /* that make a slab worth its handling */
+#define COSTLY_ORDER	 3  /* the largest that is asked for only to waste less */
+#define RECIPROCAL_SHIFT 44
+
+/* Objects that a slab of this order holds, with its bitmap. */
+unsigned int slab_objects(const struct kmem_cache *cache, unsigned int order)
+{
+	unsigned long bytes = PAGE_SIZE << order;
+	unsigned long nr = bytes / cache->size;
+
+	while (nr > 64 && nr * cache->size + ALIGN_UP(nr, 64) / 8 > bytes)
+		nr--;
+	return (unsigned int)nr;
+}
+
+static bool order_fits(const struct kmem_cache *cache, unsigned int order, unsigned int min_objects,
+		       unsigned int waste_fraction)
+{
+	unsigned long bytes = PAGE_SIZE << order;
+	unsigned int nr = slab_objects(cache, order);
+
+	return nr >= min_objects &&
+	       (bytes - (unsigned long)nr * cache->size) * waste_fraction <= bytes;
+}
+
+static unsigned int choose_order(const struct kmem_cache *cache)
+{
+	for (unsigned int min_objects = MIN_OBJECTS; min_objects >= 2; min_objects /= 2)
+		for (unsigned int fraction = 16; fraction >= 4; fraction /= 2)
+			for (unsigned int order = 0; order <= COSTLY_ORDER; order++)
+				if (order_fits(cache, order, min_objects, fraction))
+					return order;
+	return get_order(cache->size);
+}
+
+/* Fill in what follows from size and align. 0, or -EINVAL when no block holds an object. */
+int slab_geometry(struct kmem_cache *cache)
+{
+	if (cache->size > PAGE_SIZE << MAX_PAGE_ORDER)
+		return -EINVAL;
+	cache->order = (u8)choose_order(cache);
+	cache->min_order = (u8)get_order(cache->size);
+	/* Exact for offsets below 2^22 and size above 0, as offset * size < 2^44. */
+	cache->reciprocal = ((1UL << RECIPROCAL_SHIFT) + cache->size - 1) / cache->size;
+	return 0;
+}
+
+/* The number of an object in its slab. Stops the program at an address that no object starts at. */
+unsigned int slab_page_index(const struct kmem_cache *cache, const struct page *slab,
+			     const void *object)
+{
+	unsigned long offset = (unsigned long)object - (unsigned long)slab_base(cache, slab);
+	unsigned int index = (unsigned int)((offset * cache->reciprocal) >> RECIPROCAL_SHIFT);
+
+	KMM_BUG_ON(index >= slab->objects || (unsigned long)index * cache->size != offset,
+		   "%p is not the start of an object of cache %s (%u bytes each from %p)", object,
+		   cache->name, cache->size, slab_base(cache, slab));
+	return index;
+}
+
+static void slab_page_format(struct kmem_cache *cache, struct page *slab)
+{
+	char *base = slab_base(cache, slab);
+	unsigned int nr = slab_objects(cache, slab->order);
+	unsigned int words = (nr + 63) / 64;
+	u64 *bits;
+
+	slab->objects = (u16)nr;
+	slab->inuse = 0;
+	if (nr > 64)
+		slab->slab_bitmap = (u64 *)(base + (PAGE_SIZE << slab->order)) - words;
+	bits = slab_bits(slab);
+	for (unsigned int i = 0; i < words; i++)
+		bits[i] = ~0UL;
+	if (nr % 64)
+		bits[words - 1] = (1UL << nr % 64) - 1;
+	if (cache->ctor)
+		for (unsigned int i = 0; i < nr; i++)
+			cache->ctor(base + (unsigned long)i * cache->size);
+}
+
+/*
+ * A new slab near node nid, all of its objects constructed and free, on no list. Falls back to the
+ * smallest order that holds an object. Takes no lock of slab's. NULL when the page allocator has
+ * nothing.
+ */
+struct page *slab_page_new(struct kmem_cache *cache, gfp_t gfp, int nid)
+{
+	unsigned int order = cache->order;
+	struct page *slab = NULL;
+
+	gfp &= ~(__GFP_ZERO | __GFP_HIGHMEM | __GFP_MOVABLE | __GFP_SHARED);
+	gfp |= __GFP_COMP;
+	if (order > cache->min_order)
+		slab = alloc_pages_node(nid, (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN, order);
+	if (!slab) {
+		order = cache->min_order;
+		slab = alloc_pages_node(nid, gfp, order);
+	}
+	if (!slab)
+		return NULL;
+
+	page_set_type(slab, PG_TYPE_SLAB);
+	for (unsigned long i = 0; i < 1UL << order; i++) {
+		slab[i].slab_cache = cache;
+		slab[i].slab_key = slab_key(cache, slab->nid);
+		slab[i].head = slab;
+	}
+	slab_page_format(cache, slab);
+	return slab;
+}
+
+/* Give an empty slab that is on no list back to the page allocator. */
+void slab_page_release(struct kmem_cache *cache, struct page *slab)
+{
+	unsigned int order = slab->order;
+
+	KMM_DEBUG_ON(slab->inuse, "slab of cache %s released with %u objects in use", cache->name,
+		     slab->inuse);
+	for (unsigned long i = 0; i < 1UL << order; i++) {
+		slab[i].slab_cache = NULL;
+		slab[i].slab_key = 0;
+	}
+	slab->head = NULL;
+	slab->private = 0;
+	page_set_type(slab, PG_TYPE_ALLOC);
+	__free_pages(slab, order);
+}
+
+/*
+ * Move up to want free objects into the array; returns how many. From the highest address down,
+ * because a magazine hands out its last entry first, and ascending addresses are what the user's
+ * prefetcher likes.
+ */
+unsigned int slab_page_take(struct kmem_cache *cache, struct page *slab, void **objects,
+			    unsigned int want)
+{
+	char *base = slab_base(cache, slab);
+	u64 *bits = slab_bits(slab);
+	unsigned int nr = 0;
+
+	for (unsigned int word = (slab->objects + 63U) / 64; word-- && nr < want;) {
+		u64 free = bits[word];
+
+		while (free && nr < want) {
+			unsigned int i = __fls(free);
+
+			free &= ~(1UL << i);
+			objects[nr++] = base + (unsigned long)(word * 64 + i) * cache->size;
+		}
+		bits[word] = free;
+	}
+	slab->inuse += (u16)nr;
+	return nr;
+}
+
+/* Lay one object back. Stops the program if it lies there already, or is not one. */
+void slab_page_put(struct kmem_cache *cache, struct page *slab, void *object)
+{
+	unsigned int i = slab_page_index(cache, slab, object);
+	u64 *word = &slab_bits(slab)[i / 64];
+	u64 bit = 1UL << i % 64;
+
+	KMM_BUG_ON(*word & bit, "object %p of cache %s freed twice", object, cache->name);
+	*word |= bit;
+	slab->inuse--;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects in and out of a cache: the fast paths, and what they fall into.
+ *
+ * The fast paths touch this CPU's magazine, the cache's first line, and in a free the object's
+ * struct page, whose slab_key says in one comparison that the object is in a slab of this cache on
+ * this CPU's node. They take no lock, do no atomic operation, and touch no object. A thread that is
+ * not attached, a closed magazine, NULL and an object of another node all look like an empty or
+ * full magazine or a key that differs, so they cost the fast paths nothing.
+ *
+ * What a caller's bug meets, in every build:
+ *	free of what is in no slab, or another cache's       at once
+ *	the same object freed twice in a row                 at once
+ *	another double free, an address inside an object     when it reaches its slab: latest in
+ *	                                                     drain, shrink, destroy or shutdown; at
+ *	                                                     once with --enable-checks
+ */
+#include <string.h>
+
+#include "phys/page_alloc.h"
+#include "slab/cache.h"
+
+/* This thread's slot, which must be of the cache's machine. */
+static struct kmm_cpu *cache_cpu(const struct kmem_cache *cache)
+{
+	struct kmm_cpu *cpu = cpu_get();
+
+	KMM_BUG_ON(cpu->machine != cache->machine,
+		   "cache %s is of machine %p, this thread is attached to %p", cache->name,
+		   (void *)cache->machine, (void *)cpu->machine);
+	return cpu;
+}
+
+static struct page *frame_of(const struct kmem_cache *cache, const void *object)
+{
+	return cache->machine->mem_map +
+	       (((unsigned long)object - (unsigned long)cache->machine->direct_map) >> PAGE_SHIFT);
+}
+
+static unsigned int supply_new(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
+			       unsigned int want)
+{
+	struct page *slab = slab_page_new(cache, gfp, nid);
+
+	return slab ? node_add_slab(cache, slab, objects, want) : 0;
+}
+
+/*
+ * Up to want objects of node nid itself, and how many: from what the cache has there, or a new
+ * slab.
+ */
+static unsigned int supply_node(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
+				unsigned int want)
+{
+	unsigned int nr = node_take(cache, nid, objects, want);
+
+	return nr ? nr : supply_new(cache, nid, gfp | __GFP_THISNODE | __GFP_NOWARN, objects, want);
+}
+
+/*
+ * The same from any node, for when nid has nothing left: what the cache has elsewhere, a new slab
+ * wherever the page allocator goes, and, if the caller may reclaim, what all caches hold back.
+ */
+static unsigned int supply_any(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
+			       unsigned int want)
+{
+	unsigned int nr = 0;
+
+	for (bool reaped = false;; reaped = true) {
+		for (u32 i = 0; i < cache->nr_nodes && !nr; i++)
+			nr = node_take(cache, (int)(((u32)nid + i) % cache->nr_nodes), objects,
+				       want);
+		if (!nr)
+			nr = supply_new(cache, nid, gfp, objects, want);
+		if (nr || reaped || !(gfp & __GFP_DIRECT_RECLAIM))
+			return nr;
+		slab_reap(cache->machine);
+	}
+}
+
+static unsigned int supply(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
+			   unsigned int want)
+{
+	unsigned int nr = supply_node(cache, nid, gfp, objects, want);
+
+	if (!nr && (cache->nr_nodes == 1 || !(gfp & __GFP_THISNODE)))
+		nr = supply_any(cache, nid, gfp, objects, want);
+	return nr;
+}
+
+/* One object past the magazines. */
+static void *alloc_direct(struct kmem_cache *cache, gfp_t gfp, int nid)
+{
+	void *object;
+
+	if (!supply(cache, nid, gfp, &object, 1))
+		return NULL;
+	__atomic_fetch_add(&cache->direct_allocs, 1, __ATOMIC_RELAXED);
+	return object;
+}
+
+static void *zeroed(const struct kmem_cache *cache, void *object)
+{
+	return object ? memset(object, 0, cache->object_size) : NULL;
+}
+
+static KMM_COLD void *cache_alloc_zeroed(struct kmem_cache *cache, gfp_t gfp)
+{
+	return zeroed(cache, kmem_cache_alloc(cache, gfp & ~__GFP_ZERO));
+}
+
+/* The magazine is empty, or not open, or the thread not attached. */
+void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
+{
+	struct kmm_cpu *cpu = cache_cpu(cache);
+	struct magazine *mag = cache_magazine(cache, cpu);
+	void *object;
+
+	if (!cache->mag_capacity)
+		return alloc_direct(cache, gfp, cpu->nid);
+	mag->capacity = cache->mag_capacity;
+	if (!magazine_nr(mag)) {
+		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
+
+		mag->slow_allocs++;
+		mag->strays = nr && frame_of(cache, mag->objects[0])->nid != cpu->nid;
+		magazine_set_nr(mag, nr);
+	}
+	return magazine_pop(mag, &object) ? object : NULL;
+}
+
+/*
+ * An object of a node that is not this CPU's, through the remote magazine if the last ones were of
+ * that node too.
+ */
+static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, gfp_t gfp,
+				   int nid)
+{
+	struct magazine *mag = cache_remote_magazine(cache, cpu);
+	unsigned int nr;
+	void *object;
+
+	KMM_BUG_ON(nid < 0 || (u32)nid >= cache->nr_nodes, "cache %s: no node %d", cache->name,
+		   nid);
+	if (!cache->remote_capacity)
+		return alloc_direct(cache, gfp, nid);
+	nr = magazine_nr(mag);
+	if (nr && frame_of(cache, mag->objects[nr - 1])->nid != nid) {
+		node_put_any(cache, mag->objects, nr);
+		nr = 0;
+	}
+	if (!nr) {
+		mag->slow_allocs++;
+		nr = supply_node(cache, nid, gfp, mag->objects, cache->remote_capacity / 2U);
+		magazine_set_nr(mag, nr);
+	}
+	return magazine_pop(mag, &object) ? object : alloc_direct(cache, gfp, nid);
+}
+
+void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid)
+{
+	struct kmm_cpu *cpu = cache_cpu(cache);
+	void *object;
+
+	if (nid == NUMA_NO_NODE || nid == cpu->nid)
+		return kmem_cache_alloc(cache, gfp);
+	object = alloc_remote(cache, cpu, gfp, nid);
+	return gfp & __GFP_ZERO ? zeroed(cache, object) : object;
+}
+
+/*
+ * Move the colder half of a full magazine to its depot; all of it if it may hold other nodes'
+ * objects.
+ */
+static void flush(struct kmem_cache *cache, struct kmm_cpu *cpu, struct magazine *mag)
+{
+	unsigned int nr = magazine_nr(mag), batch = cache->batch;
+
+	if (mag->strays) {
+		node_put_any(cache, mag->objects, nr);
+		mag->strays = 0;
+		magazine_set_nr(mag, 0);
+		return;
+	}
+	node_put(cache, cpu->nid, mag->objects, batch);
+	memmove(mag->objects, mag->objects + batch, (nr - batch) * sizeof(*mag->objects));
+	magazine_set_nr(mag, nr - batch);
+}
+
+static void free_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, void *object)
+{
+	struct magazine *mag = cache_remote_magazine(cache, cpu);
+
+	mag->capacity = cache->remote_capacity;
+	mag->slow_frees++;
+	if (magazine_nr(mag) == mag->capacity) {
+		node_put_any(cache, mag->objects, mag->capacity);
+		magazine_set_nr(mag, 0);
+	}
+	KMM_BUG_ON(!magazine_push(mag, object), "object %p of cache %s freed twice", object,
+		   cache->name);
+}
+
+/*
+ * The magazine is full or not open, the thread not attached, or the object NULL, of another node,
+ * or a mistake.
+ */
+void cache_free_slow(struct kmem_cache *cache, void *object)
+{
+	struct kmm_cpu *cpu = cache_cpu(cache);
+	struct magazine *mag = cache_magazine(cache, cpu);
+	struct page *page;
+
+	if (!object)
+		return;
+	KMM_BUG_ON(!cpu_frame(cpu, object, &page) || !page->slab_cache,
+		   "%p, freed to cache %s, is in no slab", object, cache->name);
+	KMM_BUG_ON(page->slab_cache != cache, "%p, freed to cache %s, is of cache %s", object,
+		   cache->name, page->slab_cache->name);
+	if (!cache->mag_capacity) {
+		__atomic_fetch_add(&cache->direct_frees, 1, __ATOMIC_RELAXED);
+		node_put(cache, page->nid, &object, 1);
+		return;
+	}
+	if (page->nid != cpu->nid) {
+		free_remote(cache, cpu, object);
+		return;
+	}
+	mag->capacity = cache->mag_capacity;
+	mag->slow_frees++;
+	if (magazine_nr(mag) >= mag->capacity && mag->objects[mag->capacity - 1] != object)
+		flush(cache, cpu, mag);
+	KMM_BUG_ON(!magazine_push(mag, object), "object %p of cache %s freed twice", object,
+		   cache->name);
+}
+
+/*
+ * Give what a slot's magazines hold to the depots. The caller is the slot's owner, or keeps all
+ * others away from it.
+ */
+void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
+{
+	struct magazine *mag = cache_magazine(cache, cpu);
+
+	if (!cache->mag_capacity)
+		return;
+	node_put_any(cache, mag->objects, magazine_nr(mag));
+	magazine_set_nr(mag, 0);
+	mag->strays = 0;
+	if (!cache->remote_capacity)
+		return;
+	mag = cache_remote_magazine(cache, cpu);
+	node_put_any(cache, mag->objects, magazine_nr(mag));
+	magazine_set_nr(mag, 0);
+}
+
+/*
+ * Debug builds: at each free, what other builds find when the object reaches its slab. Mistakes
+ * about whose it is are left to the slow path, which names them.
+ */
+KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object)
+{
+	struct kmm_cpu *cpu = cache_cpu(cache);
+	struct magazine *mag = cache_magazine(cache, cpu);
+	struct page *page;
+	unsigned int i;
+	bool free;
+
+	if (!cpu_frame(cpu, object, &page) || page->slab_cache != cache)
+		return;
+	i = slab_page_index(cache, page->head, object);
+	lock_acquire(&cache->nodes[page->nid]->lock);
+	free = slab_bits(page->head)[i / 64] >> i % 64 & 1;
+	lock_release(&cache->nodes[page->nid]->lock);
+	for (i = magazine_nr(mag); i--;)
+		free |= mag->objects[i] == object;
+	KMM_BUG_ON(free, "object %p of cache %s freed twice", object, cache->name);
+}
+
+void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
+{
+	void *object;
+
+	if (unlikely(gfp & __GFP_ZERO))
+		return cache_alloc_zeroed(cache, gfp);
+	if (likely(magazine_pop(cache_magazine(cache, this_cpu), &object)))
+		return object;
+	return cache_alloc_slow(cache, gfp);
+}
+
+void kmem_cache_free(struct kmem_cache *cache, void *object)
+{
+	struct kmm_cpu *cpu = this_cpu;
+	struct page *page;
+
+	if (KMM_DEBUG)
+		cache_check_free(cache, object);
+	if (likely(cpu_frame(cpu, object, &page)) &&
+	    likely(page->slab_key == slab_key(cache, cpu->nid)) &&
+	    likely(magazine_push(cache_magazine(cache, cpu), object)))
+		return;
+	cache_free_slow(cache, object);
+}
