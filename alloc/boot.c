@@ -18,7 +18,8 @@
 #include "boot_config.h"
 
 static const struct kmm_layer *const layers[] = {
-	&phys_layer, /* slab_layer and virt_layer add their lines below as they land */
+	&phys_layer,
+	&slab_layer, /* virt_layer adds its line below as it lands */
 };
 
 static int copy_string(const char **string)

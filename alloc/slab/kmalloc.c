@@ -49,10 +49,7 @@ void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu)
 	cpu->kmalloc_table = slab->size_table;
 }
 
-/*
- * Make the caches, and every present slot's table. 0 or -ENOMEM, with those made so far on the
- * list.
- */
+/* Make the caches. 0 or -ENOMEM, with those made so far on the list. */
 int kmalloc_boot(struct kmm *machine)
 {
 	struct slab *slab = machine->slab;
@@ -75,8 +72,6 @@ int kmalloc_boot(struct kmm *machine)
 			nr++;
 		slab->kmalloc_class[i] = (u8)nr;
 	}
-	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
-		kmalloc_cpu_init(slab, cpu);
 	return 0;
 }
 

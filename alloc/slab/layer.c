@@ -177,11 +177,7 @@ static int slab_boot(struct kmm *machine)
 
 static void slab_cpu_init(struct kmm *machine, struct kmm_cpu *cpu)
 {
-	/*
-	 * The slot that boots the machine is made before this layer, which then comes back to it.
-	 */
-	if (machine->slab)
-		kmalloc_cpu_init(machine->slab, cpu);
+	kmalloc_cpu_init(machine->slab, cpu);
 }
 
 const struct kmm_layer slab_layer = {
