@@ -54,16 +54,16 @@ def find(name):
     raise BadRun(f"{name or '(no run given)'}: no such run")
 
 
-def number(text, where):
-    """A float, or None for an empty field (not measured)."""
+def number(text, where, column):
+    """A float, or None for an empty field (not measured). Times and sizes are not below 0."""
     if text in ("", "NA"):
         return None
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise BadRun(f"{where}: {text!r} is not a number")
+    if not math.isfinite(value) or (value < 0 and column.endswith(("_ns", "ns_per_op", "_bytes"))):
+        raise BadRun(f"{where}: {column}: {text!r} cannot be")
     return value
 
 
@@ -83,7 +83,7 @@ def table(run, name, required=True):
                 where = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
                     raise BadRun(f"{where}: {len(reader.fieldnames)} columns expected")
-                rows.append({c: v if c in TEXT else number(v, where) for c, v in row.items()})
+                rows.append({c: v if c in TEXT else number(v, where, c) for c, v in row.items()})
                 if "threads" in row and row["threads"]:
                     rows[-1]["threads"] = int(rows[-1]["threads"])
     except OSError as e:
@@ -161,11 +161,11 @@ def main(tool, run):
     try:
         sys.exit(run() or 0)
     except BadRun as e:
-        print(f"{tool}: {e}", file=sys.stderr)
+        print(f"kmm: {tool}: {e}", file=sys.stderr)
     except BrokenPipeError:
         sys.stderr.close()
     except OSError as e:
-        print(f"{tool}: {e.filename}: {e.strerror}", file=sys.stderr)
+        print(f"kmm: {tool}: {e.filename}: {e.strerror}", file=sys.stderr)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(2)

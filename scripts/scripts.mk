@@ -4,7 +4,8 @@
 # What `kmm plot`, `kmm report` and `kmm compare` run is installed with it.
 dist_pkgdata_SCRIPTS += scripts/plot scripts/report scripts/compare
 dist_pkgdata_DATA += scripts/runfolder.py
-EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/packages.ci results/README.md
+EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/packages.ci scripts/perf \
+	scripts/flamegraph results/README.md
 
 # The user's variables.
 #	RUN             the run that plot and report work on

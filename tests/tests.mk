@@ -22,3 +22,10 @@ EXTRA_DIST += tests/tap/dies.h
 tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
+
+# scripts
+SH_LOG_COMPILER = $(SHELL)
+script_tests = tests/scripts/setup_test.sh tests/scripts/compare_test.sh tests/scripts/plot_report_test.sh \
+	tests/scripts/flamegraph_test.sh
+TESTS += $(script_tests)
+EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh

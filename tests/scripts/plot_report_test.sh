@@ -1,0 +1,125 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# scripts/plot and scripts/report on a made-up run.
+. "${srcdir:-.}/tests/tap/tap.sh"
+
+if ! command -v python3 >/dev/null; then
+	skip "plot and report" "python3 is not installed"
+	tap_done
+fi
+run="$work/run"
+"$top/tests/scripts/make-run" "$run" || exit 99
+
+png_size() {
+	python3 -c 'import struct, sys
+head = open(sys.argv[1], "rb").read(24)
+assert head[:8] == b"\x89PNG\r\n\x1a\n", "not a PNG"
+print(*struct.unpack(">II", head[16:24]))' "$1"
+}
+
+plots() {
+	want_status 0 "$top/scripts/plot" "$run"
+	for name in throughput-page throughput-floor throughput-slab throughput-kmalloc throughput-vmalloc throughput-walk \
+		scaling-page orders latency-slab frag-kbuild frag-nginx; do
+		want_file "$run/plots/$name.svg"
+		want_file "$run/plots/$name.gp"
+		size=$(png_size "$run/plots/$name.png")
+		[ "${size%% *}" -ge 600 ]
+		python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$run/plots/$name.svg"
+	done
+	[ -z "$(find "$run" -name '.plots-*')" ]
+}
+
+same_bytes() {
+	cp -r "$run/plots" "$work/before"
+	want_status 0 "$top/scripts/plot" "$run"
+	diff -r "$work/before" "$run/plots"
+}
+
+# Odd names go into titles, not into commands.
+odd_names() {
+	cp -r "$run" "$work/odd"
+	sed -i 's/nginx/a`b"c'"'"'_{^$x;\\/' "$work/odd/fragmentation.csv"
+	want_status 0 "$top/scripts/plot" "$work/odd"
+	want_file "$work/odd/plots/frag-a-b-c-_-x.png"
+	want_status 0 "$top/scripts/report" "$work/odd"
+}
+
+report() {
+	want_status 0 "$top/scripts/report" "$run"
+	page="$run/report.html"
+	want_file "$page"
+	python3 - "$page" <<-'END'
+		import re, sys, xml.dom.minidom
+		text = open(sys.argv[1], encoding="utf-8").read()
+		xml.dom.minidom.parseString(text.replace("<!DOCTYPE html>", "").encode())
+		outside = re.findall(r'(?:src|href)=["\'](?!#|data:)([^"\']*)', text)
+		assert not outside, outside
+		assert not re.search(r"@import|url\((?!['\"]?#)|<script|<iframe|<object", text)
+		ids = re.findall(r'\bid=["\']([^"\']+)', text)
+		assert len(ids) == len(set(ids)), "an id twice"
+		assert "noise floor" in text.lower() and "2.0 %" in text
+		for part in ("summary", "throughput", "scaling", "latency", "fragmentation", "locks", "numa", "skipped", "machine"):
+		    assert f'<section id="{part}">' in text, part
+		assert 'class="faster"' in text and 'class="slower"' in text
+		assert "one NUMA node" in text and "zone Normal &lt;0&gt;" in text
+	END
+}
+
+few_rows() {
+	mkdir "$work/few"
+	cp "$run/machine.json" "$run/throughput.csv" "$work/few/"
+	head -n 1 "$run/latency.csv" >"$work/few/latency.csv"
+	want_status 0 "$top/scripts/plot" "$work/few"
+	want_status 0 "$top/scripts/report" "$work/few"
+	want_line "$work/few/report.html" 'No trace was replayed'
+}
+
+# one_line TOOL PATTERN RUN
+one_line() {
+	want_status 2 "$top/scripts/$1" "$3"
+	want_lines "$work/err" 1
+	want_line "$work/err" "^kmm: $1: $2"
+}
+
+bad_runs() {
+	for tool in $tools; do
+		one_line $tool '/nonexistent: no such run' /nonexistent
+		rm -rf "$work/bad"
+		cp -r "$run" "$work/bad"
+		cksum "$work/bad"/plots/* "$work/bad/report.html" >"$work/sums" 2>/dev/null || :
+		echo 'slab,pair,kmm' >>"$work/bad/throughput.csv"
+		one_line $tool '.*throughput.csv:[0-9]*: 13 columns expected' "$work/bad"
+		cksum "$work/bad"/plots/* "$work/bad/report.html" 2>/dev/null | cmp - "$work/sums"
+		rm "$work/bad/throughput.csv"
+		one_line $tool '.*throughput.csv: No such file' "$work/bad"
+	done
+}
+
+chromium_opens() {
+	want_status 0 timeout 60 chromium --headless --no-sandbox --disable-gpu --enable-logging=stderr \
+		--user-data-dir="$work/profile" --window-size=1280,2000 --screenshot="$work/page.png" "file://$run/report.html"
+	want_file "$work/page.png"
+	! grep CONSOLE "$work/err"
+}
+
+if command -v gnuplot >/dev/null; then
+	t "plot draws every figure as SVG and PNG" plots
+	t "plot gives the same bytes again" same_bytes
+	t "odd names of traces do no harm" odd_names
+	tools="plot report"
+else
+	skip "plot draws every figure as SVG and PNG" "gnuplot is not installed"
+	tools=report
+fi
+t "report is well-formed and fetches nothing" report
+if command -v gnuplot >/dev/null; then
+	t "a run without latency and traces has plots and a report too" few_rows
+fi
+t "a run that cannot be read is one line and leaves what there was" bad_runs
+if command -v chromium >/dev/null; then
+	t "chromium opens the report without a word on its console" chromium_opens
+else
+	skip "chromium opens the report without a word on its console" "chromium is not installed"
+fi
+tap_done
