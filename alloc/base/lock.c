@@ -161,6 +161,9 @@ static bool mcs_try(struct lock *lock)
 	struct mcs_node *node = &mcs_nodes[lock->rank];
 	struct mcs_node *nobody = NULL;
 
+	/* Not only for speed: the holder may be this thread, and the node be in use. */
+	if (READ_ONCE(lock->mcs_tail))
+		return false;
 	WRITE_ONCE(node->next, NULL);
 	WRITE_ONCE(node->waiting, 1);
 	/* Acquire: behind the last holder. Release: who comes next finds the node made. */
@@ -276,10 +279,11 @@ void lock_acquire_slow(struct lock *lock)
 
 bool lock_try_acquire_slow(struct lock *lock)
 {
+	const struct lock *held = KMM_DEBUG ? held_locks[lock->rank] : NULL;
 	bool taken = false;
 
-	if (KMM_DEBUG)
-		check_order(lock);
+	KMM_BUG_ON(held && held != lock, "lock %s tried while holding %s, both of rank %u", lock->name,
+		   held->name, lock->rank);
 	switch ((enum lock_kind)lock->kind) {
 	case LOCK_TTAS:
 		taken = ttas_try(lock);

@@ -88,7 +88,8 @@ static inline void lock_acquire(struct lock *lock)
 		lock_acquire_slow(lock);
 }
 
-/* Take the lock if nobody holds it; true if taken. Held to the rank order like any other. */
+/* Take the lock if nobody (this thread included) holds it; true if taken. As it does not wait it cannot deadlock, so
+ * it may be tried out of rank order; only another lock of the same rank must not be held. */
 static inline bool lock_try_acquire(struct lock *lock)
 {
 	if (unlikely(!lock->fast))
