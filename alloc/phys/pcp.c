@@ -155,11 +155,18 @@ static void set_high(struct phys_cpu *pcpu, bool closed)
 		}
 }
 
+void pcp_close(struct kmm_cpu *cpu)
+{
+	set_high(phys_cpu(cpu), true);
+}
+
 void pcp_honour_drain(struct phys *phys, struct kmm_cpu *cpu)
 {
 	/* Open first: a request that comes in between closes again, and is met at the next slow path. */
 	set_high(phys_cpu(cpu), false);
 	pcp_drain(phys, cpu);
+	if (phys_cpu(cpu)->nid != cpu->nid)
+		pcp_init(phys, cpu);
 }
 
 bool pcp_drain_all(struct phys *phys, struct kmm_cpu *cpu)
@@ -178,7 +185,7 @@ bool pcp_drain_all(struct phys *phys, struct kmm_cpu *cpu)
 		if (!other->owned) {
 			help |= pcp_drain(phys, other) != 0;
 		} else if (pcp_nr_pages(other)) {
-			set_high(phys_cpu(other), true);
+			pcp_close(other);
 			help = true;
 		}
 	}

@@ -153,7 +153,11 @@ static inline bool pcp_drain_wanted(const struct pcp_stack *stack)
 	return unlikely(READ_ONCE(stack->high) != stack->limit);
 }
 
-/* Do as asked. By the owner. */
+/* Ask a slot's owner for its blocks; or, for a slot that is empty and may move to another node, make its next
+ * owner come through pcp_honour_drain(). */
+void pcp_close(struct kmm_cpu *cpu);
+
+/* Do as asked, and follow the slot to another node if it has moved. By the owner. */
 void pcp_honour_drain(struct phys *phys, struct kmm_cpu *cpu);
 
 /*

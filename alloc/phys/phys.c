@@ -105,11 +105,9 @@ static void phys_release(struct phys *phys)
 		for_each_zone(phys, node, zone)
 			if (zone->lock.name)
 				lock_destroy(&zone->lock);
-	if (phys->percpu_offset) {
-		for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
-			memset(phys_cpu(cpu), 0, sizeof(struct phys_cpu));
+	/* Not zeroed: phys boots before there are slots, and after its shutdown they are given back. */
+	if (phys->percpu_offset)
 		percpu_free(machine, phys->percpu_offset, sizeof(struct phys_cpu));
-	}
 	free(phys->zonelists);
 	free(phys->nodes);
 	free(phys);
@@ -174,6 +172,7 @@ static void phys_cpu_init(struct kmm *machine, struct kmm_cpu *cpu)
 static void phys_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
 {
 	pcp_drain(machine->phys, cpu);
+	pcp_close(cpu);
 }
 
 static void phys_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
