@@ -27,11 +27,11 @@ kmm_after_run = $(MAKE) $(AM_MAKEFLAGS) plot report RUN=results/latest
 bench: bench-quick
 
 bench-quick: all
-	./kmm bench --quick --traces $(kmm_samples) $(KMM_BENCH_ARGS)
+	./kmm bench --quick $(KMM_BENCH_ARGS) $(kmm_samples)
 	@$(kmm_after_run)
 
 bench-full: all
-	./kmm bench --full --traces $(kmm_samples) $(KMM_BENCH_ARGS)
+	./kmm bench --full $(KMM_BENCH_ARGS) $(kmm_samples)
 	@$(kmm_after_run)
 
 plot:
