@@ -4,7 +4,14 @@
 # Suites, peers and latency histograms: a convenience library of the kmm command and the tests.
 noinst_LTLIBRARIES += libsuites.la
 libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/peers.c bench/peers_env.c \
-		       bench/latency.h bench/latency.c
+		       bench/latency.h bench/latency.c \
+		       bench/suites/common.h bench/suites/common.c bench/suites/tables.c \
+		       bench/suites/objects.h bench/suites/objects.c bench/suites/object_cases.c \
+		       bench/suites/verify.h bench/suites/verify.c \
+		       bench/suites/arena.h bench/suites/arena.c bench/suites/xcpu.h bench/suites/xcpu.c \
+		       bench/suites/lines.h bench/suites/lines.c bench/suites/suites.h bench/suites/suites.c \
+		       bench/suites/floor.c bench/suites/page.c bench/suites/slab.c bench/suites/kmalloc.c \
+		       bench/suites/vmalloc.c bench/suites/walk.c
 
 
 # Everything of the command that tests exercise apart from main: a convenience library too.

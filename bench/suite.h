@@ -9,6 +9,9 @@
  *	                               thread_end         put everything back
  *	once                           finish             check that nothing leaked and no byte was lost
  *
+ * The threads of a case are in thread_begin at one time (some meet there), and a thread whose thread_begin gave an error
+ * runs nothing but still gets its thread_end, with whatever state it was given.
+ *
  * A case checks itself: a block handed out twice, a byte that is not what was written, or a leak makes
  * begin/end/finish return an error line, and the run of kmm fails with it.
  */

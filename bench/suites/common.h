@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every suite shares: making cases, error lines, pinning, random numbers, memory of the harness's own.
+ *
+ * No state here but error lines and what kmm_target holds for the one case that runs.
+ */
+#ifndef KMM_BENCH_SUITES_COMMON_H
+#define KMM_BENCH_SUITES_COMMON_H
+
+#include "bench/suite.h"
+
+#define BENCH_SEED 0x6b6d6d2d62656e63UL
+
+/* The compiler must take it that the object's memory is read and changed here, so nothing of it can be removed. */
+static inline void compiler_barrier(void *object)
+{
+	__asm__ volatile("" : : "r"(object) : "memory");
+}
+
+/* The first word, or (stride) the first word of each stride bytes. */
+static inline void touch(void *object, size_t size, size_t stride)
+{
+	*(volatile uint64_t *)object = (uint64_t)object;
+	if (stride)
+		for (size_t at = stride; at < size; at += stride)
+			*(volatile uint64_t *)((char *)object + at) = at;
+	compiler_barrier(object);
+}
+
+/* xorshift64*; state must not be 0. */
+static inline uint64_t bench_random(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * 0x2545F4914F6CDD1DUL;
+}
+
+/* A line that says which case failed and how; good until 64 more have been made. */
+const char *case_error(const struct bench_case *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Append to the row's note. */
+void case_note(struct bench_case *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void case_skip(struct bench_case *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A new case with placement local, the default seed, and "emulated" noted where it is. NULL for no memory. */
+struct bench_case *case_add(const struct bench_env *env, struct case_list *list, const char *suite,
+			    const char *name, const char *allocator, const struct case_ops *ops,
+			    int threads);
+
+/* Pin the calling thread to logical CPU thread % CPUs, and attach it to the machine there; and undo it.
+ * Nothing without a machine. NULL or an error line. */
+const char *thread_pin(const struct bench_case *c, int thread);
+void thread_unpin(const struct bench_case *c);
+int thread_cpu(const struct bench_case *c, int thread);
+/* The node of that CPU; NUMA_NO_NODE without a machine. */
+int thread_node(const struct bench_case *c, int thread);
+/* The node farthest from nid; nid itself where there is but one. */
+int farthest_node(const struct bench_case *c, int nid);
+unsigned int nr_nodes(const struct bench_env *env);
+
+/* Zeroed memory that is none of the allocators', present at once (present) or as touched; huge: asks for huge
+ * pages. NULL for no memory. */
+void *harness_alloc(size_t size, bool present, bool huge);
+void harness_free(void *memory, size_t size);
+
+/* Thread counts of a case: 1, and all CPUs where that is more. Returns how many there are. */
+int thread_counts(const struct bench_env *env, int counts[2]);
+
+/* The allocators of a suite: kmm (if there is a machine), the peers, mmap. */
+struct allocator_choice {
+	const char *name;
+	const struct object_peer *peer;
+};
+#define MAX_CHOICES (PEER_MAX + 2)
+int list_allocators(const struct bench_env *env, const struct object_peer *kmm,
+		    const struct object_peer *mmap, struct allocator_choice out[MAX_CHOICES]);
+
+/*
+ * kmm's entry points, the host's mmap and the floor's list, as tables like any peer's. What malloc's signature
+ * has no room for (order, cache, size for munmap, node) lies in kmm_target: the case's prepare sets it, and it is
+ * constant while threads run. kmm_target_nid is the running thread's own.
+ */
+enum placement { PLACE_LOCAL, PLACE_REMOTE, PLACE_INTERLEAVE, NR_PLACEMENTS };
+extern const char *const placement_names[NR_PLACEMENTS];
+
+struct kmm_target {
+	struct kmm *machine;
+	struct kmem_cache *cache;
+	unsigned int order;
+	int nr_nodes;
+	size_t size_bytes;
+};
+extern struct kmm_target kmm_target;
+extern _Thread_local int kmm_target_nid;
+
+extern const struct object_peer kmm_page_tables[NR_PLACEMENTS];
+extern const struct object_peer kmm_slab_tables[NR_PLACEMENTS];
+extern const struct object_peer kmm_kmalloc_tables[NR_PLACEMENTS];
+extern const struct object_peer kmm_vmalloc_tables[NR_PLACEMENTS];
+extern const struct object_peer mmap_table;
+extern const struct object_peer list_table;
+
+#define LIST_STOCK	 1024 /* objects of 64 bytes that a thread's list holds */
+#define LIST_OBJECT_SIZE 64
+/* Fill and empty the calling thread's list. 0, -ENOMEM; the number of objects in it. */
+int list_stock(void);
+int list_unstock(void);
+
+#endif

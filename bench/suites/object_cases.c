@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* Which allocators, thread counts and placements a pattern comes in. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/suites/arena.h"
+#include "bench/suites/objects.h"
+
+uint64_t node_memory_bytes(const struct bench_env *env)
+{
+	uint64_t least = UINT64_MAX;
+
+	if (!env->machine)
+		return 1UL << 30;
+	for (unsigned int nid = 0; nid < nr_nodes(env); nid++) {
+		struct free_area_counts counts;
+
+		count_free_areas(env->machine, (int)nid, &counts);
+		if (counts.nr_managed_pages && counts.nr_managed_pages << PAGE_SHIFT < least)
+			least = counts.nr_managed_pages << PAGE_SHIFT;
+	}
+	if (least == UINT64_MAX)
+		return 1UL << 30;
+	return least > env->machine->config.shared_bytes ? least - env->machine->config.shared_bytes :
+							   least / 2;
+}
+
+int batch_count(const struct bench_env *env, size_t object_bytes, uint64_t memory_bytes)
+{
+	uint64_t fit = memory_bytes / 4 / object_bytes / (uint64_t)(env->nr_threads_max ?: 1);
+	int count = 16;
+
+	while (count < BATCH_COUNT && (uint64_t)count * 2 <= fit)
+		count *= 2;
+	return count;
+}
+
+static int add_case(const struct bench_env *env, struct case_list *list, const struct object_cases *cases,
+		    const struct allocator_choice *choice, const char *allocator, int threads,
+		    struct bench_case **out)
+{
+	struct bench_case *c =
+		case_add(env, list, cases->suite, cases->name, allocator, cases->ops, threads);
+
+	if (!c)
+		return -ENOMEM;
+	c->peer = choice->peer;
+	c->arg = (void *)cases->object_suite;
+	c->size_bytes = cases->size_bytes;
+	c->order = cases->order;
+	c->count = cases->count;
+	if (cases->size)
+		snprintf(c->size, sizeof(c->size), "%s", cases->size);
+	else
+		snprintf(c->size, sizeof(c->size), "%zu", cases->size_bytes);
+	if (cases->count > 1 && cases->count != BATCH_COUNT)
+		case_note(c, "%d objects", cases->count);
+	if (threads > env->nr_threads_max)
+		case_skip(c, "one CPU");
+	*out = c;
+	return 0;
+}
+
+/* Placements that are asked for by name: kmm's tables have them; jemalloc's arenas on a host with nodes. */
+static int add_placements(const struct bench_env *env, struct case_list *list,
+			  const struct object_cases *cases, const struct allocator_choice *choice,
+			  int threads)
+{
+	bool kmm = !strcmp(choice->name, "kmm"), arenas = arena_possible(choice->peer);
+
+	if (nr_nodes(env) < 2 || cases->one_placement || (!kmm && !arenas))
+		return 0;
+	for (int place = PLACE_REMOTE; place < NR_PLACEMENTS; place++) {
+		struct bench_case *c;
+		int status = add_case(env, list, cases, choice, choice->name, threads, &c);
+
+		if (status)
+			return status;
+		c->placement = placement_names[place];
+		if (kmm)
+			c->peer = &cases->kmm[place];
+		else if (env->emulated)
+			case_skip(c, "arenas cannot be bound to emulated nodes");
+		else
+			c->peer = arena_table(choice->peer, (enum placement)place);
+	}
+	return 0;
+}
+
+static int add_choice(const struct bench_env *env, struct case_list *list,
+		      const struct object_cases *cases, const struct allocator_choice *choice,
+		      int threads)
+{
+	const char *copy = !strcmp(choice->name, "kmm")	     ? "kmm-aa" :
+			   !strcmp(choice->name, "jemalloc") ? "jemalloc-aa" :
+							       NULL;
+	struct bench_case *c;
+	int status = add_case(env, list, cases, choice, choice->name, threads, &c);
+
+	if (!status && cases->aa && copy)
+		status = add_case(env, list, cases, choice, copy, threads, &c);
+	return status ? status : add_placements(env, list, cases, choice, threads);
+}
+
+int object_cases_add(const struct bench_env *env, struct case_list *list,
+		     const struct object_cases *cases)
+{
+	struct allocator_choice choices[MAX_CHOICES];
+	int nr = list_allocators(env, cases->kmm, cases->mmap, choices);
+	int threads[2], nr_threads = thread_counts(env, threads);
+
+	if (cases->threads) {
+		threads[0] = cases->threads;
+		nr_threads = 1;
+	}
+	for (int i = 0; i < nr; i++) {
+		for (int j = 0; j < nr_threads; j++) {
+			int status = add_choice(env, list, cases, &choices[i], threads[j]);
+
+			if (status)
+				return status;
+		}
+	}
+	return 0;
+}

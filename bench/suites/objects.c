@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+/* The patterns of objects.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/latency.h"
+#include "bench/suites/arena.h"
+#include "bench/suites/objects.h"
+
+#define WARM_UP_PAIRS	4096
+#define WARM_UP_BATCHES 2
+
+static uint64_t allocated_before; /* of the one case that runs: between its prepare and its finish */
+static bool allocated_known;
+
+static const struct object_suite *suite_of(const struct bench_case *c)
+{
+	return c->arg;
+}
+
+static bool is_kmm(const struct bench_case *c)
+{
+	return !strncmp(c->allocator, "kmm", 3);
+}
+
+static void bulk_run(struct bench_case *c, int thread, void *arg, uint64_t n);
+static void mixed_run(struct bench_case *c, int thread, void *arg, uint64_t n);
+
+static bool is_mixed(const struct bench_case *c)
+{
+	return c->ops->run == mixed_run;
+}
+
+/*
+ * Main thread.
+ */
+const char *objects_prepare(struct bench_case *c)
+{
+	struct object_peer_stats stats;
+	const char *error = NULL;
+
+	kmm_target.machine = c->env->machine;
+	kmm_target.nr_nodes = (int)nr_nodes(c->env);
+	kmm_target.order = c->order;
+	kmm_target.size_bytes = c->size_bytes;
+	if (c->env->machine && kmm_attach(c->env->machine, 0) < 0)
+		return case_error(c, "cannot attach to CPU 0");
+	if (suite_of(c)->setup)
+		error = suite_of(c)->setup(c);
+	latency_timer_overhead();
+	allocated_known = c->peer->stats && c->peer->allocated_slack >= 0 &&
+			  c->peer->stats(c->peer, &stats) == 0;
+	allocated_before = allocated_known ? stats.allocated_bytes : 0;
+	return error;
+}
+
+const char *objects_finish(struct bench_case *c)
+{
+	struct object_peer_stats stats;
+	const char *error = NULL;
+
+	if (c->peer->flush_thread)
+		c->peer->flush_thread(c->peer);
+	if (allocated_known && c->peer->stats(c->peer, &stats) == 0 &&
+	    (int64_t)(stats.allocated_bytes - allocated_before) > c->peer->allocated_slack)
+		error = case_error(c, "%lld bytes leaked",
+				   (long long)(stats.allocated_bytes - allocated_before));
+	if (suite_of(c)->teardown) {
+		const char *other = suite_of(c)->teardown(c);
+
+		if (!error)
+			error = other;
+	}
+	return error;
+}
+
+/*
+ * Threads. All of a thread's arrays lie in one mapping of its own, so that the C library's malloc, which is a
+ * peer, serves nobody but its own cases.
+ */
+static void *carve(char **at, size_t size)
+{
+	void *piece = *at;
+
+	*at += ALIGN_UP(size, CACHELINE_SIZE);
+	return piece;
+}
+
+static void shuffle_order(uint16_t *order, int nr, uint64_t *random)
+{
+	for (int i = 0; i < nr; i++)
+		order[i] = (uint16_t)i;
+	for (int i = nr - 1; i > 0; i--) {
+		int j = (int)(bench_random(random) % (uint64_t)(i + 1));
+		uint16_t swap = order[i];
+
+		order[i] = order[j];
+		order[j] = swap;
+	}
+}
+
+static struct object_thread *make_state(struct bench_case *c, int thread)
+{
+	bool mixed = is_mixed(c);
+	int nr_verify = verify_count(c, c->size_bytes);
+	size_t count = (size_t)(c->count > 0 ? c->count : 1), nr = (size_t)nr_verify;
+	size_t bytes = sizeof(struct object_thread) + count * (16 + 4 * NR_PERMS) + nr * 32 + PAGE_SIZE;
+	uint64_t random = (c->seed ^ (uint64_t)(thread + 1) * 0x9E3779B97F4A7C15UL) | 1;
+	struct object_thread *state;
+	char *at = harness_alloc(bytes, true, false);
+
+	if (!at)
+		return NULL;
+	state = carve(&at, sizeof(*state));
+	state->suite = suite_of(c);
+	state->state_bytes = bytes;
+	state->objects = carve(&at, count * sizeof(void *));
+	state->alloc_cycles = carve(&at, count * sizeof(uint64_t));
+	for (int i = 0; i < NR_PERMS; i++) {
+		state->perms[i] = carve(&at, count * sizeof(uint16_t));
+		state->sizes[i] = carve(&at, count * sizeof(uint16_t));
+		shuffle_order(state->perms[i], (int)count, &random);
+		for (size_t j = 0; mixed && j < count; j++)
+			state->sizes[i][j] = (uint16_t)(
+				MIXED_MIN + bench_random(&random) % (MIXED_MAX - MIXED_MIN + 1));
+	}
+	state->verify.count = nr_verify;
+	state->verify.salt = bench_random(&random);
+	state->verify.objects = carve(&at, nr * sizeof(void *));
+	state->verify.sorted = carve(&at, nr * sizeof(uint16_t));
+	state->verify.sizes = carve(&at, nr * sizeof(size_t));
+	state->verify.order = carve(&at, nr * sizeof(uint16_t));
+	shuffle_order(state->verify.order, nr_verify, &random);
+	for (size_t i = 0; i < nr; i++)
+		state->verify.sizes[i] = mixed ? state->sizes[0][i % count] : c->size_bytes;
+	return state;
+}
+
+const char *objects_thread_begin(struct bench_case *c, int thread, struct object_thread **out)
+{
+	const char *error = thread_pin(c, thread);
+	struct object_thread *state;
+	int node = thread_node(c, thread);
+
+	*out = NULL;
+	if (error)
+		return error;
+	kmm_target_nid = node >= 0 ? node : 0;
+	if (!strcmp(c->placement, placement_names[PLACE_REMOTE]))
+		kmm_target_nid = farthest_node(c, kmm_target_nid);
+	if (suite_of(c)->thread_setup)
+		error = suite_of(c)->thread_setup(c, thread);
+	if (!error)
+		error = arena_thread_begin(c, kmm_target_nid);
+	if (error)
+		return error;
+	state = make_state(c, thread);
+	if (!state)
+		return case_error(c, "no memory for the harness");
+	*out = state;
+	return verify_run(c, &state->verify, NULL, NULL);
+}
+
+/* Where the blocks of thread 0 are. */
+struct node_count {
+	int nr_on[KMM_MAX_NODES];
+	int nr, nr_unknown;
+};
+
+static void count_node(struct bench_case *c, const void *object, void *arg)
+{
+	struct node_count *count = arg;
+	int nid = NUMA_NO_NODE;
+
+	if (is_kmm(c) && suite_of(c)->node_of)
+		nid = suite_of(c)->node_of(object);
+	else if (c->env->machine && !c->env->emulated)
+		nid = topology_memory_node(c->env->machine->topology, object);
+	count->nr++;
+	if (nid >= 0 && nid < KMM_MAX_NODES)
+		count->nr_on[nid]++;
+	else
+		count->nr_unknown++;
+}
+
+static void set_numa(struct bench_case *c, const struct node_count *count)
+{
+	int nr_known = count->nr - count->nr_unknown;
+
+	c->has_numa = true;
+	c->cpu_node = thread_node(c, 0);
+	c->memory_node = NUMA_NO_NODE;
+	c->local_ratio = -1;
+	if (!nr_known || c->cpu_node < 0)
+		return;
+	for (int nid = 0; nid < KMM_MAX_NODES; nid++)
+		if (count->nr_on[nid] * 2 > nr_known)
+			c->memory_node = nid;
+	c->local_ratio = (double)count->nr_on[c->cpu_node] / nr_known;
+}
+
+const char *objects_thread_end(struct bench_case *c, int thread, struct object_thread *state)
+{
+	struct node_count count = {.nr = 0};
+	const char *error = NULL, *other = NULL;
+
+	if (state) {
+		if (state->failed)
+			error = case_error(c, "no memory in a timed run");
+		else
+			error = verify_run(c, &state->verify, thread == 0 ? count_node : NULL, &count);
+		if (!error && thread == 0)
+			set_numa(c, &count);
+		harness_free(state, state->state_bytes);
+	}
+	if (c->peer->flush_thread)
+		c->peer->flush_thread(c->peer);
+	arena_thread_end(c);
+	if (suite_of(c)->thread_teardown)
+		other = suite_of(c)->thread_teardown(c, thread);
+	thread_unpin(c);
+	return error ? error : other;
+}
+
+static const char *begin(struct bench_case *c, int thread, void **out)
+{
+	struct object_thread *state;
+	const char *error = objects_thread_begin(c, thread, &state);
+
+	*out = state;
+	if (!error)
+		c->ops->run(c, thread, state, c->count > 1 ? WARM_UP_BATCHES : WARM_UP_PAIRS);
+	return error;
+}
+
+static const char *end(struct bench_case *c, int thread, void *state)
+{
+	return objects_thread_end(c, thread, state);
+}
+
+/*
+ * The timed loops.
+ */
+static void pair_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	void *(*alloc)(size_t) = c->peer->alloc;
+	void (*release)(void *) = c->peer->free;
+	struct object_thread *state = arg;
+	size_t size = c->size_bytes, stride = state->suite->touch_stride;
+
+	(void)thread;
+	while (n--) {
+		void *object = alloc(size);
+
+		if (unlikely(!object)) {
+			state->failed = true;
+			return;
+		}
+		touch(object, size, stride);
+		release(object);
+	}
+}
+
+static void bulk_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	void *(*alloc)(size_t) = c->peer->alloc;
+	void (*release)(void *) = c->peer->free;
+	struct object_thread *state = arg;
+	void **objects = state->objects;
+	size_t size = c->size_bytes;
+	int count = c->count;
+
+	(void)thread;
+	while (n--) {
+		for (int i = 0; i < count; i++) {
+			objects[i] = alloc(size);
+			if (unlikely(!objects[i]))
+				state->failed = true;
+		}
+		for (int i = 0; i < count; i++)
+			release(objects[i]);
+	}
+}
+
+static void shuffle_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	void *(*alloc)(size_t) = c->peer->alloc;
+	void (*release)(void *) = c->peer->free;
+	struct object_thread *state = arg;
+	void **objects = state->objects;
+	size_t size = c->size_bytes;
+	int count = c->count;
+
+	(void)thread;
+	while (n--) {
+		const uint16_t *perm = state->perms[state->next_perm++ % NR_PERMS];
+
+		for (int i = 0; i < count; i++) {
+			objects[i] = alloc(size);
+			if (unlikely(!objects[i]))
+				state->failed = true;
+		}
+		for (int i = 0; i < count; i++)
+			release(objects[perm[i]]);
+	}
+}
+
+static void mixed_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	void *(*alloc)(size_t) = c->peer->alloc;
+	void (*release)(void *) = c->peer->free;
+	struct object_thread *state = arg;
+	void **objects = state->objects;
+	int count = c->count;
+
+	(void)thread;
+	while (n--) {
+		unsigned int turn = state->next_perm++ % NR_PERMS;
+		const uint16_t *perm = state->perms[turn], *sizes = state->sizes[turn];
+
+		for (int i = 0; i < count; i++) {
+			objects[i] = alloc(sizes[i]);
+			if (unlikely(!objects[i]))
+				state->failed = true;
+		}
+		for (int i = 0; i < count; i++)
+			release(objects[perm[i]]);
+	}
+}
+
+/*
+ * Latency: an operation is one allocation and the free of the same object, each timed, added up.
+ */
+static void pair_latency(struct bench_case *c, int thread, void *arg, uint64_t n,
+			 struct latency_hist *hist)
+{
+	void *(*alloc)(size_t) = c->peer->alloc;
+	void (*release)(void *) = c->peer->free;
+	struct object_thread *state = arg;
+	size_t size = c->size_bytes, stride = state->suite->touch_stride;
+	uint64_t overhead = latency_timer_overhead();
+
+	(void)thread;
+	while (n--) {
+		uint64_t start = latency_begin();
+		void *object = alloc(size);
+
+		if (unlikely(!object)) {
+			state->failed = true;
+			return;
+		}
+		touch(object, size, stride);
+		release(object);
+		latency_hist_record(hist, start, latency_end(), overhead);
+	}
+}
+
+static uint64_t without(uint64_t cycles, uint64_t overhead)
+{
+	return cycles > overhead ? cycles - overhead : 0;
+}
+
+static void batch_latency(struct bench_case *c, int thread, void *arg, uint64_t n,
+			  struct latency_hist *hist)
+{
+	void *(*alloc)(size_t) = c->peer->alloc;
+	void (*release)(void *) = c->peer->free;
+	struct object_thread *state = arg;
+	uint64_t overhead = latency_timer_overhead();
+
+	(void)thread;
+	for (uint64_t done = 0; done < n; done += (uint64_t)c->count) {
+		unsigned int turn = state->next_perm++ % NR_PERMS;
+
+		for (int i = 0; i < c->count; i++) {
+			size_t size = is_mixed(c) ? state->sizes[turn][i] : c->size_bytes;
+			uint64_t start = latency_begin();
+
+			state->objects[i] = alloc(size);
+			state->alloc_cycles[i] = without(latency_end() - start, overhead);
+			if (unlikely(!state->objects[i]))
+				state->failed = true;
+		}
+		for (int i = 0; i < c->count; i++) {
+			int number = c->ops->run == bulk_run ? i : state->perms[turn][i];
+			uint64_t start = latency_begin();
+
+			release(state->objects[number]);
+			latency_hist_record(hist, 0,
+					    without(latency_end() - start, overhead) +
+						    state->alloc_cycles[number],
+					    0);
+		}
+	}
+}
+
+static const struct case_ops pair_ops = {
+	.ops_per_batch = 1,
+	.prepare = objects_prepare,
+	.thread_begin = begin,
+	.run = pair_run,
+	.thread_end = end,
+	.finish = objects_finish,
+	.latency = pair_latency,
+};
+
+/* A case of less than BATCH_COUNT objects has operations of its own, because ops_per_batch is theirs. */
+#define BATCH_OPS(run_fn, nr)                                                                      \
+	{                                                                                          \
+		.ops_per_batch = nr, .prepare = objects_prepare, .thread_begin = begin,            \
+		.run = run_fn, .thread_end = end, .finish = objects_finish,                        \
+		.latency = batch_latency                                                           \
+	}
+#define BATCH_OPS_BY_COUNT(run_fn)                                                                 \
+	{                                                                                          \
+		BATCH_OPS(run_fn, 16), BATCH_OPS(run_fn, 32), BATCH_OPS(run_fn, 64),               \
+			BATCH_OPS(run_fn, 128), BATCH_OPS(run_fn, 256), BATCH_OPS(run_fn, 512),    \
+			BATCH_OPS(run_fn, 1024), BATCH_OPS(run_fn, 2048), BATCH_OPS(run_fn, 4096)  \
+	}
+
+static const struct case_ops batch_ops[][9] = {
+	[PATTERN_BULK] = BATCH_OPS_BY_COUNT(bulk_run),
+	[PATTERN_SHUFFLE] = BATCH_OPS_BY_COUNT(shuffle_run),
+	[PATTERN_MIXED] = BATCH_OPS_BY_COUNT(mixed_run),
+};
+
+const struct case_ops *pattern_ops(enum pattern pattern, int count)
+{
+	if (pattern == PATTERN_PAIR)
+		return &pair_ops;
+	for (size_t i = 0; i < ARRAY_SIZE(batch_ops[pattern]); i++)
+		if (batch_ops[pattern][i].ops_per_batch == (uint64_t)count)
+			return &batch_ops[pattern][i];
+	return NULL;
+}

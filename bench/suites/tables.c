@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmm, the host's mmap and the floor's list as tables of malloc's own function types, so that the timed loops
+ * reach each of them, and each peer, by the same indirect call. See common.h.
+ *
+ * kmm's tables hold one small function in front of kmm's entry point, because the kernel's signatures have
+ * more arguments than malloc's; its cost is counted as kmm's. Plain calls are placed by kmm itself (this
+ * CPU's node); the remote and interleave tables name the node.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bench/suites/common.h"
+
+struct kmm_target kmm_target;
+_Thread_local int kmm_target_nid;
+
+/* Nodes in turn, each thread for itself. */
+static inline int next_node(void)
+{
+	int nid = kmm_target_nid;
+
+	kmm_target_nid = nid + 1 < kmm_target.nr_nodes ? nid + 1 : 0;
+	return nid;
+}
+
+/*
+ * page
+ */
+static void *page_alloc(size_t size)
+{
+	(void)size;
+	return (void *)__get_free_pages(GFP_KERNEL, kmm_target.order);
+}
+
+static void *page_alloc_on(int nid)
+{
+	struct page *page = alloc_pages_node(nid, GFP_KERNEL, kmm_target.order);
+
+	return page ? page_address(page) : NULL;
+}
+
+static void *page_alloc_remote(size_t size)
+{
+	(void)size;
+	return page_alloc_on(kmm_target_nid);
+}
+
+static void *page_alloc_interleave(size_t size)
+{
+	(void)size;
+	return page_alloc_on(next_node());
+}
+
+static void page_free(void *object)
+{
+	free_pages((unsigned long)object, kmm_target.order);
+}
+
+/* Pages that are not free; what slabs and tables hold stays the same while a page case runs. */
+static int page_stats(const struct object_peer *peer, struct object_peer_stats *stats)
+{
+	struct free_area_counts counts;
+
+	(void)peer;
+	count_free_areas(kmm_target.machine, NUMA_NO_NODE, &counts);
+	stats->allocated_bytes =
+		(counts.nr_managed_pages - counts.nr_buddy_pages - counts.nr_pcp_pages) << PAGE_SHIFT;
+	stats->backing_bytes = (counts.nr_managed_pages - counts.nr_buddy_pages) << PAGE_SHIFT;
+	return 0;
+}
+
+/*
+ * slab
+ */
+static void *slab_alloc(size_t size)
+{
+	(void)size;
+	return kmem_cache_alloc(kmm_target.cache, GFP_KERNEL);
+}
+
+static void *slab_alloc_remote(size_t size)
+{
+	(void)size;
+	return kmem_cache_alloc_node(kmm_target.cache, GFP_KERNEL, kmm_target_nid);
+}
+
+static void *slab_alloc_interleave(size_t size)
+{
+	(void)size;
+	return kmem_cache_alloc_node(kmm_target.cache, GFP_KERNEL, next_node());
+}
+
+static void slab_free(void *object)
+{
+	kmem_cache_free(kmm_target.cache, object);
+}
+
+static void add_cache(const struct slab_info *info, void *arg)
+{
+	struct object_peer_stats *stats = arg;
+
+	stats->allocated_bytes += info->active_objs * info->objsize;
+	stats->backing_bytes += (info->num_slabs * info->pagesperslab) << PAGE_SHIFT;
+}
+
+/* Over all caches: between a case's prepare and finish only its own objects come and go. */
+static int slab_stats(const struct object_peer *peer, struct object_peer_stats *stats)
+{
+	(void)peer;
+	memset(stats, 0, sizeof(*stats));
+	slab_for_each(kmm_target.machine, add_cache, stats);
+	return 0;
+}
+
+/*
+ * kmalloc
+ */
+static void *kmalloc_alloc(size_t size)
+{
+	return kmalloc(size, GFP_KERNEL);
+}
+
+static void *kmalloc_alloc_remote(size_t size)
+{
+	return kmalloc_node(size, GFP_KERNEL, kmm_target_nid);
+}
+
+static void *kmalloc_alloc_interleave(size_t size)
+{
+	return kmalloc_node(size, GFP_KERNEL, next_node());
+}
+
+static void kmalloc_free(void *object)
+{
+	kfree(object);
+}
+
+static size_t kmalloc_usable_size(void *object)
+{
+	return ksize(object);
+}
+
+/*
+ * vmalloc
+ */
+static void *vmalloc_alloc(size_t size)
+{
+	return vmalloc(size);
+}
+
+static void *vmalloc_alloc_remote(size_t size)
+{
+	return vmalloc_node(size, kmm_target_nid);
+}
+
+static void *vmalloc_alloc_interleave(size_t size)
+{
+	return vmalloc_node(size, next_node());
+}
+
+static void vmalloc_free(void *object)
+{
+	vfree(object);
+}
+
+static void add_area(const struct vm_area_info *info, void *arg)
+{
+	struct object_peer_stats *stats = arg;
+
+	stats->allocated_bytes += info->size_bytes;
+	stats->backing_bytes += (uint64_t)info->nr_pages << PAGE_SHIFT;
+}
+
+static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stats *stats)
+{
+	(void)peer;
+	memset(stats, 0, sizeof(*stats));
+	vmalloc_for_each(kmm_target.machine, add_area, stats);
+	return 0;
+}
+
+#define KMM_TABLE(alloc_fn, free_fn, usable_size_fn, stats_fn)                                     \
+	{                                                                                          \
+		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
+		.free = free_fn, .usable_size = usable_size_fn, .stats = stats_fn                  \
+	}
+
+const struct object_peer kmm_page_tables[NR_PLACEMENTS] = {
+	[PLACE_LOCAL] = KMM_TABLE(page_alloc, page_free, NULL, page_stats),
+	[PLACE_REMOTE] = KMM_TABLE(page_alloc_remote, page_free, NULL, page_stats),
+	[PLACE_INTERLEAVE] = KMM_TABLE(page_alloc_interleave, page_free, NULL, page_stats),
+};
+
+const struct object_peer kmm_slab_tables[NR_PLACEMENTS] = {
+	[PLACE_LOCAL] = KMM_TABLE(slab_alloc, slab_free, NULL, slab_stats),
+	[PLACE_REMOTE] = KMM_TABLE(slab_alloc_remote, slab_free, NULL, slab_stats),
+	[PLACE_INTERLEAVE] = KMM_TABLE(slab_alloc_interleave, slab_free, NULL, slab_stats),
+};
+
+const struct object_peer kmm_kmalloc_tables[NR_PLACEMENTS] = {
+	[PLACE_LOCAL] = KMM_TABLE(kmalloc_alloc, kmalloc_free, kmalloc_usable_size, slab_stats),
+	[PLACE_REMOTE] = KMM_TABLE(kmalloc_alloc_remote, kmalloc_free, kmalloc_usable_size, slab_stats),
+	[PLACE_INTERLEAVE] = KMM_TABLE(kmalloc_alloc_interleave, kmalloc_free, kmalloc_usable_size, slab_stats),
+};
+
+const struct object_peer kmm_vmalloc_tables[NR_PLACEMENTS] = {
+	[PLACE_LOCAL] = KMM_TABLE(vmalloc_alloc, vmalloc_free, NULL, vmalloc_stats),
+	[PLACE_REMOTE] = KMM_TABLE(vmalloc_alloc_remote, vmalloc_free, NULL, vmalloc_stats),
+	[PLACE_INTERLEAVE] = KMM_TABLE(vmalloc_alloc_interleave, vmalloc_free, NULL, vmalloc_stats),
+};
+
+/*
+ * mmap
+ */
+static void *mmap_alloc(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void mmap_free(void *object)
+{
+	munmap(object, kmm_target.size_bytes);
+}
+
+const struct object_peer mmap_table = {
+	.name = "mmap",
+	.version = "",
+	.path = "",
+	.settings = "",
+	.alloc = mmap_alloc,
+	.free = mmap_free,
+	.allocated_slack = -1,
+};
+
+/*
+ * The floor: a thread-local linked list, and nothing else.
+ */
+struct list_object {
+	struct list_object *next;
+	char rest[LIST_OBJECT_SIZE - sizeof(void *)];
+};
+
+static _Thread_local struct list_object *list_head;
+static _Thread_local struct list_object *list_memory;
+
+static void *list_alloc(size_t size)
+{
+	struct list_object *object = list_head;
+
+	(void)size;
+	if (unlikely(!object))
+		return NULL;
+	list_head = object->next;
+	return object;
+}
+
+static void list_free(void *memory)
+{
+	struct list_object *object = memory;
+
+	object->next = list_head;
+	list_head = object;
+}
+
+int list_stock(void)
+{
+	list_memory = harness_alloc(LIST_STOCK * sizeof(struct list_object), true, false);
+	if (!list_memory)
+		return -ENOMEM;
+	for (int i = LIST_STOCK - 1; i >= 0; i--)
+		list_free(&list_memory[i]);
+	return 0;
+}
+
+int list_unstock(void)
+{
+	int nr = 0;
+
+	/* One more than there can be: an object that is twice in the list makes it endless. */
+	while (nr <= LIST_STOCK && list_alloc(LIST_OBJECT_SIZE))
+		nr++;
+	list_head = NULL;
+	harness_free(list_memory, LIST_STOCK * sizeof(struct list_object));
+	list_memory = NULL;
+	return nr;
+}
+
+const struct object_peer list_table = {
+	.name = "floor",
+	.version = "",
+	.path = "",
+	.settings = "",
+	.alloc = list_alloc,
+	.free = list_free,
+	.allocated_slack = -1,
+};

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Is what an allocator hands out really memory of the caller's own? A set of objects is allocated, filled, and checked:
+ * no two overlap, and every word that was written is still there when its object is freed, in an order
+ * unlike that of the allocations. The words depend on their address, the object's number and the thread, so
+ * that a block handed out twice, a shifted copy or another thread's writes all differ.
+ *
+ * Objects of up to a page are filled whole; of larger ones the first and last word, and the first word of each page.
+ */
+#ifndef KMM_BENCH_SUITES_VERIFY_H
+#define KMM_BENCH_SUITES_VERIFY_H
+
+#include "bench/suites/common.h"
+
+struct verify_set {
+	int count;
+	uint64_t salt; /* the thread's */
+	void **objects;	  /* [count] */
+	size_t *sizes;	  /* [count] */
+	uint16_t *order;  /* [count], of the frees */
+	uint16_t *sorted; /* [count], scratch: numbers by address */
+};
+
+/* Objects that a check takes for a case of this size: about 4096 pages' worth, 8 to 4096. */
+int verify_count(const struct bench_case *c, size_t size_bytes);
+
+/* Fill, and check, one object. check returns the offset of the first wrong byte's word, or -1. */
+void verify_fill(void *object, size_t size, uint64_t salt, uint64_t number);
+long verify_check(const void *object, size_t size, uint64_t salt, uint64_t number);
+
+/* Allocate the set (its sizes and order are set), fill, check, free. visit, if not NULL, sees each object while
+ * it is live. NULL or an error line; objects not yet freed then stay allocated. */
+const char *verify_run(struct bench_case *c, struct verify_set *set,
+		       void (*visit)(struct bench_case *c, const void *object, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Suite vmalloc: ranges of whole pages, mapped. kmm through vmalloc and vfree; the host with mmap and munmap; peers
+ * with malloc and free of as many bytes. pair writes one word in each page, since a mapping without memory
+ * behind it is none.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "bench/suites/objects.h"
+#include "bench/suites/suites.h"
+
+#define SHUFFLE_COUNT 1024 /* more would be a test of the host's limit of mappings */
+
+static int node_of(const void *object)
+{
+	struct page *page = vmalloc_to_page(object);
+
+	return page ? page->nid : NUMA_NO_NODE;
+}
+
+static const struct object_suite vmalloc_suite = {.touch_stride = PAGE_SIZE, .node_of = node_of};
+
+/* Frames that vmalloc can have on the smallest node: the shared zone is a part of each. */
+static uint64_t shared_memory_bytes(const struct bench_env *env)
+{
+	return env->machine ? env->machine->config.shared_bytes : 1UL << 30;
+}
+
+static int enumerate(const struct bench_env *env, struct case_list *list)
+{
+	static const size_t sizes[] = {4096, 65536, 1048576};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		int count = batch_count(env, sizes[i], shared_memory_bytes(env));
+		struct object_cases cases = {
+			.suite = "vmalloc",
+			.name = "pair",
+			.ops = pattern_ops(PATTERN_PAIR, 1),
+			.object_suite = &vmalloc_suite,
+			.kmm = kmm_vmalloc_tables,
+			.mmap = &mmap_table,
+			.size_bytes = sizes[i],
+			.count = 1,
+			.one_placement = sizes[i] != 4096 && !env->full,
+			.aa = sizes[i] == 4096,
+		};
+
+		if (object_cases_add(env, list, &cases))
+			return -ENOMEM;
+		cases.name = "shuffle";
+		cases.count = count < SHUFFLE_COUNT ? count : SHUFFLE_COUNT;
+		cases.ops = pattern_ops(PATTERN_SHUFFLE, cases.count);
+		if (object_cases_add(env, list, &cases))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+const struct suite vmalloc_bench_suite = {
+	.name = "vmalloc",
+	.summary = "mapped ranges of pages: pair, shuffle",
+	.enumerate = enumerate,
+};
