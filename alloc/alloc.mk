@@ -93,6 +93,7 @@ nobase_kmminclude_HEADERS += \
 # report
 libkmmcore_la_SOURCES += \
 	alloc/report/buddyinfo.c \
+	alloc/report/locks.c \
 	alloc/report/slabinfo.c
 
 # the machine

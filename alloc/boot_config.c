@@ -53,25 +53,37 @@ int config_check(const struct kmm_config *config)
 	return 0;
 }
 
-/* What every node of the topology has at least; 0 if one is unknown. */
-static u64 topology_node_bytes(const struct topology *topo)
-{
-	u64 least = UINT64_MAX;
+/* The sizes of a topology's own nodes. */
+struct topology_memory {
+	u64 least, most, total;
+};
 
-	for (unsigned int nid = 0; nid < topology_nr_nodes(topo); nid++)
-		least = min_t(u64, least, topology_node(topo, (int)nid)->memory_bytes);
-	return ALIGN_DOWN(least, BLOCK_BYTES);
+static struct topology_memory topology_memory(const struct topology *topo)
+{
+	struct topology_memory memory = {.least = UINT64_MAX};
+
+	for (unsigned int nid = 0; nid < topology_nr_nodes(topo); nid++) {
+		u64 bytes = ALIGN_DOWN(topology_node(topo, (int)nid)->memory_bytes, BLOCK_BYTES);
+
+		memory.least = min_t(u64, memory.least, bytes);
+		memory.most = max_t(u64, memory.most, bytes);
+		memory.total += min_t(u64, bytes, MAX_ALL_BYTES);
+	}
+	return memory;
 }
 
-/* The topology's own size if it is not the host's and fits, else a share of what the host has to give. */
+/*
+ * The topology's own sizes if it is not the host's and fits: 0 when its nodes differ, which phys takes from the
+ * topology. Else a share of what the host has to give.
+ */
 static u64 default_node_bytes(const struct topology *topo, u64 available)
 {
-	unsigned int nr_nodes = topology_nr_nodes(topo);
-	u64 bytes = topology_emulated(topo) ? topology_node_bytes(topo) : 0;
+	struct topology_memory own = topology_memory(topo);
+	u64 share = min_t(u64, DEFAULT_ALL_BYTES, available / 2) / topology_nr_nodes(topo);
 
-	if (bytes >= MIN_NODE_BYTES && bytes <= available / nr_nodes)
-		return bytes;
-	return ALIGN_DOWN(min_t(u64, DEFAULT_ALL_BYTES, available / 2) / nr_nodes, BLOCK_BYTES);
+	if (topology_emulated(topo) && own.least >= MIN_NODE_BYTES && own.total <= available)
+		return own.least == own.most ? own.least : 0;
+	return max_t(u64, ALIGN_DOWN(share, BLOCK_BYTES), MIN_NODE_BYTES);
 }
 
 int config_fill(struct kmm *machine)
@@ -81,8 +93,9 @@ int config_fill(struct kmm *machine)
 	u64 available = min_t(u64, host_available_bytes(), MAX_ALL_BYTES);
 
 	if (!config->node_bytes)
-		config->node_bytes = max_t(u64, default_node_bytes(machine->topology, available),
-					   MIN_NODE_BYTES);
+		config->node_bytes = default_node_bytes(machine->topology, available);
+	if (!config->node_bytes)
+		return 0;
 	if (config->node_bytes > available / nr_nodes)
 		return boot_refuse(
 			-ENOMEM, "memory: %u node%s of %.2f GiB asked, this host has %.2f GiB left",

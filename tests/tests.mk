@@ -14,6 +14,26 @@ TESTS += tests/bench/peers_test
 tests_bench_peers_test_SOURCES = tests/bench/peers_test.c
 tests_bench_peers_test_LDADD = libsuites.la
 
+# alloc/base
+alloc_base_tests = \
+	tests/alloc/base/bits_test \
+	tests/alloc/base/list_test \
+	tests/alloc/base/lock_test \
+	tests/alloc/base/rbtree_test
+check_PROGRAMS += $(alloc_base_tests)
+TESTS += $(alloc_base_tests)
+tests_alloc_base_bits_test_LDADD = $(test_ldadd)
+tests_alloc_base_list_test_LDADD = $(test_ldadd)
+tests_alloc_base_lock_test_LDADD = $(test_ldadd)
+tests_alloc_base_rbtree_test_LDADD = $(test_ldadd)
+
+# alloc/arch
+alloc_arch_tests = \
+	tests/alloc/arch/cpu_test
+check_PROGRAMS += $(alloc_arch_tests)
+TESTS += $(alloc_arch_tests)
+tests_alloc_arch_cpu_test_LDADD = $(test_ldadd)
+
 # alloc/phys
 phys_tests = tests/alloc/phys/buddy_test tests/alloc/phys/memblock_test tests/alloc/phys/zone_test
 check_PROGRAMS += $(phys_tests)

@@ -28,7 +28,9 @@ struct kmm_leaks {
 };
 
 struct kmm {
-	struct kmm_config config; /* with defaults filled in; its strings are the machine's own copies */
+	/* With defaults filled in; its strings are the machine's own copies. node_bytes stays 0 where the nodes of
+	 * the topology differ in size, and shared_bytes then too. */
+	struct kmm_config config;
 	struct topology *topology;
 	struct phys *phys;
 	struct slab *slab;
