@@ -20,17 +20,22 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/stats.h bench/stats.c bench/progress.h bench/progress.c \
 		      bench/supervise.h bench/supervise.c bench/replay.h bench/complain.c \
 		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
-		      bench/results_rows.c bench/machine_json.c
+		      bench/results_rows.c bench/machine_json.c \
+		      bench/gbench.h bench/gbench.cc bench/case_run.h bench/case_run.c \
+		      bench/measure.h bench/measure.c bench/count.c bench/summary.h bench/summary.c
+# libtool drops -lstdc++ from a C++ library's own list, and programs in C are not linked by the C++ compiler.
+bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) -lstdc++ \
+	      $(HWLOC_LIBS) -ldl -lm
 nodist_libbench_la_SOURCES = bench/build.h
 
 # Into bin_PROGRAMS with the last of libkmm.
 EXTRA_PROGRAMS += kmm
-kmm_SOURCES  = bench/main.c bench/topo.c
+kmm_SOURCES  = bench/main.c bench/topo.c bench/bench.c
 kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' \
 	       -DKMM_SOURCE_SCRIPTS='"$(abs_top_srcdir)/scripts"'
 kmm_CFLAGS   = $(AM_CFLAGS)
 kmm_LDFLAGS  = $(AM_LDFLAGS) -static-libtool-libs
-kmm_LDADD    = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) $(HWLOC_LIBS) -ldl -lm
+kmm_LDADD    = $(bench_ldadd)
 
 # What was built, from what and how; rewritten only when that changes.
 BUILT_SOURCES += bench/build.h

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/compiler.h"
 #include "bench/build.h"
 #include "bench/command.h"
 #include "bench/peer.h"
@@ -17,6 +18,7 @@
 
 static const struct command commands[] = {
 	{ "topo", "the machine as found: packages, nodes, CPUs, distances", command_topo, false },
+	{ "bench", "measure kmm and other allocators, and replay traces", command_bench, true },
 	{ "plot", "draw the figures of a run", command_script, false },
 	{ "report", "write the report page of a run", command_script, false },
 	{ "compare", "compare two runs, case by case", command_script, false },

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The counting pass: what kmm's locks counted while a case worked, per million operations, so that rows can be
+ * compared. On few cores this is how scaling is argued: a lock never taken is never waited for. Warm-up
+ * is left out: counters are read when all threads have begun, and again when all have worked.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/command.h"
+#include "bench/measure.h"
+
+struct lock_count {
+	char name[64];
+	struct lock_stats stats;
+};
+
+/* Locks of one name are summed. */
+struct lock_counts {
+	struct lock_count *counts;
+	size_t nr, room;
+	bool no_memory;
+};
+
+struct around {
+	struct kmm *machine;
+	struct lock_counts before, after;
+};
+
+static struct lock_count *find(const struct lock_counts *all, const char *name)
+{
+	for (size_t i = 0; i < all->nr; i++)
+		if (!strncmp(all->counts[i].name, name, sizeof(all->counts[i].name) - 1))
+			return &all->counts[i];
+	return NULL;
+}
+
+static struct lock_count *add(struct lock_counts *all, const char *name)
+{
+	struct lock_count *counts;
+
+	if (all->nr == all->room) {
+		size_t room = all->room ? 2 * all->room : 64;
+
+		counts = realloc(all->counts, room * sizeof(*counts));
+		if (!counts)
+			return NULL;
+		all->counts = counts;
+		all->room = room;
+	}
+	counts = &all->counts[all->nr++];
+	*counts = (struct lock_count){ 0 };
+	snprintf(counts->name, sizeof(counts->name), "%s", name);
+	return counts;
+}
+
+static void visit(const char *name, const struct lock_stats *stats, void *arg)
+{
+	struct lock_counts *all = arg;
+	struct lock_count *count = find(all, name);
+
+	if (!count)
+		count = add(all, name);
+	if (!count) {
+		all->no_memory = true;
+		return;
+	}
+	count->stats.acquired += stats->acquired;
+	count->stats.contended += stats->contended;
+	count->stats.wait_cycles += stats->wait_cycles;
+}
+
+static void read_before(struct case_run *run, void *arg)
+{
+	struct around *around = arg;
+
+	(void)run;
+	for_each_lock(around->machine, visit, &around->before);
+}
+
+static void read_after(struct case_run *run, void *arg)
+{
+	struct around *around = arg;
+
+	(void)run;
+	for_each_lock(around->machine, visit, &around->after);
+}
+
+static void work(struct case_run *run, int thread, uint64_t n, void *arg)
+{
+	(void)arg;
+	run->c->ops->run(run->c, thread, run->states[thread], n);
+}
+
+/* Counters only grow, but a lock may have gone with its cache. */
+static int64_t per_million(uint64_t after, uint64_t before, double ops)
+{
+	return after > before ? (int64_t)llround((double)(after - before) * 1e6 / ops) : 0;
+}
+
+static int add_rows(struct measured_case *m, const struct around *around, double ops)
+{
+	const struct bench_case *c = m->run.c;
+	char name[CASE_NAME];
+	int error = around->before.no_memory || around->after.no_memory ? -ENOMEM : 0;
+	struct locks_row row = { .suite = c->suite, .name = name, .threads = c->threads, .lock = "none" };
+	bool any = false;
+
+	snprintf(name, sizeof(name), "%s%s%s%s%s", c->name, c->size[0] ? "/" : "", c->size,
+		 strcmp(c->placement, "local") ? "/" : "", strcmp(c->placement, "local") ? c->placement : "");
+	for (size_t i = 0; !error && i < around->after.nr; i++) {
+		const struct lock_count *after = &around->after.counts[i];
+		const struct lock_count *before = find(&around->before, after->name);
+		struct lock_stats zero = { 0 };
+		const struct lock_stats *from = before ? &before->stats : &zero;
+
+		if (after->stats.acquired <= from->acquired)
+			continue;
+		any = true;
+		row.lock = after->name;
+		row.acquired = per_million(after->stats.acquired, from->acquired, ops);
+		row.contended = per_million(after->stats.contended, from->contended, ops);
+		row.wait_cycles = per_million(after->stats.wait_cycles, from->wait_cycles, ops);
+		error = results_locks(m->measure->results, &row);
+	}
+	/* That no lock was taken is worth a row as well. */
+	return error || any ? error : results_locks(m->measure->results, &row);
+}
+
+int measure_count(struct measure *measure)
+{
+	static const struct case_work counted = { work, read_before, read_after };
+	int error = 0;
+
+	for (size_t i = 0; !error && i < measure->nr; i++) {
+		struct measured_case *m = &measure->cases[i];
+		struct around around = { .machine = measure->machine };
+		uint64_t n;
+		char name[CASE_NAME];
+
+		if (!has_locks(m))
+			continue;
+		case_name(m->run.c, name, sizeof(name));
+		progress_step(measure->progress, measure->min_s, name);
+		n = (uint64_t)fmax(1, measure->min_s * 1e9 / m->ns_per_batch);
+		case_run_once(&m->run, n, &counted, &around);
+		error = add_rows(m, &around, case_ops(m->run.c, n) * m->run.c->threads);
+		free(around.before.counts);
+		free(around.after.counts);
+	}
+	return error ? complain("locks.csv: %s", strerror(-error)) : EXIT_OK;
+}

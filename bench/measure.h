@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The passes of `kmm bench` over its cases:
+ *
+ *	calibrate	iterations of a repetition from the time that each case has, so that Google Benchmark
+ *			needs no trial runs of its own
+ *	repeat		all repetitions of all cases, interleaved at random: throughput.csv, raw.csv, numa.csv
+ *	latency		each operation timed by itself: latency.csv
+ *	count		kmm's lock counters around a case: locks.csv
+ */
+#ifndef KMM_BENCH_MEASURE_H
+#define KMM_BENCH_MEASURE_H
+
+#include "bench/case_run.h"
+#include "bench/progress.h"
+#include "bench/results.h"
+#include "bench/suite.h"
+
+struct measured_case {
+	struct case_run run;
+	struct measure *measure;
+	uint64_t n;	     /* batches of each thread in a repetition */
+	double ns_per_batch; /* calibrated: wall time over n */
+	double overhead_s;   /* of a repetition: prepare, begin, end, finish */
+	double *samples;     /* ns per operation of one thread */
+	int nr_samples;
+};
+
+struct measure {
+	struct measured_case *cases;
+	size_t nr;
+	int repetitions;
+	double budget_s;       /* for calibration and repetitions together; 0: no limit */
+	double min_s, max_s;   /* of one repetition */
+	double latency_s;      /* of one case in the latency pass */
+	double planned_s;      /* what measure_expected_s took the repetitions to need */
+	bool emulated;
+	struct kmm *machine;
+	struct progress *progress;
+	struct results *results;
+};
+
+/* Make measure->cases of those in the list that are not skipped. 0 or -ENOMEM. */
+int measure_init(struct measure *measure, struct case_list *list);
+void measure_destroy(struct measure *measure);
+
+/* Seconds that the passes will take, as far as is known before calibration; for the progress line. */
+double measure_expected_s(struct measure *measure);
+
+/* Does the case count for locks.csv? */
+bool has_locks(const struct measured_case *m);
+
+/* In this order; each returns an exit status after one line of complaint. */
+int measure_calibrate(struct measure *measure);
+int measure_repeat(struct measure *measure);
+int measure_latency(struct measure *measure);
+int measure_count(struct measure *measure);
+
+/* Run one case over and over for about this many seconds, and nothing else: what a profiler wants. */
+void measure_profile(struct measured_case *m, double seconds);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of a run; see summary.h. Only what ran locally: other placements are in the files. */
+#include "bench/summary.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/compiler.h"
+
+static const char *const columns[] = { "kmm", "jemalloc", "mimalloc", "tcmalloc", "glibc", "mmap", "floor" };
+static const char *const cases[] = { "pair", "shuffle", "mixed" };
+
+static bool in_table(const struct measurement *m)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (!strcmp(m->name, cases[i]) && !strcmp(m->placement, "local"))
+			return true;
+	return false;
+}
+
+static bool same_line(const struct measurement *a, const struct measurement *b)
+{
+	return a->threads == b->threads && !strcmp(a->suite, b->suite) && !strcmp(a->name, b->name) &&
+	       !strcmp(a->size, b->size) && !strcmp(a->placement, b->placement);
+}
+
+static const struct measured *cell(const struct measured *rows, size_t nr, const struct measurement *line,
+				   const char *allocator)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (same_line(&rows[i].key, line) && !strcmp(rows[i].key.allocator, allocator))
+			return &rows[i];
+	return NULL;
+}
+
+/* The list that is popped and pushed, in as many threads: no allocator can be faster. */
+static const struct measured *floor_cell(const struct measured *rows, size_t nr, int threads)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (!strcmp(rows[i].key.suite, "floor") && !strcmp(rows[i].key.name, "list_pair") &&
+		    rows[i].key.threads == threads)
+			return &rows[i];
+	return NULL;
+}
+
+static bool is_first(const struct measured *rows, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (same_line(&rows[i].key, &rows[at].key))
+			return false;
+	return true;
+}
+
+static void print_line(const struct measured *rows, size_t nr, const struct measurement *line, FILE *out)
+{
+	const struct measured *kmm = cell(rows, nr, line, "kmm");
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s/%s", line->suite, line->name);
+	fprintf(out, "%-16s %8s %3d", name, line->size, line->threads);
+	for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
+		const struct measured *m = strcmp(columns[i], "floor") ? cell(rows, nr, line, columns[i]) :
+									  floor_cell(rows, nr, line->threads);
+
+		if (m && m->key.nr_samples)
+			fprintf(out, " %8.*f", m->summary.median < 1000 ? 1 : 0, m->summary.median);
+		else
+			fprintf(out, " %8s", "-");
+	}
+	if (kmm && isfinite(kmm->vs_jemalloc))
+		fprintf(out, "  %6.2f %s", kmm->vs_jemalloc, verdict_name(kmm->verdict));
+	fputc('\n', out);
+}
+
+void summary_print(const struct results *results, FILE *out)
+{
+	double noise_floor = results_noise_floor(results);
+	bool any = false;
+	size_t nr;
+	const struct measured *rows = results_rows(results, &nr);
+
+	for (size_t i = 0; i < nr; i++) {
+		if (!in_table(&rows[i].key) || !is_first(rows, i))
+			continue;
+		if (!any) {
+			fprintf(out, "\n%-16s %8s %3s", "ns per operation", "size", "thr");
+			for (size_t j = 0; j < ARRAY_SIZE(columns); j++)
+				fprintf(out, " %8s", columns[j]);
+			fputs("  kmm/jemalloc\n", out);
+			any = true;
+		}
+		print_line(rows, nr, &rows[i].key, out);
+	}
+	if (any)
+		fputs("size: order in suite page, bytes elsewhere; floor: popping and pushing a thread's own list\n",
+		      out);
+	if (isfinite(noise_floor))
+		fprintf(out, "noise floor (an allocator against itself): %.1f %%; what lies within is \"same\"\n",
+			100 * noise_floor);
+	fprintf(out, "results: %s\n", results_path(results));
+}
