@@ -89,12 +89,27 @@ nobase_kmminclude_HEADERS += \
 	alloc/slab/slab.h
 
 # virt
+libkmmcore_la_SOURCES += \
+	alloc/virt/pgtable.c \
+	alloc/virt/virt.c \
+	alloc/virt/virt.h \
+	alloc/virt/vmalloc.c \
+	alloc/virt/vmap_area.c \
+	alloc/virt/vmap_area.h \
+	alloc/virt/vmap_lazy.c \
+	alloc/virt/vmap_map.c \
+	alloc/virt/walk.c
+nobase_kmminclude_HEADERS += \
+	alloc/virt/pgtable.h \
+	alloc/virt/vmalloc.h \
+	alloc/virt/walk.h
 
 # report
 libkmmcore_la_SOURCES += \
 	alloc/report/buddyinfo.c \
 	alloc/report/locks.c \
-	alloc/report/slabinfo.c
+	alloc/report/slabinfo.c \
+	alloc/report/vmallocinfo.c
 
 # the machine
 libkmmcore_la_SOURCES += \

@@ -19,7 +19,8 @@
 
 static const struct kmm_layer *const layers[] = {
 	&phys_layer,
-	&slab_layer, /* virt_layer adds its line below as it lands */
+	&slab_layer,
+	&virt_layer,
 };
 
 static int copy_string(const char **string)

@@ -14,6 +14,7 @@
 #include "base/machine.h"
 #include "phys/phys.h"
 #include "slab/slab.h"
+#include "virt/virt.h"
 
 struct lock_sum {
 	const char *name;
@@ -32,6 +33,7 @@ void for_each_lock(struct kmm *machine, void (*visit)(const char *, const struct
 	visit(machine->slots_lock.name, &machine->slots_lock.stats, arg);
 	phys_for_each_lock(machine, visit, arg);
 	slab_for_each_lock(machine, visit, arg);
+	virt_for_each_lock(machine, visit, arg);
 }
 
 static struct lock_sum *find_sum(struct lock_sums *all, const char *name)

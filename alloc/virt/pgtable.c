@@ -114,7 +114,7 @@ static const char *table_new(struct pgtable *table, unsigned int level)
 
 	if (!page)
 		return NULL;
-	page->type = PG_TYPE_TABLE;
+	page_set_type(page, PG_TYPE_TABLE);
 	page->private = 0;
 	table->nr_tables += 1UL << order;
 	return table->direct_map + (page_to_pfn(page) << PAGE_SHIFT);
@@ -122,7 +122,7 @@ static const char *table_new(struct pgtable *table, unsigned int level)
 
 static void table_free(struct page *page)
 {
-	page->type = PG_TYPE_ALLOC;
+	page_set_type(page, PG_TYPE_ALLOC);
 	__free_pages(page, page->order);
 }
 

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The layer: kernel page tables and the vmalloc region at boot, taken apart at shutdown. The boot thread is
+ * attached, and pages and slabs are there.
+ */
+#include "virt/virt.h"
+
+#include <errno.h>
+
+#include "arch/host.h"
+#include "arch/topology.h"
+#include "base/bits.h"
+#include "base/check.h"
+#include "phys/page.h"
+#include "phys/zone.h"
+#include "slab/kmalloc.h"
+#include "slab/slab.h"
+#include "virt/walk.h"
+
+/* The region: room for every frame several times over, because guard pages and lazy areas take addresses too. */
+#define REGION_MAX  (64UL << 30)
+#define REGION_MIN  (64UL << 20)
+#define REGION_TIMES 4
+
+static u64 count_shared_pages(const struct phys *phys)
+{
+	u64 nr_pages = 0;
+
+	for_each_zone(phys, node, zone)
+		if (zone->memfd_backed)
+			nr_pages += zone->nr_managed;
+	return nr_pages;
+}
+
+/* As the kernel's lazy_max_pages, 32 MiB for each doubling of CPUs, but an eighth of the frames at most. */
+static void set_bounds(struct virt *virt, const struct kmm *machine)
+{
+	unsigned int nr_cpus = topology_nr_cpus(machine->topology);
+	unsigned long max_mappings = host_max_mappings();
+
+	virt->nr_shared_pages = count_shared_pages(machine->phys);
+	virt->max_lazy_pages = min_t(u64, (32UL << 20 >> PAGE_SHIFT) * (__fls(nr_cpus) + 1),
+				     virt->nr_shared_pages / 8);
+	virt->magazine_pages = min_t(u64, virt->max_lazy_pages / 4 / (VMAP_BINS * nr_cpus), 64);
+	/* An eighth stays for the rest of the process: its own mappings, threads, malloc. */
+	virt->max_mappings = max_mappings - max_mappings / 8;
+}
+
+/* The region and its array from page to area; smaller where the host refuses. */
+static int reserve_region(struct virt *virt, const struct kmm *machine)
+{
+	u64 wanted = ALIGN_UP((u64)machine->nr_frames << PAGE_SHIFT, HPAGE_SIZE) * REGION_TIMES;
+	size_t array_size;
+	void *base = NULL;
+
+	virt->size = max_t(u64, min_t(u64, wanted, REGION_MAX), REGION_MIN);
+	while (!(base = host_reserve(virt->size, HPAGE_SIZE)) && virt->size / 2 >= REGION_MIN)
+		virt->size = ALIGN_DOWN(virt->size / 2, HPAGE_SIZE);
+	if (!base)
+		return -ENOMEM;
+	array_size = (virt->size >> PAGE_SHIFT) * sizeof(*virt->area_of);
+	virt->area_of = host_reserve(array_size, PAGE_SIZE);
+	if (virt->area_of && host_commit(virt->area_of, array_size, false)) {
+		host_release(virt->area_of, array_size);
+		virt->area_of = NULL;
+	}
+	if (!virt->area_of) {
+		host_release(base, virt->size);
+		return -ENOMEM;
+	}
+	virt->base = (unsigned long)base;
+	return 0;
+}
+
+static void release_region(struct virt *virt)
+{
+	host_release(virt->area_of, (virt->size >> PAGE_SHIFT) * sizeof(*virt->area_of));
+	host_release((void *)virt->base, virt->size);
+}
+
+static void init_lists(struct virt *virt)
+{
+	INIT_LIST_HEAD(&virt->lazy_age);
+	INIT_LIST_HEAD(&virt->stuck);
+	for (int i = 0; i < VMAP_BUCKETS; i++)
+		INIT_LIST_HEAD(&virt->lazy_size[i]);
+}
+
+/* All that needs undoing, each undone here when a later one fails. */
+static int virt_make(struct virt *virt, struct kmm *machine)
+{
+	struct vmap_area *first;
+	int err = pgtable_create(&pgtable_x86_64, &virt->kernel);
+
+	if (err)
+		return err;
+	err = -ENOMEM;
+	virt->cache = kmem_cache_create("vmap_area", sizeof(struct vmap_area), 0,
+					SLAB_HWCACHE_ALIGN, NULL);
+	if (!virt->cache)
+		goto no_cache;
+	first = kmem_cache_alloc(virt->cache, GFP_KERNEL);
+	if (!first)
+		goto no_first;
+	err = reserve_region(virt, machine);
+	if (err)
+		goto no_region;
+	err = -ENOMEM;
+	virt->percpu = percpu_alloc(machine, sizeof(struct virt_cpu), CACHELINE_SIZE);
+	if (!virt->percpu)
+		goto no_percpu;
+	vmap_space_init(&virt->space, virt->base, virt->size, &first->range);
+	return 0;
+
+no_percpu:
+	release_region(virt);
+no_region:
+	kmem_cache_free(virt->cache, first);
+no_first:
+	kmem_cache_destroy(virt->cache);
+no_cache:
+	pgtable_destroy(virt->kernel);
+	return err;
+}
+
+static int virt_boot(struct kmm *machine)
+{
+	struct virt *virt = kzalloc(sizeof(*virt), GFP_KERNEL);
+	int err;
+
+	if (!virt)
+		return -ENOMEM;
+	virt->machine = machine;
+	set_bounds(virt, machine);
+	init_lists(virt);
+	err = virt_make(virt, machine);
+	if (err) {
+		kfree(virt);
+		return err;
+	}
+	lock_init(&virt->lock, "vmap", RANK_VMAP, machine->config.lock_kind);
+	machine->virt = virt;
+	return 0;
+}
+
+static void virt_cpu_init(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	vmap_magazines_init(machine->virt, virt_cpu(machine->virt, cpu));
+}
+
+static void virt_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	vmap_lazy_drain(machine->virt, virt_cpu(machine->virt, cpu));
+}
+
+/*
+ * Areas that are left: live ones are leaks, and their frames stay taken, so that phys counts them too; the
+ * region is gone, so those that the host would not unmap can give theirs back.
+ */
+static u64 take_areas_apart(struct virt *virt)
+{
+	struct vmap_range *range;
+	u64 nr_leaked = 0;
+
+	while ((range = vmap_space_first(&virt->space))) {
+		struct vmap_area *area = container_of(range, struct vmap_area, range);
+
+		if (area->state == VMAP_LIVE)
+			nr_leaked++;
+		else
+			vmap_blocks_free(&area->blocks);
+		vmap_space_give(&virt->space, range);
+		while ((range = vmap_space_unused(&virt->space)))
+			kmem_cache_free(virt->cache, container_of(range, struct vmap_area, range));
+	}
+	/* Everything has merged into the one range that boot began with, and one struct may be spare. */
+	while ((range = vmap_space_unused(&virt->space)))
+		kmem_cache_free(virt->cache, container_of(range, struct vmap_area, range));
+	range = vmap_space_any_free(&virt->space);
+	kmem_cache_free(virt->cache, container_of(range, struct vmap_area, range));
+	return nr_leaked;
+}
+
+static void virt_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
+{
+	struct virt *virt = machine->virt;
+	struct kmm_cpu *cpu;
+
+	/* Every slot has been drained, so all that is not live is unmapped or stuck. */
+	release_region(virt);
+	leaks->vmap_areas += take_areas_apart(virt);
+	for (cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		*virt_cpu(virt, cpu) = (struct virt_cpu){0};
+	percpu_free(machine, virt->percpu, sizeof(struct virt_cpu));
+	kmem_cache_destroy(virt->cache);
+	pgtable_destroy(virt->kernel);
+	lock_destroy(&virt->lock);
+	kfree(virt);
+	machine->virt = NULL;
+}
+
+const struct kmm_layer virt_layer = {
+	.name = "virt",
+	.boot = virt_boot,
+	.cpu_init = virt_cpu_init,
+	.cpu_drain = virt_cpu_drain,
+	.shutdown = virt_shutdown,
+};
+
+struct pgtable *kernel_pgtable(struct kmm *machine)
+{
+	return machine->virt->kernel;
+}
+
+void virt_for_each_lock(struct kmm *machine,
+			void (*visit)(const char *name, const struct lock_stats *stats, void *arg),
+			void *arg)
+{
+	struct virt *virt = machine->virt;
+
+	visit(virt->lock.name, &virt->lock.stats, arg);
+	visit(virt->kernel->lock.name, &virt->kernel->lock.stats, arg);
+}
+
+/* Does the area's every page translate to the frame that its blocks say, and its guard page to nothing? */
+static void validate_translation(const struct virt *virt, const struct vmap_area *area)
+{
+	u64 addr = (u64)area->addr;
+	struct pgtable_walk walk;
+	struct page *page;
+	unsigned int nr_pages = 0;
+
+	list_for_each_entry(page, &area->blocks, lru) {
+		unsigned long pfn = (unsigned long)(page - virt->machine->mem_map);
+
+		KMM_BUG_ON(page->type != PG_TYPE_ALLOC, "area %p: frame %#lx is of type %u",
+			   area->addr, pfn, page->type);
+		for (unsigned long i = 0; i < 1UL << page->order; i++, addr += PAGE_SIZE)
+			KMM_BUG_ON(!pgtable_walk(virt->kernel, addr, &walk) || walk.pfn != pfn + i,
+				   "%#lx of area %p is frame %#lx, the tables say %#lx", addr,
+				   area->addr, pfn + i, walk.pfn);
+		nr_pages += 1U << page->order;
+	}
+	KMM_BUG_ON(nr_pages != area->nr_pages, "area %p: %u frames, %u pages", area->addr, nr_pages,
+		   area->nr_pages);
+	KMM_BUG_ON(pgtable_walk(virt->kernel, addr, &walk), "the guard page of area %p is mapped",
+		   area->addr);
+}
+
+static void validate_area(const struct virt *virt, const struct vmap_area *area)
+{
+	KMM_BUG_ON(area->range.start != (unsigned long)area->addr ||
+			   area->range.size != ((unsigned long)area->nr_pages + 1) << PAGE_SHIFT,
+		   "area %p of %u pages has addresses %#lx+%#lx", area->addr, area->nr_pages,
+		   area->range.start, area->range.size);
+	KMM_BUG_ON(*vmap_area_slot(virt, area->range.start) != area,
+		   "area %p is not the one found by its address", area->addr);
+	KMM_BUG_ON(area->nr_runs != vmap_runs_count(virt->machine, area),
+		   "area %p: %u runs, not %u", area->addr, area->nr_runs,
+		   vmap_runs_count(virt->machine, area));
+	validate_translation(virt, area);
+}
+
+void vmalloc_validate(struct kmm *machine)
+{
+	struct virt *virt = machine->virt;
+	u64 nr_mappings = 0, nr_pages = 0, nr_busy = 0;
+	struct vmap_range *range;
+
+	lock_acquire(&virt->lock);
+	vmap_space_validate(&virt->space);
+	for (range = vmap_space_first(&virt->space); range; range = vmap_space_next(range)) {
+		const struct vmap_area *area = container_of(range, struct vmap_area, range);
+
+		nr_mappings += area->nr_runs + 1;
+		if (__atomic_load_n(&area->state, __ATOMIC_ACQUIRE) == VMAP_BUSY) {
+			nr_busy++;
+			continue;
+		}
+		validate_area(virt, area);
+		nr_pages += area->nr_pages;
+	}
+	KMM_BUG_ON(nr_mappings != virt->nr_mappings, "%lu mappings, %lu counted", nr_mappings,
+		   virt->nr_mappings);
+	vmap_lazy_validate_locked(virt);
+	/* Areas that are being made or unmapped are in the tables in part. */
+	KMM_BUG_ON(!nr_busy && nr_pages != READ_ONCE(virt->kernel->nr_mapped),
+		   "areas have %lu pages, the kernel page tables %lu", nr_pages,
+		   virt->kernel->nr_mapped);
+	pgtable_validate(virt->kernel);
+	lock_release(&virt->lock);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmalloc's own state, and what its files share. An area is LIVE (the caller's), LAZY (freed, still mapped, for
+ * the next vmalloc of its size) or neither (being made or being unmapped):
+ *
+ *	            vmalloc                     vfree
+ *	made ------------------------> LIVE ----------------> LAZY, in a magazine of this CPU
+ *	  ^                             ^  ^                    |  ^
+ *	  |                             |  +-- vmalloc: reuse --+  | refill, flush: half a magazine at a time
+ *	  | frames, address,            |                       v  |
+ *	  | mmap, page tables           +----- vmalloc: reuse - LAZY, in the machine's lists
+ *	  |                                                     | purge: page tables, munmap, frames, address
+ *	nothing <-----------------------------------------------+
+ *
+ * So a lazily freed area is still mapped, in the kernel page tables as in the host's, as the kernel's own
+ * lazily freed areas are until they are purged. A use after vfree is therefore not always caught by a fault.
+ *
+ * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the magazines
+ * of one CPU hold at most VMAP_BINS * magazine_pages besides, which boot sets to at most 1/4 of
+ * max_lazy_pages over all CPUs of the topology.
+ *
+ * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area that starts at that
+ * page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages over lazy_age;
+ * nr_mappings == sum of nr_runs + 1 over all areas.
+ *
+ * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's. Never held over
+ * a system call.
+ */
+#ifndef KMM_VIRT_VIRT_H
+#define KMM_VIRT_VIRT_H
+
+#include "base/cpu.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/machine.h"
+#include "virt/pgtable.h"
+#include "virt/vmalloc.h"
+#include "virt/vmap_area.h"
+
+enum vmap_state {
+	VMAP_BUSY, /* being made or being unmapped; not reused */
+	VMAP_LIVE,
+	VMAP_LAZY,
+};
+
+struct vmap_area {
+	/* Constant while the area is mapped: */
+	void *addr;
+	unsigned int nr_pages; /* without the guard page behind them */
+	s32 home;	       /* the node that it was asked of: reused for that node */
+	unsigned int nr_runs;  /* of contiguous frames: mappings of the host */
+	/* Whoever has the area in hand: its caller, a magazine's owner, or virt->lock. */
+	u32 state; /* enum vmap_state */
+	/* virt->lock protects: */
+	struct vmap_range range;    /* addresses, the guard page's included */
+	struct list_head blocks;    /* of frames, through page->lru, in the order of addresses; constant while mapped */
+	struct list_head lazy_size; /* in its bucket; the most recently freed first */
+	struct list_head lazy_age;  /* among all; the most recently freed last; or its unmapper's list */
+	struct virt_cpu *unmapping; /* who is to unmap it and has not begun */
+};
+
+/*
+ * Per CPU and size: recently freed areas of nr_pages == bin + 1 and this CPU's home node. LIFO, for the most
+ * recently freed is the one in the CPU's cache.
+ */
+#define VMAP_BINS      16
+#define VMAP_MAG_AREAS 31
+
+struct vmap_magazine {
+	u32 nr, capacity;
+	struct vmap_area *areas[VMAP_MAG_AREAS];
+};
+
+struct virt_cpu {
+	/* The owner writes; anyone may read a counter or a magazine's nr, and sees some recent value. */
+	struct vmap_magazine magazine[VMAP_BINS];
+	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
+};
+
+#define VMAP_BUCKETS 1024
+
+struct virt {
+	/* Set at boot, then constant: */
+	struct kmm *machine;
+	struct pgtable *kernel;
+	unsigned long base, size; /* the region; base is a multiple of HPAGE_SIZE */
+	struct vmap_area **area_of; /* a page of the region each; memory as touched */
+	size_t percpu;		    /* struct virt_cpu, from percpu_alloc */
+	struct kmem_cache *cache;   /* struct vmap_area */
+	u64 max_lazy_pages, magazine_pages, nr_shared_pages;
+
+	struct lock lock;
+	/* lock protects: */
+	struct vmap_space space;
+	u64 nr_mappings;  /* of the host, at most */
+	u64 max_mappings; /* changed by tests only */
+	u64 nr_lazy_pages;
+	struct list_head lazy_age;
+	struct list_head stuck; /* the host would not unmap them; the next purge asks again */
+	struct list_head lazy_size[VMAP_BUCKETS];
+};
+
+static inline struct vmap_area **vmap_area_slot(const struct virt *virt, unsigned long addr)
+{
+	return &virt->area_of[(addr - virt->base) >> PAGE_SHIFT];
+}
+
+static inline struct virt_cpu *virt_cpu(const struct virt *virt, struct kmm_cpu *cpu)
+{
+	return percpu_ptr(cpu, virt->percpu);
+}
+
+/* A counter of this CPU's own; single stores, because vmalloc_count reads beside. */
+#define VIRT_COUNT(vcpu, name) WRITE_ONCE((vcpu)->count.name, (vcpu)->count.name + 1)
+
+/* vmap_map.c: areas that nobody has yet, or has any more. */
+
+/* Make an area of nr_pages pages with frames from node `home` if it can be had: LIVE, or NULL with nothing done.
+ * Takes and drops virt->lock; system calls. Purges nothing: the caller does, and tries again. */
+struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages,
+				 s32 home);
+/* Take areas (BUSY, chained by lazy_age, in no other list) apart: page tables, host mappings, frames,
+ * addresses, in that order. Neighbours are unmapped by one call. vcpu: the caller's, or one that it holds. */
+void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_head *areas);
+
+/* Give an area's frames back to the page allocator. */
+void vmap_blocks_free(struct list_head *blocks);
+/* Runs of contiguous frames in an area, from first principles. */
+unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *area);
+
+/* vmap_lazy.c: areas that nobody has, still mapped. */
+
+/* This CPU's slow paths. take: an area of that size and home, LIVE, the magazine refilled besides; NULL if none. */
+struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigned int nr_pages,
+				 s32 home);
+/* put: a LIVE area becomes LAZY; purges when too much is held then. */
+void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *area);
+/* Unmap all that a CPU's magazines and the lists hold. Its owner, or slots_lock held and idle. */
+void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu);
+/* Something ran out: unmap all that this CPU, idle ones and the lists hold. Returns whether there was anything.
+ * Takes slots_lock. */
+bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu);
+/* Set a slot's magazines up; more than once does no harm. */
+void vmap_magazines_init(const struct virt *virt, struct virt_cpu *vcpu);
+/* Frames held: in the lists, and (not exact while others run) in all magazines. */
+u64 vmap_lazy_pages(struct kmm *machine);
+/* Recount the lists, with the lock held. */
+void vmap_lazy_validate_locked(const struct virt *virt);
+
+/* The named locks of the layer, for report. */
+void virt_for_each_lock(struct kmm *machine,
+			void (*visit)(const char *name, const struct lock_stats *stats, void *arg),
+			void *arg);
+
+#endif

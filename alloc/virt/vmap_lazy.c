@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Areas that are free and still mapped: each CPU's magazines, and behind them the machine's lists, by size for
+ * reuse and by age for the purge. See virt.h for the states and the bounds.
+ *
+ * The lists are a hash by (pages, home) of lists, newest first: sizes below half of VMAP_BUCKETS pages on one or two
+ * nodes each have a bucket for themselves; larger ones may share, so a search looks at a few entries only.
+ *
+ * Purging unmaps the oldest first, and down to half of the bound, so that a batch is worth its system calls
+ * and sizes in use stay.
+ */
+#include <string.h>
+
+#include "base/check.h"
+#include "virt/virt.h"
+
+/* Entries of a shared bucket that a search looks at. */
+#define BUCKET_SEARCH 16
+
+static struct list_head *bucket(struct virt *virt, unsigned int nr_pages, s32 home)
+{
+	return &virt->lazy_size[(nr_pages + (u32)home * (VMAP_BUCKETS / 2)) % VMAP_BUCKETS];
+}
+
+static void insert_locked(struct virt *virt, struct vmap_area *area)
+{
+	list_add(&area->lazy_size, bucket(virt, area->nr_pages, area->home));
+	list_add_tail(&area->lazy_age, &virt->lazy_age);
+	virt->nr_lazy_pages += area->nr_pages;
+}
+
+static void remove_locked(struct virt *virt, struct vmap_area *area)
+{
+	list_del(&area->lazy_size);
+	list_del(&area->lazy_age);
+	virt->nr_lazy_pages -= area->nr_pages;
+}
+
+static struct vmap_area *pop_locked(struct virt *virt, unsigned int nr_pages, s32 home)
+{
+	struct list_head *head = bucket(virt, nr_pages, home);
+	unsigned int looked = 0;
+	struct vmap_area *area;
+
+	list_for_each_entry(area, head, lazy_size) {
+		if (area->nr_pages == nr_pages && area->home == home) {
+			remove_locked(virt, area);
+			return area;
+		}
+		if (++looked == BUCKET_SEARCH)
+			break;
+	}
+	return NULL;
+}
+
+/* The magazine of this CPU for areas of that size and home; NULL if it keeps none of them. */
+static struct vmap_magazine *magazine_for(const struct virt *virt, struct kmm_cpu *cpu,
+					  unsigned int nr_pages, s32 home)
+{
+	struct vmap_magazine *magazine;
+
+	if (nr_pages > VMAP_BINS || home != cpu->nid)
+		return NULL;
+	magazine = &virt_cpu(virt, cpu)->magazine[nr_pages - 1];
+	return magazine->capacity ? magazine : NULL;
+}
+
+/* The oldest nr areas of a magazine go to the lists. */
+static void magazine_flush_locked(struct virt *virt, struct vmap_magazine *magazine, u32 nr)
+{
+	for (u32 i = 0; i < nr; i++)
+		insert_locked(virt, magazine->areas[i]);
+	memmove(magazine->areas, magazine->areas + nr, (magazine->nr - nr) * sizeof(void *));
+	WRITE_ONCE(magazine->nr, magazine->nr - nr);
+}
+
+static void magazines_flush(struct virt *virt, struct virt_cpu *vcpu)
+{
+	lock_acquire(&virt->lock);
+	for (int bin = 0; bin < VMAP_BINS; bin++)
+		magazine_flush_locked(virt, &vcpu->magazine[bin], vcpu->magazine[bin].nr);
+	lock_release(&virt->lock);
+}
+
+void vmap_magazines_init(const struct virt *virt, struct virt_cpu *vcpu)
+{
+	for (u32 bin = 0; bin < VMAP_BINS; bin++)
+		vcpu->magazine[bin].capacity =
+			min_t(u32, virt->magazine_pages / (bin + 1), VMAP_MAG_AREAS);
+}
+
+/* Unmap the longest freed areas of the lists until at most keep_pages are left. */
+static void purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
+{
+	struct list_head areas = LIST_HEAD_INIT(areas);
+	struct vmap_area *area;
+
+	lock_acquire(&virt->lock);
+	while (virt->nr_lazy_pages > keep_pages) {
+		area = list_first_entry(&virt->lazy_age, struct vmap_area, lazy_age);
+		remove_locked(virt, area);
+		WRITE_ONCE(area->state, VMAP_BUSY);
+		list_add_tail(&area->lazy_age, &areas);
+	}
+	while (!list_empty(&virt->stuck))
+		list_move_tail(virt->stuck.next, &areas);
+	lock_release(&virt->lock);
+	if (list_empty(&areas))
+		return;
+	VIRT_COUNT(vcpu, purge);
+	vmap_areas_unmake(virt, vcpu, &areas);
+}
+
+struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigned int nr_pages,
+				 s32 home)
+{
+	struct vmap_magazine *magazine = magazine_for(virt, cpu, nr_pages, home);
+	struct vmap_area *area, *more;
+
+	/* The fast path has looked, but not for a thread that was not attached then. */
+	if (magazine && magazine->nr) {
+		WRITE_ONCE(magazine->nr, magazine->nr - 1);
+		area = magazine->areas[magazine->nr];
+	} else {
+		lock_acquire(&virt->lock);
+		area = pop_locked(virt, nr_pages, home);
+		while (area && magazine && magazine->nr < magazine->capacity / 2 &&
+		       (more = pop_locked(virt, nr_pages, home))) {
+			magazine->areas[magazine->nr] = more;
+			WRITE_ONCE(magazine->nr, magazine->nr + 1);
+		}
+		lock_release(&virt->lock);
+	}
+	if (area) {
+		WRITE_ONCE(area->state, VMAP_LIVE);
+		VIRT_COUNT(virt_cpu(virt, cpu), reuse);
+	}
+	return area;
+}
+
+void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *area)
+{
+	struct vmap_magazine *magazine = magazine_for(virt, cpu, area->nr_pages, area->home);
+	bool too_much;
+
+	WRITE_ONCE(area->state, VMAP_LAZY);
+	lock_acquire(&virt->lock);
+	if (magazine) {
+		if (magazine->nr == magazine->capacity)
+			magazine_flush_locked(virt, magazine, (magazine->nr + 1) / 2);
+		magazine->areas[magazine->nr] = area;
+		WRITE_ONCE(magazine->nr, magazine->nr + 1);
+	} else {
+		insert_locked(virt, area);
+	}
+	too_much = virt->nr_lazy_pages > virt->max_lazy_pages;
+	lock_release(&virt->lock);
+	if (too_much)
+		purge(virt, virt_cpu(virt, cpu), virt->max_lazy_pages / 2);
+}
+
+void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu)
+{
+	magazines_flush(virt, vcpu);
+	purge(virt, vcpu, 0);
+}
+
+bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	struct virt *virt = machine->virt;
+	struct kmm_cpu *other;
+	bool any;
+
+	/* Not waited for: its holder may be draining idle slots itself. */
+	if (lock_try_acquire(&machine->slots_lock)) {
+		for (other = cpu_first(machine); other; other = cpu_next(machine, other))
+			if (!other->owned)
+				magazines_flush(virt, virt_cpu(virt, other));
+		lock_release(&machine->slots_lock);
+	}
+	magazines_flush(virt, virt_cpu(virt, cpu));
+	lock_acquire(&virt->lock);
+	any = virt->nr_lazy_pages || !list_empty(&virt->stuck);
+	lock_release(&virt->lock);
+	purge(virt, virt_cpu(virt, cpu), 0);
+	return any;
+}
+
+u64 vmap_lazy_pages(struct kmm *machine)
+{
+	struct virt *virt = machine->virt;
+	struct kmm_cpu *cpu;
+	u64 nr_pages;
+
+	lock_acquire(&virt->lock);
+	nr_pages = virt->nr_lazy_pages;
+	lock_release(&virt->lock);
+	for (cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		for (u64 bin = 0; bin < VMAP_BINS; bin++)
+			nr_pages += READ_ONCE(virt_cpu(virt, cpu)->magazine[bin].nr) * (bin + 1);
+	return nr_pages;
+}
+
+void vmap_lazy_validate_locked(const struct virt *virt)
+{
+	const struct vmap_area *area;
+	u64 nr_pages = 0, nr_areas = 0;
+
+	list_for_each_entry(area, &virt->lazy_age, lazy_age) {
+		KMM_BUG_ON(area->state != VMAP_LAZY, "area %p in the lazy list is in state %u",
+			   area->addr, area->state);
+		nr_pages += area->nr_pages;
+		nr_areas++;
+	}
+	KMM_BUG_ON(nr_pages != virt->nr_lazy_pages, "%lu lazy pages, %lu counted", nr_pages,
+		   virt->nr_lazy_pages);
+	for (int i = 0; i < VMAP_BUCKETS; i++)
+		list_for_each_entry(area, &virt->lazy_size[i], lazy_size)
+			nr_areas--;
+	KMM_BUG_ON(nr_areas, "the lazy lists by age and by size differ by %ld areas", (long)nr_areas);
+}

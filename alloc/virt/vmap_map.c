@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making and unmaking areas: frames, addresses, the host's mappings and the kernel page tables. What one takes
+ * from where, in this order, and gives back in the other:
+ *
+ *	frames		page allocator, __GFP_SHARED, large blocks first so that few runs cover the area
+ *	addresses	vmap_space, with the guard page; and nr_runs + 1 of the mappings that the host allows
+ *	host mapping	one host_shared_map a run of contiguous frames
+ *	page tables	one pgtable_map a run
+ *
+ * A host mapping beside the reservation is at most two for the host, itself and the gap behind it (the guard
+ * page), so an area of n runs costs n + 1.
+ *
+ * Page tables never say more than the host has mapped: they are written after mmap and cleared before munmap.
+ */
+#include <errno.h>
+
+#include "arch/host.h"
+#include "base/bits.h"
+#include "base/check.h"
+#include "phys/page_alloc.h"
+#include "phys/zone.h"
+#include "slab/slab.h"
+#include "virt/virt.h"
+
+#define VMALLOC_GFP  (GFP_KERNEL | __GFP_SHARED | __GFP_NOWARN)
+#define VMALLOC_PROT (PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX)
+
+/* Contiguous frames of one zone, so of one file. */
+struct run {
+	const struct zone *zone;
+	unsigned long pfn, nr_pages;
+};
+
+void vmap_blocks_free(struct list_head *blocks)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, blocks, lru)
+		__free_pages(page, page->order);
+	INIT_LIST_HEAD(blocks);
+}
+
+/* nr_pages frames in as large blocks as there are; all or none. Only the smallest are worth a search for memory. */
+static int blocks_alloc(struct list_head *blocks, unsigned int nr_pages, s32 home)
+{
+	unsigned int order = MAX_PAGE_ORDER;
+
+	INIT_LIST_HEAD(blocks);
+	while (nr_pages) {
+		struct page *page;
+
+		order = min_t(unsigned int, order, ilog2(nr_pages));
+		page = alloc_pages_node(home, VMALLOC_GFP | (order ? __GFP_NORETRY : 0), order);
+		if (page) {
+			list_add_tail(&page->lru, blocks);
+			nr_pages -= 1U << order;
+		} else if (order) {
+			order--;
+		} else {
+			vmap_blocks_free(blocks);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* The run that starts with the block at *at, which is advanced behind it. False at the end of the list. */
+static bool run_next(const struct kmm *machine, const struct vmap_area *area, struct list_head **at,
+		     struct run *run)
+{
+	if (*at == &area->blocks)
+		return false;
+	run->nr_pages = 0;
+	for (; *at != &area->blocks; *at = (*at)->next) {
+		const struct page *page = list_entry(*at, struct page, lru);
+		const struct zone *zone = page_zone(machine->phys, page);
+		unsigned long pfn = (unsigned long)(page - machine->mem_map);
+
+		if (!run->nr_pages)
+			*run = (struct run){zone, pfn, 0};
+		else if (zone != run->zone || pfn != run->pfn + run->nr_pages)
+			break;
+		run->nr_pages += 1UL << page->order;
+	}
+	return true;
+}
+
+unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *area)
+{
+	struct list_head *at = area->blocks.next;
+	unsigned int nr = 0;
+	struct run run;
+
+	while (run_next(machine, area, &at, &run))
+		nr++;
+	return nr;
+}
+
+/* Host mappings and page tables of all runs. After an error some may be there: vmap_areas_unmake. */
+static int area_map(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area)
+{
+	struct list_head *at = area->blocks.next;
+	unsigned long nr_mapped = 0;
+	struct run run;
+	int err;
+
+	while (run_next(virt->machine, area, &at, &run)) {
+		char *addr = (char *)area->addr + (nr_mapped << PAGE_SHIFT);
+		size_t size = run.nr_pages << PAGE_SHIFT;
+
+		err = host_shared_map(addr, size, run.zone->memfd,
+				      zone_memfd_offset(run.zone, run.pfn), true);
+		VIRT_COUNT(vcpu, map_calls);
+		if (!err)
+			err = pgtable_map(virt->kernel, (u64)addr, run.pfn, run.nr_pages,
+					  VMALLOC_PROT, true);
+		if (err)
+			return err;
+		nr_mapped += run.nr_pages;
+	}
+	return 0;
+}
+
+/* An address range and the right to the host mappings it needs. */
+static int area_place(struct virt *virt, struct vmap_area *area)
+{
+	unsigned long size = ((unsigned long)area->nr_pages + 1) << PAGE_SHIFT;
+	/* Where large leaves may be had; else any page. */
+	unsigned long align = size > HPAGE_SIZE ? HPAGE_SIZE : PAGE_SIZE;
+	int err = -ENOMEM;
+
+	lock_acquire(&virt->lock);
+	if (align > PAGE_SIZE && !virt->space.unused) {
+		/* An aligned place may cut a free range in the middle. */
+		struct vmap_area *spare = kmem_cache_alloc(virt->cache, GFP_KERNEL);
+
+		if (spare)
+			vmap_space_add_unused(&virt->space, &spare->range);
+	}
+	if (virt->nr_mappings + area->nr_runs + 1 <= virt->max_mappings) {
+		err = vmap_space_take(&virt->space, size, align, &area->range);
+		if (err && align > PAGE_SIZE)
+			err = vmap_space_take(&virt->space, size, PAGE_SIZE, &area->range);
+	}
+	if (!err) {
+		virt->nr_mappings += area->nr_runs + 1;
+		area->addr = (void *)area->range.start;
+	}
+	lock_release(&virt->lock);
+	return err;
+}
+
+/* The area's struct becomes the space's; what the space has too many of goes back to the slab. */
+static void area_unplace_locked(struct virt *virt, struct vmap_area *area)
+{
+	struct vmap_range *unused;
+
+	virt->nr_mappings -= area->nr_runs + 1;
+	WRITE_ONCE(*vmap_area_slot(virt, area->range.start), NULL);
+	vmap_space_give(&virt->space, &area->range);
+	/* One stays, for a range that has to be cut in the middle. */
+	while (virt->space.unused && virt->space.unused->node.rb_right) {
+		unused = vmap_space_unused(&virt->space);
+		kmem_cache_free(virt->cache, container_of(unused, struct vmap_area, range));
+	}
+}
+
+/* Unmap what lies between two addresses. On an error host mappings may be left, but no page tables. */
+static int addresses_unmap(struct virt *virt, unsigned long start, unsigned long end)
+{
+	pgtable_unmap(virt->kernel, start, (end - start) >> PAGE_SHIFT);
+	return host_shared_unmap((void *)start, end - start);
+}
+
+/* An area that vcpu is unmapping too, if range is one. */
+static struct vmap_area *unmapping(struct vmap_range *range, const struct virt_cpu *vcpu)
+{
+	struct vmap_area *area = range ? container_of(range, struct vmap_area, range) : NULL;
+
+	return area && area->unmapping == vcpu ? area : NULL;
+}
+
+/* Move the first of areas, and all that adjoin it and each other, to group, in the order of addresses. Neighbours
+ * include each other's guard pages, which are not mapped. */
+static void group_take_locked(const struct virt_cpu *vcpu, struct list_head *areas,
+			      struct list_head *group)
+{
+	struct vmap_area *area = list_first_entry(areas, struct vmap_area, lazy_age), *next;
+	unsigned long end;
+
+	while ((next = unmapping(vmap_space_prev(&area->range), vcpu)) &&
+	       next->range.start + next->range.size == area->range.start)
+		area = next;
+	do {
+		area->unmapping = NULL;
+		list_move_tail(&area->lazy_age, group);
+		end = area->range.start + area->range.size;
+		area = unmapping(vmap_space_next(&area->range), vcpu);
+	} while (area && area->range.start == end);
+}
+
+static int group_unmap(struct virt *virt, struct list_head *group)
+{
+	struct vmap_area *first = list_first_entry(group, struct vmap_area, lazy_age);
+	struct vmap_area *last = list_last_entry(group, struct vmap_area, lazy_age), *area;
+	int err = addresses_unmap(virt, first->range.start,
+				  last->range.start + last->range.size - PAGE_SIZE);
+
+	if (!err)
+		list_for_each_entry(area, group, lazy_age)
+			vmap_blocks_free(&area->blocks);
+	return err;
+}
+
+void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_head *areas)
+{
+	struct list_head group = LIST_HEAD_INIT(group);
+	struct vmap_area *area, *next;
+	int err;
+
+	lock_acquire(&virt->lock);
+	list_for_each_entry(area, areas, lazy_age)
+		area->unmapping = vcpu;
+	while (!list_empty(areas)) {
+		group_take_locked(vcpu, areas, &group);
+		lock_release(&virt->lock);
+		err = group_unmap(virt, &group);
+		lock_acquire(&virt->lock);
+		list_for_each_entry_safe(area, next, &group, lazy_age) {
+			list_del(&area->lazy_age);
+			if (err)
+				list_add(&area->lazy_age, &virt->stuck);
+			else
+				area_unplace_locked(virt, area);
+		}
+	}
+	lock_release(&virt->lock);
+}
+
+struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages,
+				 s32 home)
+{
+	struct vmap_area *area = kmem_cache_alloc(virt->cache, GFP_KERNEL);
+	struct list_head failed = LIST_HEAD_INIT(failed);
+
+	if (!area)
+		return NULL;
+	area->nr_pages = nr_pages;
+	area->home = home;
+	area->state = VMAP_BUSY;
+	area->unmapping = NULL;
+	if (blocks_alloc(&area->blocks, nr_pages, home))
+		goto no_frames;
+	area->nr_runs = vmap_runs_count(virt->machine, area);
+	if (area_place(virt, area))
+		goto no_place;
+	if (area_map(virt, vcpu, area)) {
+		list_add(&area->lazy_age, &failed);
+		vmap_areas_unmake(virt, vcpu, &failed);
+		return NULL;
+	}
+	WRITE_ONCE(*vmap_area_slot(virt, area->range.start), area);
+	WRITE_ONCE(area->state, VMAP_LIVE);
+	return area;
+
+no_place:
+	vmap_blocks_free(&area->blocks);
+no_frames:
+	kmem_cache_free(virt->cache, area);
+	return NULL;
+}
