@@ -49,3 +49,15 @@ script_tests = tests/scripts/setup_test.sh tests/scripts/compare_test.sh tests/s
 	tests/scripts/flamegraph_test.sh tests/scripts/layers_test.sh
 TESTS += $(script_tests)
 EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
+
+# virt
+check_PROGRAMS += \
+	tests/alloc/virt/pgtable_test \
+	tests/alloc/virt/vmalloc_test
+TESTS += \
+	tests/alloc/virt/pgtable_test \
+	tests/alloc/virt/vmalloc_test
+tests_alloc_virt_pgtable_test_SOURCES = tests/alloc/virt/machine.h tests/alloc/virt/pgtable_test.c
+tests_alloc_virt_pgtable_test_LDADD = $(test_ldadd)
+tests_alloc_virt_vmalloc_test_SOURCES = tests/alloc/virt/machine.h tests/alloc/virt/vmalloc_test.c
+tests_alloc_virt_vmalloc_test_LDADD = $(test_ldadd)
