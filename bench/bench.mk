@@ -22,7 +22,10 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
 		      bench/results_rows.c bench/machine_json.c \
 		      bench/gbench.h bench/gbench.cc bench/case_run.h bench/case_run.c \
-		      bench/measure.h bench/measure.c bench/count.c bench/summary.h bench/summary.c
+		      bench/measure.h bench/measure.c bench/count.c bench/summary.h bench/summary.c \
+		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
+		      bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
+		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c
 # libtool drops -lstdc++ from a C++ library's own list, and programs in C are not linked by the C++ compiler.
 bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) -lstdc++ \
 	      $(HWLOC_LIBS) -ldl -lm
@@ -30,7 +33,7 @@ nodist_libbench_la_SOURCES = bench/build.h
 
 # Into bin_PROGRAMS with the last of libkmm.
 EXTRA_PROGRAMS += kmm
-kmm_SOURCES  = bench/main.c bench/topo.c bench/bench.c
+kmm_SOURCES  = bench/main.c bench/topo.c bench/bench.c bench/convert.c bench/replay.c bench/show.c
 kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' \
 	       -DKMM_SOURCE_SCRIPTS='"$(abs_top_srcdir)/scripts"'
 kmm_CFLAGS   = $(AM_CFLAGS)

@@ -19,6 +19,9 @@
 static const struct command commands[] = {
 	{ "topo", "the machine as found: packages, nodes, CPUs, distances", command_topo, false },
 	{ "bench", "measure kmm and other allocators, and replay traces", command_bench, true },
+	{ "replay", "a trace against one or more allocators", command_replay, true },
+	{ "convert", "other programs' traces to .kmt", command_convert, false },
+	{ "show", "the state of a machine, as /proc shows the kernel's", command_show, false },
 	{ "plot", "draw the figures of a run", command_script, false },
 	{ "report", "write the report page of a run", command_script, false },
 	{ "compare", "compare two runs, case by case", command_script, false },
