@@ -35,13 +35,24 @@ TESTS += $(alloc_arch_tests)
 tests_alloc_arch_cpu_test_LDADD = $(test_ldadd)
 
 # alloc/phys
-phys_tests = tests/alloc/phys/buddy_test tests/alloc/phys/memblock_test tests/alloc/phys/zone_test
+phys_tests = \
+	tests/alloc/phys/memblock_test \
+	tests/alloc/phys/buddy_test \
+	tests/alloc/phys/zone_test \
+	tests/alloc/phys/pcp_test \
+	tests/alloc/phys/page_alloc_test \
+	tests/alloc/phys/page_alloc_model_test \
+	tests/alloc/report/buddyinfo_test
 check_PROGRAMS += $(phys_tests)
 TESTS += $(phys_tests)
-EXTRA_DIST += tests/tap/dies.h
-tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
+EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/machine.h
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
+tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
 tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
+tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_alloc_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_alloc_model_test_LDADD = $(test_ldadd)
+tests_alloc_report_buddyinfo_test_LDADD = $(test_ldadd)
 
 # scripts
 SH_LOG_COMPILER = $(SHELL)

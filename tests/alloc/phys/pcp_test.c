@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* Per-CPU page lists: how large they are, when they take the zone's lock, and who gets at them. */
+#include "phys/pcp.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "tests/alloc/phys/machine.h"
+
+static u64 zone_locks(struct kmm *machine)
+{
+	u64 acquired = 0;
+
+	for_each_zone(machine->phys, node, zone)
+		acquired += zone->lock.stats.acquired;
+	return acquired;
+}
+
+static void lists_of_large_zones_are_long_and_of_small_ones_short(void)
+{
+	/* 4 GiB and two CPUs: 65536 frames a slot, more than the lists can use. */
+	unsigned long budget = pcp_budget(1UL << 20, 2, 0, 2);
+
+	ok_eq(budget, 65536);
+	ok_eq(pcp_tune(0, budget), 1024);
+	ok_eq(pcp_tune(1, budget), 256);
+	ok_eq(pcp_tune(2, budget), 128);
+	ok_eq(pcp_tune(3, budget), 64);
+	ok_eq(pcp_tune(9, budget), 8);
+	for (unsigned int order = 4; order <= MAX_PAGE_ORDER; order++)
+		if (order != 9)
+			ok_eq(pcp_tune(order, budget), 0);
+	/* 16 MiB and two CPUs: 256 frames. */
+	budget = pcp_budget(4096, 2, 0, 2);
+	ok_eq(budget, 256);
+	ok_eq(pcp_tune(0, budget), 128);
+	ok_eq(pcp_tune(1, budget), 16);
+	ok_eq(pcp_tune(3, budget), 4);
+	ok_eq(pcp_tune(9, budget), 0);
+}
+
+static void all_slots_together_hold_a_quarter_of_a_zone_at_most(void)
+{
+	const unsigned long nr_managed = 1UL << 20;
+
+	for (unsigned int nr_cpus = 1; nr_cpus <= 64; nr_cpus *= 2) {
+		unsigned long sum = 0;
+
+		for (u32 slot = 0; slot < KMM_MAX_SLOTS; slot++) {
+			unsigned long budget = pcp_budget(nr_managed, nr_cpus, slot, nr_cpus), held = 0;
+
+			for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
+				held += (unsigned long)pcp_tune(order, budget) << order;
+			ok(held <= budget, "slot %u holds %lu of %lu", slot, held, budget);
+			sum += budget;
+		}
+		ok(sum <= nr_managed / 4 + nr_managed / 64, "%u CPUs: %lu of %lu", nr_cpus, sum, nr_managed);
+	}
+}
+
+static void a_pair_takes_no_lock(void)
+{
+	static const unsigned int orders[] = {0, 1, 2, 3, 9};
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 2UL << 30});
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(orders); i++) {
+		struct phys_counters before, after;
+		u64 locks;
+
+		__free_pages(alloc_pages(GFP_KERNEL, orders[i]), orders[i]);
+		phys_count(machine, &before);
+		locks = zone_locks(machine);
+		for (int n = 0; n < 1000; n++)
+			__free_pages(alloc_pages(GFP_KERNEL, orders[i]), orders[i]);
+		ok_eq(zone_locks(machine), locks);
+		phys_count(machine, &after);
+		ok_eq(after.pcp_alloc - before.pcp_alloc, 1000);
+		ok_eq(after.pcp_free - before.pcp_free, 1000);
+		ok_eq(after.buddy_alloc - before.buddy_alloc, 0);
+		ok_eq(after.buddy_free - before.buddy_free, 0);
+	}
+	shut_down(machine);
+}
+
+static void a_shuffle_of_4096_takes_few_locks(void)
+{
+	enum { COUNT = 4096, ROUNDS = 4 };
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 2UL << 30});
+	static struct page *pages[COUNT];
+	unsigned long state = tap_seed() | 1;
+	u64 locks = zone_locks(machine);
+
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < COUNT; i++)
+			pages[i] = alloc_pages(GFP_KERNEL, 0);
+		for (int i = COUNT; i-- > 0;) {
+			int j = (int)(tap_random(&state) % (unsigned long)(i + 1));
+			struct page *page = pages[j];
+
+			pages[j] = pages[i];
+			__free_pages(page, 0);
+		}
+	}
+	locks = zone_locks(machine) - locks;
+	ok(locks * 1000 <= 16 * ROUNDS * COUNT, "%lu locks in %d operations", (unsigned long)locks, ROUNDS * COUNT);
+	shut_down(machine);
+}
+
+/*
+ *	                  free ->
+ *	| batch coldest | rest          |    full; one more free drains the batch, and the hottest stay
+ */
+static void a_full_list_drains_its_coldest_blocks(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.pcp_high = 16, .pcp_batch = 4});
+	struct pcp_stack *stack = pcp_stack_for(phys_cpu(cpu_get()), GFP_KERNEL, 0);
+	struct page *pages[17];
+
+	ok_eq(stack->limit, 16);
+	ok_eq(stack->batch, 4);
+	kmm_drain(machine);
+	for (int i = 0; i < 17; i++)
+		pages[i] = alloc_pages(GFP_KERNEL, 0);
+	ok_eq(stack->nr, 3);
+	kmm_drain(machine);
+	for (int i = 0; i < 16; i++)
+		__free_pages(pages[i], 0);
+	ok_eq(stack->nr, 16);
+	__free_pages(pages[16], 0);
+	ok_eq(stack->nr, 13);
+	for (int i = 0; i < 4; i++)
+		ok(pages[i]->type != PG_TYPE_PCP, "block %d is still on the list", i);
+	for (int i = 16; i >= 4; i--)
+		ok(alloc_pages(GFP_KERNEL, 0) == pages[i], "block %d is not where it was", i);
+	ok_eq(stack->nr, 0);
+	for (int i = 4; i <= 16; i++)
+		__free_pages(pages[i], 0);
+	shut_down(machine);
+}
+
+static void no_pcp_means_none(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.no_pcp = true});
+	struct phys_counters counters;
+	struct free_area_counts counts;
+
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
+		__free_pages(alloc_pages(GFP_KERNEL, order), order);
+	phys_count(machine, &counters);
+	ok_eq(counters.pcp_alloc + counters.pcp_free + counters.pcp_refill + counters.pcp_drain, 0);
+	count_free_areas(machine, NUMA_NO_NODE, &counts);
+	ok_eq(counts.nr_pcp_pages, 0);
+	shut_down(machine);
+}
+
+static void configured_sizes_are_taken_up_to_the_room_there_is(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.pcp_high = 65536, .pcp_batch = 65536});
+	struct pcp_stack *stack = pcp_stack_for(phys_cpu(cpu_get()), GFP_KERNEL, 0);
+
+	ok_eq(stack->limit, PCP_CAPACITY_0);
+	ok_eq(stack->batch, PCP_CAPACITY_0);
+	ok_eq(stack[3].limit, PCP_CAPACITY_3);
+	kmm_drain(machine);
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
+	ok_eq(stack->nr, PCP_CAPACITY_0);
+	shut_down(machine);
+}
+
+static void frames_of_another_node_go_home(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.synthetic = TWO_NODES});
+	struct page *page = alloc_pages_node(1, GFP_KERNEL | __GFP_THISNODE, 0);
+	unsigned long on_lists = pcp_nr_pages(cpu_get());
+
+	ok_eq(page->nid, 1);
+	__free_pages(page, 0);
+	ok_eq(page->type == PG_TYPE_PCP, 0);
+	ok_eq(pcp_nr_pages(cpu_get()), on_lists);
+	shut_down(machine);
+}
+
+/* A thread fills its lists and goes; the one that comes after it on the same CPU finds them. */
+static void *fill_and_leave(void *machine)
+{
+	struct page *page;
+
+	kmm_attach(machine, 1);
+	page = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(page, 0);
+	return page;
+}
+
+static void a_slot_keeps_its_lists_for_the_next_thread(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	void *first, *second;
+	pthread_t thread;
+	u64 locks;
+
+	pthread_create(&thread, NULL, fill_and_leave, machine);
+	pthread_join(thread, &first);
+	locks = zone_locks(machine);
+	pthread_create(&thread, NULL, fill_and_leave, machine);
+	pthread_join(thread, &second);
+	ok(first == second, "another page");
+	ok_eq(zone_locks(machine), locks);
+	shut_down(machine);
+}
+
+static unsigned long take_all(struct page **first)
+{
+	unsigned long nr = 0;
+	struct page *page;
+
+	*first = NULL;
+	while ((page = alloc_pages(GFP_KERNEL, 0))) {
+		page->private = (unsigned long)*first;
+		*first = page;
+		nr++;
+	}
+	return nr;
+}
+
+static void give_all(struct page *first)
+{
+	while (first) {
+		struct page *page = first;
+
+		first = (struct page *)page->private;
+		__free_pages(page, 0);
+	}
+}
+
+static void idle_slots_are_drained_when_memory_runs_out(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	unsigned long all = nr_free(machine, NUMA_NO_NODE);
+	struct page *first;
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, fill_and_leave, machine);
+	pthread_join(thread, NULL);
+	ok_eq(take_all(&first), all);
+	give_all(first);
+	shut_down(machine);
+}
+
+/* A thread that holds pages on its lists, and goes on with pairs until it is told to stop. */
+struct holder {
+	struct kmm *machine;
+	bool ready, stop;
+};
+
+static void *hold_and_pair(void *arg)
+{
+	struct holder *holder = arg;
+	struct page *pages[64];
+
+	kmm_attach(holder->machine, 1);
+	for (int i = 0; i < 64; i++)
+		pages[i] = alloc_pages(GFP_KERNEL, 0);
+	for (int i = 0; i < 64; i++)
+		__free_pages(pages[i], 0);
+	__atomic_store_n(&holder->ready, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&holder->stop, __ATOMIC_ACQUIRE)) {
+		struct page *page = alloc_pages(GFP_KERNEL, 0);
+
+		if (page)
+			__free_pages(page, 0);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void a_busy_slot_gives_its_lists_back_when_asked(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	struct holder holder = {.machine = machine};
+	unsigned long all = nr_free(machine, NUMA_NO_NODE), nr;
+	struct page *first, *more;
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, hold_and_pair, &holder);
+	while (!__atomic_load_n(&holder.ready, __ATOMIC_ACQUIRE))
+		sched_yield();
+	nr = take_all(&first);
+	/* It holds a refill at most; ask again until it has come by. */
+	for (int i = 0; i < 10000 && nr + 1 < all; i++) {
+		struct page *page;
+
+		nr += take_all(&more);
+		while ((page = more)) {
+			more = (struct page *)page->private;
+			page->private = (unsigned long)first;
+			first = page;
+		}
+		sched_yield();
+	}
+	ok(nr + 1 >= all, "%lu of %lu pages", nr, all);
+	__atomic_store_n(&holder.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	give_all(first);
+	ok_eq(nr_free(machine, NUMA_NO_NODE), all);
+	shut_down(machine);
+}
+
+static void a_thread_that_has_not_attached_is_attached_by_its_first_call(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+
+	kmm_detach();
+	ok(this_cpu == kmm_cpu_detached, "still attached");
+	__free_pages(page, 0);
+	ok(this_cpu != kmm_cpu_detached, "not attached by a free");
+	kmm_detach();
+	page = alloc_pages_node(0, GFP_KERNEL, 0);
+	ok(page && this_cpu != kmm_cpu_detached, "not attached by an allocation");
+	__free_pages(page, 0);
+	shut_down(machine);
+}
+
+static void moved_slots_serve_their_new_node(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.synthetic = TWO_NODES});
+	struct kmm_cpu *cpu = cpu_get();
+	struct page *page;
+
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
+	/* As adopting an idle slot from elsewhere does when there are no more to be made. */
+	phys_layer.cpu_drain(machine, cpu);
+	cpu->nid = 1;
+	page = alloc_pages(GFP_KERNEL, 0);
+	ok_eq(page->nid, 1);
+	__free_pages(page, 0);
+	ok_eq(page->type, PG_TYPE_PCP);
+	phys_layer.cpu_drain(machine, cpu);
+	cpu->nid = 0;
+	page = alloc_pages_node(1, GFP_KERNEL, 0);
+	ok_eq(page->nid, 1);
+	__free_pages(page, 0);
+	page = alloc_pages(GFP_KERNEL, 0);
+	ok_eq(page->nid, 0);
+	__free_pages(page, 0);
+	shut_down(machine);
+}
+
+int main(void)
+{
+	RUN(lists_of_large_zones_are_long_and_of_small_ones_short);
+	RUN(all_slots_together_hold_a_quarter_of_a_zone_at_most);
+	RUN(a_pair_takes_no_lock);
+	RUN(a_shuffle_of_4096_takes_few_locks);
+	RUN(a_full_list_drains_its_coldest_blocks);
+	RUN(no_pcp_means_none);
+	RUN(configured_sizes_are_taken_up_to_the_room_there_is);
+	RUN(frames_of_another_node_go_home);
+	RUN(a_slot_keeps_its_lists_for_the_next_thread);
+	RUN(idle_slots_are_drained_when_memory_runs_out);
+	RUN(a_busy_slot_gives_its_lists_back_when_asked);
+	RUN(a_thread_that_has_not_attached_is_attached_by_its_first_call);
+	RUN(moved_slots_serve_their_new_node);
+	return done();
+}
