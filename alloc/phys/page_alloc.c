@@ -144,7 +144,7 @@ static KMM_COLD struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int o
 		if (pcp_drain_wanted(pcp_stack_for(pcpu, gfp, order)))
 			pcp_honour_drain(phys, cpu);
 		page = zonelist_take(phys, pcpu, nid, gfp, order);
-		if (unlikely(!page))
+		if (unlikely(!page) && !(gfp & __GFP_NORETRY))
 			page = drain_and_take(phys, cpu, nid, gfp, order);
 	}
 	if (page && (gfp & GFP_PREPARE) && prepare_block(phys, page, gfp, order)) {
