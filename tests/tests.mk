@@ -14,6 +14,14 @@ TESTS += tests/bench/peers_test
 tests_bench_peers_test_SOURCES = tests/bench/peers_test.c
 tests_bench_peers_test_LDADD = libsuites.la
 
+# bench: the command's core
+bench_tests = tests/bench/stats_test tests/bench/options_test tests/bench/gbench_test
+check_PROGRAMS += $(bench_tests)
+TESTS += $(bench_tests)
+tests_bench_stats_test_LDADD   = $(bench_ldadd)
+tests_bench_options_test_LDADD = $(bench_ldadd)
+tests_bench_gbench_test_LDADD  = $(bench_ldadd)
+
 # alloc/base
 alloc_base_tests = \
 	tests/alloc/base/bits_test \
