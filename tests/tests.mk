@@ -37,10 +37,15 @@ tests_alloc_base_rbtree_test_LDADD = $(test_ldadd)
 
 # alloc/arch
 alloc_arch_tests = \
-	tests/alloc/arch/cpu_test
+	tests/alloc/arch/cpu_test \
+	tests/alloc/arch/host_test \
+	tests/alloc/arch/topology_test
+EXTRA_DIST += tests/fixtures/two-nodes.xml tests/fixtures/cpuless-node.xml
 check_PROGRAMS += $(alloc_arch_tests)
 TESTS += $(alloc_arch_tests)
 tests_alloc_arch_cpu_test_LDADD = $(test_ldadd)
+tests_alloc_arch_host_test_LDADD = $(test_ldadd)
+tests_alloc_arch_topology_test_LDADD = $(test_ldadd)
 
 # alloc/phys
 phys_tests = \
