@@ -45,7 +45,7 @@ static inline void tap_comment(const char *file, int line, const char *expr, con
 #define ok_eq(a, b)                                                                                \
 	do {                                                                                       \
 		long long tap_a = (long long)(a), tap_b = (long long)(b);                          \
-		ok(tap_a == tap_b, #a " = %lld, " #b " = %lld", tap_a, tap_b);                     \
+		ok(tap_a == tap_b, "%s = %lld, %s = %lld", #a, tap_a, #b, tap_b);                     \
 	} while (0)
 
 #define skip(...) ((void)snprintf(tap_skip_why, sizeof(tap_skip_why), __VA_ARGS__))
