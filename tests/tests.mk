@@ -85,3 +85,19 @@ tests_alloc_virt_pgtable_test_SOURCES = tests/alloc/virt/machine.h tests/alloc/v
 tests_alloc_virt_pgtable_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmalloc_test_SOURCES = tests/alloc/virt/machine.h tests/alloc/virt/vmalloc_test.c
 tests_alloc_virt_vmalloc_test_LDADD = $(test_ldadd)
+
+# alloc/slab, and its text
+slab_tests = tests/alloc/slab/cache_test tests/alloc/slab/kmalloc_test tests/alloc/slab/layer_test \
+	tests/alloc/slab/node_test tests/alloc/slab/page_test tests/alloc/slab/random_test \
+	tests/alloc/slab/slab_test tests/alloc/report/slabinfo_test
+check_PROGRAMS += $(slab_tests)
+TESTS += $(slab_tests)
+EXTRA_DIST += tests/alloc/slab/machine.h
+tests_alloc_slab_cache_test_LDADD = $(test_ldadd)
+tests_alloc_slab_kmalloc_test_LDADD = $(test_ldadd)
+tests_alloc_slab_layer_test_LDADD = $(test_ldadd)
+tests_alloc_slab_node_test_LDADD = $(test_ldadd)
+tests_alloc_slab_page_test_LDADD = $(test_ldadd)
+tests_alloc_slab_random_test_LDADD = $(test_ldadd)
+tests_alloc_slab_slab_test_LDADD = $(test_ldadd)
+tests_alloc_report_slabinfo_test_LDADD = $(test_ldadd)

@@ -88,6 +88,8 @@ static void cache_open_magazines(struct kmem_cache *cache)
 		cache->mag_offset = cache->machine->slab->closed_magazine;
 		cache->mag_capacity = 0;
 		cache->remote_capacity = 0;
+		/* Without a batch there is no use in a depot, and slabs find double frees. */
+		cache->depot_max = 0;
 		return;
 	}
 	cache->mag_offset = (u32)offset;

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* Boot, threads that come and go, memory that runs out, shutdown. */
+#include "machine.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+static void a_machine_boots_and_ends_with_nothing_left(void)
+{
+	struct kmm *machine = boot_machine(ONE_NODE, 32UL << 20);
+	struct kmem_cache *cache = kmem_cache_create("left to the machine", 100, 0, 0, NULL);
+	void *object = kmem_cache_alloc(cache, GFP_KERNEL);
+
+	kmem_cache_free(cache, object);
+	/* A cache that is not destroyed is no leak. */
+	end_machine(machine);
+}
+
+/* With every frame of the machine but n taken away, boot must fail cleanly, or work. */
+static void boot_survives_any_shortage_of_pages(void)
+{
+	struct kmm *machine = boot_machine(ONE_NODE, 16UL << 20);
+	struct slab *real = machine->slab;
+	static struct page *pages[8192];
+	unsigned int nr = 0, failed = 0;
+	struct page *page;
+
+	slab_reap(machine);
+	while ((page = alloc_pages(GFP_KERNEL, 0)))
+		pages[nr++] = page;
+	for (unsigned int give = 0; give < 40; give++) {
+		int err;
+
+		machine->slab = NULL;
+		err = slab_layer.boot(machine);
+		if (err) {
+			ok_eq(err, -ENOMEM);
+			ok(!machine->slab, "a failed boot leaves a slab");
+			failed++;
+		} else {
+			struct kmm_leaks leaks = {0};
+
+			slab_layer.shutdown(machine, &leaks);
+			ok_eq(leaks.objects, 0);
+		}
+		machine->slab = real;
+		phys_layer.cpu_drain(machine, this_cpu);
+		ok_eq(free_pages_of(machine, 0), give);
+		__free_pages(pages[--nr], 0);
+	}
+	ok(failed > 3 && failed < 40, "%u of 40 boots failed", failed);
+	slab_layer.cpu_init(machine, this_cpu);
+	while (nr)
+		__free_pages(pages[--nr], 0);
+	end_machine(machine);
+}
+
+static struct kmem_cache *shared;
+
+static void *short_life(void *arg)
+{
+	void *objects[40];
+	unsigned long n = (unsigned long)arg;
+
+	kmm_attach(kmm_current(), (int)(n % 2));
+	for (int i = 0; i < 40; i++) {
+		objects[i] = i % 2 ? kmalloc(1 + n * 37 % 3000, GFP_KERNEL)
+				   : kmem_cache_alloc(shared, GFP_KERNEL);
+		memset(objects[i], 1, i % 2 ? 1 + n * 37 % 3000 : 64);
+	}
+	for (int i = 0; i < 40; i++)
+		kfree(objects[i]);
+	return NULL;
+}
+
+static void threads_that_end_leave_nothing(void)
+{
+	struct kmm *machine = boot_machine(ONE_NODE, 64UL << 20);
+
+	shared = kmem_cache_create("shared", 64, 0, 0, NULL);
+	for (unsigned long round = 0; round < 125; round++) {
+		pthread_t threads[4];
+
+		for (unsigned long t = 0; t < 4; t++)
+			pthread_create(&threads[t], NULL, short_life, (void *)(round * 4 + t));
+		for (int t = 0; t < 4; t++)
+			pthread_join(threads[t], NULL);
+	}
+	ok_eq(info_of(machine, "shared").active_objs, 0);
+	ok(info_of(machine, "shared").num_slabs < 30, "%lu slabs",
+	   info_of(machine, "shared").num_slabs);
+	ok_eq(kmem_cache_destroy(shared), 0);
+	end_machine(machine);
+}
+
+/* All memory as objects of one cache, twice: what comes back is all there was. */
+static void exhaustion_gives_null_and_all_comes_back(void)
+{
+	struct kmm *machine = boot_machine(ONE_NODE, 32UL << 20);
+	struct kmem_cache *cache = kmem_cache_create("hungry", 1000, 0, 0, NULL);
+	static void *objects[40000];
+	unsigned int first = 0;
+	u64 before;
+
+	kmm_drain(machine);
+	before = free_pages_of(machine, 0);
+	for (int round = 0; round < 2; round++) {
+		unsigned int n = 0;
+
+		while (n < 40000 && (objects[n] = kmem_cache_alloc(cache, GFP_KERNEL)))
+			n++;
+		ok(n > 20000 && n < 40000, "%u objects", n);
+		ok(!kmalloc(100000, GFP_KERNEL), "pages are left");
+		ok(!round || n == first, "%u objects, first %u", n, first);
+		first = n;
+		slab_validate(machine);
+		while (n)
+			kmem_cache_free(cache, objects[--n]);
+	}
+	kmm_drain(machine);
+	ok_eq(free_pages_of(machine, 0), before);
+	ok_eq(kmem_cache_destroy(cache), 0);
+	end_machine(machine);
+}
+
+/* What one cache holds back must not keep another from its memory. */
+static void one_cache_gets_what_others_hold_back(void)
+{
+	struct kmm *machine = boot_machine(ONE_NODE, 128UL << 20);
+	struct kmem_cache *idle = kmem_cache_create("idle", 64, 0, 0, NULL);
+	static void *objects[20000];
+	struct page *page, *taken = NULL;
+	void *large;
+
+	for (int i = 0; i < 20000; i++)
+		objects[i] = kmem_cache_alloc(idle, GFP_KERNEL);
+	for (int i = 0; i < 20000; i++)
+		kmem_cache_free(idle, objects[i]);
+	ok(info_of(machine, "idle").num_slabs > 50, "nothing is held back");
+	while ((page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, 0))) {
+		page->private = (unsigned long)taken;
+		taken = page;
+	}
+	ok(!kmalloc(8192, GFP_NOWAIT), "there was memory after all");
+	large = kmalloc(4096, GFP_KERNEL);
+	ok(large, "idle objects were not reclaimed");
+	kfree(large);
+	while ((page = taken)) {
+		taken = (struct page *)page->private;
+		page->private = 0;
+		__free_pages(page, 0);
+	}
+	ok_eq(kmem_cache_destroy(idle), 0);
+	end_machine(machine);
+}
+
+int main(void)
+{
+	RUN(a_machine_boots_and_ends_with_nothing_left);
+	RUN(boot_survives_any_shortage_of_pages);
+	RUN(threads_that_end_leave_nothing);
+	RUN(exhaustion_gives_null_and_all_comes_back);
+	RUN(one_cache_gets_what_others_hold_back);
+	return done();
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random operations of several threads against a slow model. The model of a live object is an entry
+ * in a plain table: which cache, what size, what content. Objects are filled with a pattern of
+ * their own when they come and compared when they go, so that two of them sharing a byte is found.
+ * After each round, when no thread runs, the tables' sums must be what each cache says, and
+ * slab_validate() recounts the rest.
+ *
+ * TEST_OPS: operations of each thread, default 40,000. TEST_THREADS: default 4.
+ */
+#include "machine.h"
+
+#include <pthread.h>
+
+#define NR_CACHES   9
+#define NR_LIVE	    3000 /* entries in a thread's table */
+#define NR_MAILBOX  64
+#define NR_ROUNDS   8
+#define MAX_THREADS 64
+
+struct live {
+	void *object;
+	unsigned int size; /* bytes filled */
+	int cache;	   /* index, or NR_CACHES for kmalloc */
+	u64 tag;
+};
+
+struct worker {
+	unsigned int number;
+	unsigned long random;
+	u64 next_tag;
+	struct live live[NR_LIVE];
+	u64 nr_live[NR_CACHES + 1];
+	u64 nr_none; /* allocations refused */
+};
+
+static const struct {
+	unsigned int size, align;
+	bool ctor;
+} kinds[NR_CACHES] = {{8, 0, false},   {24, 0, true},	 {64, 64, false},
+		      {100, 0, false}, {192, 64, true},	 {520, 0, false},
+		      {1024, 0, true}, {3000, 0, false}, {20000, 4096, false}};
+
+static struct kmm *machine;
+static struct kmem_cache *caches[NR_CACHES];
+static struct worker workers[MAX_THREADS];
+static struct live *mailbox[NR_MAILBOX]; /* objects on their way to be freed by another thread */
+static unsigned int nr_threads, nr_cpus;
+static unsigned long nr_ops;
+
+#define CTOR_BYTE 0xc7
+
+/* Constructed objects keep their last eight bytes. */
+static void ctor(void *object)
+{
+	memset(object, CTOR_BYTE, 8);
+}
+
+/* The byte to look at after byte i: all of a small object, the ends and a comb of a large one. */
+static unsigned int next_byte(unsigned int i, unsigned int size)
+{
+	return i < 256 || i + 64 >= size ? i + 1 : min_t(unsigned int, i + 61, size - 64);
+}
+
+static void fill(struct live *l)
+{
+	unsigned char *bytes = l->object;
+	unsigned int from = l->cache < NR_CACHES && kinds[l->cache].ctor ? 8 : 0;
+
+	for (unsigned int i = from; i < l->size; i = next_byte(i, l->size))
+		bytes[i] = (unsigned char)(l->tag + i);
+}
+
+static void compare(const struct live *l)
+{
+	const unsigned char *bytes = l->object;
+	bool made = l->cache < NR_CACHES && kinds[l->cache].ctor;
+
+	for (unsigned int i = 0; i < l->size; i = next_byte(i, l->size)) {
+		unsigned char want = made && i < 8 ? CTOR_BYTE : (unsigned char)(l->tag + i);
+
+		if (bytes[i] != want) {
+			ok(false, "byte %u of %u of %p (kind %d) is %#x, not %#x", i, l->size,
+			   l->object, l->cache, bytes[i], want);
+			return;
+		}
+	}
+}
+
+static bool allocate(struct worker *w, struct live *l)
+{
+	unsigned long r = tap_random(&w->random);
+	gfp_t gfp = r & 0x1000000 ? GFP_KERNEL : GFP_KERNEL | __GFP_ZERO;
+	int nid = r & 0x2000000 ? NUMA_NO_NODE : (int)(r >> 32 & 1);
+
+	l->cache = (int)(r % (NR_CACHES + 3));
+	l->tag = w->next_tag++ * 31 + w->number;
+	if (l->cache >= NR_CACHES) {
+		l->cache = NR_CACHES;
+		l->size = (unsigned int)(1 + (r >> 40) % (r & 0x4000000 ? 200 : 9000));
+		l->object = nr_cpus > 2 && r & 0x8000000 ? kmalloc_node(l->size, gfp, nid)
+							 : kmalloc(l->size, gfp);
+	} else {
+		l->size = kinds[l->cache].size;
+		if (kinds[l->cache].ctor)
+			gfp &= ~__GFP_ZERO;
+		l->object = nr_cpus > 2 && r & 0x8000000
+				    ? kmem_cache_alloc_node(caches[l->cache], gfp, nid)
+				    : kmem_cache_alloc(caches[l->cache], gfp);
+	}
+	if (!l->object)
+		return false;
+	if (gfp & __GFP_ZERO)
+		for (unsigned int i = 0; i < l->size; i = next_byte(i, l->size))
+			if (((unsigned char *)l->object)[i]) {
+				ok(false, "byte %u of %u is not zero", i, l->size);
+				break;
+			}
+	fill(l);
+	return true;
+}
+
+static void release(struct live *l)
+{
+	compare(l);
+	if (l->cache == NR_CACHES)
+		kfree(l->object);
+	else
+		kmem_cache_free(caches[l->cache], l->object);
+	l->object = NULL;
+}
+
+/* Leave one of ours for another thread, and free what lay there. */
+static void exchange(struct worker *w, struct live *mine)
+{
+	struct live *letter = malloc(sizeof(*letter)), *other;
+	unsigned int box = (unsigned int)(tap_random(&w->random) % NR_MAILBOX);
+
+	*letter = *mine;
+	w->nr_live[mine->cache]--;
+	mine->object = NULL;
+	other = __atomic_exchange_n(&mailbox[box], letter, __ATOMIC_ACQ_REL);
+	if (!other)
+		return;
+	release(other);
+	free(other);
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	int cpu = (int)(w->number % nr_cpus);
+
+	ok_eq(kmm_attach(machine, cpu), 0);
+	for (unsigned long i = 0; i < nr_ops / NR_ROUNDS; i++) {
+		unsigned long r = tap_random(&w->random);
+		struct live *l = &w->live[r % NR_LIVE];
+
+		if (!l->object) {
+			if (allocate(w, l))
+				w->nr_live[l->cache]++;
+			else
+				w->nr_none++;
+		} else if (r >> 60 < 5) {
+			exchange(w, l);
+		} else {
+			w->nr_live[l->cache]--;
+			release(l);
+		}
+	}
+	return NULL;
+}
+
+static void check_round(void)
+{
+	u64 live[NR_CACHES + 1] = {0};
+
+	for (unsigned int t = 0; t < nr_threads; t++)
+		for (int c = 0; c <= NR_CACHES; c++)
+			live[c] += workers[t].nr_live[c];
+	for (int i = 0; i < NR_MAILBOX; i++)
+		if (mailbox[i])
+			live[mailbox[i]->cache]++;
+	for (int c = 0; c < NR_CACHES; c++)
+		ok_eq(info_of(machine, caches[c]->name).active_objs, live[c]);
+	slab_validate(machine);
+}
+
+static void free_everything(void)
+{
+	u64 none = 0;
+
+	for (unsigned int t = 0; t < nr_threads; t++) {
+		none += workers[t].nr_none;
+		for (int i = 0; i < NR_LIVE; i++)
+			if (workers[t].live[i].object)
+				release(&workers[t].live[i]);
+	}
+	for (int i = 0; i < NR_MAILBOX; i++)
+		if (mailbox[i]) {
+			release(mailbox[i]);
+			free(mailbox[i]);
+			mailbox[i] = NULL;
+		}
+	printf("# %lu allocations found no memory\n", none);
+}
+
+/* nr_hogs: MiB taken away before the start. */
+static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hogs)
+{
+	static const char *names[NR_CACHES] = {"r0", "r1", "r2", "r3", "r4",
+					       "r5", "r6", "r7", "r8"};
+	unsigned long seed = tap_seed();
+	pthread_t threads[MAX_THREADS];
+	void *hogs[64];
+
+	machine = boot_machine(synthetic, node_bytes);
+	nr_cpus = topology_nr_cpus(machine->topology);
+	for (int c = 0; c < NR_CACHES; c++)
+		caches[c] = kmem_cache_create(names[c], kinds[c].size, kinds[c].align, 0,
+					      kinds[c].ctor ? ctor : NULL);
+	for (unsigned int i = 0; i < nr_hogs; i++)
+		hogs[i] = kmalloc(1UL << 20, GFP_KERNEL);
+	for (unsigned int t = 0; t < nr_threads; t++) {
+		memset(&workers[t], 0, sizeof(workers[t]));
+		workers[t].number = t;
+		workers[t].random = (seed ^ (t + 1) * 0x9e3779b97f4a7c15UL) | 1;
+	}
+	for (int round = 0; round < NR_ROUNDS; round++) {
+		for (unsigned int t = 0; t < nr_threads; t++)
+			pthread_create(&threads[t], NULL, work, &workers[t]);
+		for (unsigned int t = 0; t < nr_threads; t++)
+			pthread_join(threads[t], NULL);
+		check_round();
+	}
+	free_everything();
+	for (unsigned int i = 0; i < nr_hogs; i++)
+		kfree(hogs[i]);
+	for (int c = 0; c < NR_CACHES; c++)
+		ok_eq(kmem_cache_destroy(caches[c]), 0);
+	end_machine(machine);
+}
+
+static void the_model_agrees_on_one_node(void)
+{
+	run_model(ONE_NODE, 512UL << 20, 0);
+}
+
+static void the_model_agrees_on_two_nodes(void)
+{
+	run_model(TWO_NODES, 256UL << 20, 0);
+}
+
+/* Most allocations of large objects fail here, so that every way back is taken. */
+static void the_model_agrees_when_memory_is_short(void)
+{
+	run_model(ONE_NODE, 16UL << 20, 6);
+}
+
+static void the_model_agrees_when_two_nodes_are_short(void)
+{
+	run_model(TWO_NODES, 16UL << 20, 20);
+}
+
+static unsigned long number_from(const char *variable, unsigned long otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoul(text, NULL, 0) : otherwise;
+}
+
+int main(void)
+{
+	nr_ops = number_from("TEST_OPS", 40000);
+	nr_threads =
+		(unsigned int)min_t(unsigned long, MAX_THREADS, number_from("TEST_THREADS", 4));
+	RUN(the_model_agrees_on_one_node);
+	RUN(the_model_agrees_on_two_nodes);
+	RUN(the_model_agrees_when_memory_is_short);
+	RUN(the_model_agrees_when_two_nodes_are_short);
+	return done();
+}
