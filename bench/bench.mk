@@ -31,8 +31,7 @@ bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK
 	      $(HWLOC_LIBS) -ldl -lm
 nodist_libbench_la_SOURCES = bench/build.h
 
-# Into bin_PROGRAMS with the last of libkmm.
-EXTRA_PROGRAMS += kmm
+bin_PROGRAMS += kmm
 kmm_SOURCES  = bench/main.c bench/topo.c bench/bench.c bench/convert.c bench/replay.c bench/show.c
 kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' \
 	       -DKMM_SOURCE_SCRIPTS='"$(abs_top_srcdir)/scripts"'
