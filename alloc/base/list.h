@@ -70,15 +70,21 @@ static inline void list_move_tail(struct list_head *node, struct list_head *head
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 #define list_last_entry(head, type, member)  list_entry((head)->prev, type, member)
 
+/* The link of an entry, by arithmetic: at the end of a walk `entry` is not one, and may not be looked into. */
+#define list_link(entry, member)                                                                   \
+	((struct list_head *)((char *)(entry) + offsetof(__typeof__(*(entry)), member)))
+
 #define list_for_each_entry(pos, head, member)                                                     \
-	for (pos = list_first_entry(head, __typeof__(*pos), member); &pos->member != (head);       \
+	for (pos = list_first_entry(head, __typeof__(*pos), member);                               \
+	     list_link(pos, member) != (head);                                                     \
 	     pos = list_first_entry(&pos->member, __typeof__(*pos), member))
 
 /* The entry may be removed, or freed, inside the loop. */
 #define list_for_each_entry_safe(pos, tmp, head, member)                                           \
 	for (pos = list_first_entry(head, __typeof__(*pos), member),                               \
-	    tmp = list_first_entry(&pos->member, __typeof__(*pos), member);                        \
-	     &pos->member != (head);                                                               \
-	     pos = tmp, tmp = list_first_entry(&tmp->member, __typeof__(*tmp), member))
+	    tmp = list_first_entry(list_link(pos, member), __typeof__(*pos), member);              \
+	     list_link(pos, member) != (head);                                                     \
+	     pos = tmp,                                                                            \
+	    tmp = list_first_entry(list_link(tmp, member), __typeof__(*tmp), member))
 
 #endif
