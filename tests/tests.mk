@@ -47,6 +47,13 @@ tests_alloc_arch_cpu_test_LDADD = $(test_ldadd)
 tests_alloc_arch_host_test_LDADD = $(test_ldadd)
 tests_alloc_arch_topology_test_LDADD = $(test_ldadd)
 
+# alloc: the layers, and the whole machine
+TESTS += tests/layers.sh
+EXTRA_DIST += tests/layers.sh
+check_PROGRAMS += tests/alloc/boot_test
+TESTS += tests/alloc/boot_test
+tests_alloc_boot_test_LDADD = $(test_ldadd)
+
 # alloc/phys
 phys_tests = \
 	tests/alloc/phys/memblock_test \
