@@ -102,8 +102,7 @@ struct kmem_cache {
 	u32 nr_nodes;
 
 	/* Objects past the magazines; relaxed atomics. */
-	u64 direct_allocs CACHELINE_ALIGNED;
-	u64 direct_frees;
+	u64 direct_allocs, direct_frees;
 
 	struct list_head list; /* slab->lock */
 	struct cache_node *nodes[];

@@ -22,6 +22,12 @@ static bool parse_row(const char *line, struct row *r)
 	return n == 12 && line[end] == '\0';
 }
 
+static void count_cache(const struct slab_info *info, void *arg)
+{
+	(void)info;
+	++*(int *)arg;
+}
+
 static void each_cache_is_a_row_with_its_figures(void)
 {
 	struct kmem_cache *cache = kmem_cache_create("report", 300, 0, 0, NULL);
@@ -29,12 +35,13 @@ static void each_cache_is_a_row_with_its_figures(void)
 	char *text, *line, *rest;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
-	int rows = 0, seen = 0;
+	int rows = 0, seen = 0, nr_caches = 0;
 
 	for (int i = 0; i < 70; i++)
 		objects[i] = kmem_cache_alloc(cache, GFP_KERNEL);
 	ok_eq(show_slabinfo(machine, out), 0);
 	fclose(out);
+	slab_for_each(machine, count_cache, &nr_caches);
 	line = strtok_r(text, "\n", &rest);
 	ok(line && !strcmp(line, "slabinfo - version: 2.1"), "first line");
 	line = strtok_r(NULL, "\n", &rest);
@@ -57,7 +64,7 @@ static void each_cache_is_a_row_with_its_figures(void)
 		ok(r.limit > 0 && r.batchcount == r.limit / 2, "%s", line);
 	}
 	ok_eq(seen, 1);
-	ok_eq(rows, 2 + NR_KMALLOC_CACHES + 1);
+	ok_eq(rows, nr_caches);
 	free(text);
 	for (int i = 0; i < 70; i++)
 		kmem_cache_free(cache, objects[i]);

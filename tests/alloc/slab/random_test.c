@@ -6,7 +6,7 @@
  * After each round, when no thread runs, the tables' sums must be what each cache says, and
  * slab_validate() recounts the rest.
  *
- * TEST_OPS: operations of each thread, default 40,000. TEST_THREADS: default 4.
+ * TEST_OPS: operations of each thread, default 16,000. TEST_THREADS: default 4.
  */
 #include "machine.h"
 
@@ -272,7 +272,7 @@ static unsigned long number_from(const char *variable, unsigned long otherwise)
 
 int main(void)
 {
-	nr_ops = number_from("TEST_OPS", 40000);
+	nr_ops = number_from("TEST_OPS", 16000);
 	nr_threads =
 		(unsigned int)min_t(unsigned long, MAX_THREADS, number_from("TEST_THREADS", 4));
 	RUN(the_model_agrees_on_one_node);
