@@ -81,17 +81,21 @@ script_tests = tests/scripts/setup_test.sh tests/scripts/compare_test.sh tests/s
 TESTS += $(script_tests)
 EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 
-# virt
-check_PROGRAMS += \
-	tests/alloc/virt/pgtable_test \
-	tests/alloc/virt/vmalloc_test
-TESTS += \
-	tests/alloc/virt/pgtable_test \
-	tests/alloc/virt/vmalloc_test
-tests_alloc_virt_pgtable_test_SOURCES = tests/alloc/virt/machine.h tests/alloc/virt/pgtable_test.c
+# alloc/virt, and its text in alloc/report
+virt_tests = tests/alloc/virt/pgtable_test tests/alloc/virt/virt_test tests/alloc/virt/vmalloc_test \
+	tests/alloc/virt/vmap_area_test tests/alloc/virt/vmap_lazy_test tests/alloc/virt/vmap_map_test \
+	tests/alloc/virt/walk_test tests/alloc/report/vmallocinfo_test
+check_PROGRAMS += $(virt_tests)
+TESTS += $(virt_tests)
+EXTRA_DIST += tests/alloc/virt/machine.h
 tests_alloc_virt_pgtable_test_LDADD = $(test_ldadd)
-tests_alloc_virt_vmalloc_test_SOURCES = tests/alloc/virt/machine.h tests/alloc/virt/vmalloc_test.c
+tests_alloc_virt_virt_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmalloc_test_LDADD = $(test_ldadd)
+tests_alloc_virt_vmap_area_test_LDADD = $(test_ldadd)
+tests_alloc_virt_vmap_lazy_test_LDADD = $(test_ldadd)
+tests_alloc_virt_vmap_map_test_LDADD = $(test_ldadd)
+tests_alloc_virt_walk_test_LDADD = $(test_ldadd)
+tests_alloc_report_vmallocinfo_test_LDADD = $(test_ldadd)
 
 # alloc/slab, and its text
 slab_tests = tests/alloc/slab/cache_test tests/alloc/slab/kmalloc_test tests/alloc/slab/layer_test \

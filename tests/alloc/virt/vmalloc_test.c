@@ -5,22 +5,12 @@
  */
 #include <pthread.h>
 
-#include "arch/host.h"
 #include "machine.h"
-#include "virt/virt.h"
+#include "tests/tap/dies.h"
 
 #define MIB (1UL << 20)
 
 static struct kmm *machine;
-
-static u64 shared_pages_free(void)
-{
-	struct free_area_counts counts;
-
-	kmm_drain(machine);
-	count_free_areas(machine, NUMA_NO_NODE, &counts);
-	return counts.nr_buddy_pages + counts.nr_pcp_pages;
-}
 
 static struct vmalloc_counters counters(void)
 {
@@ -170,6 +160,181 @@ static void a_large_area_is_mapped_by_large_leaves(void)
 	vfree(addr);
 }
 
+static void callers_bugs_stop_the_program(void)
+{
+	char *addr = vmalloc(3 * PAGE_SIZE), *large = vmalloc(MIB), *purged = vmalloc(5 * PAGE_SIZE);
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	char on_stack[64];
+
+	ok_dies("free already", vfree(addr); vfree(addr));
+	ok_dies("free already", vfree(large); vfree(large));
+	ok_dies("where no area starts", vfree(addr + PAGE_SIZE));
+	ok_dies("where no area starts", vfree(addr + 8));
+	ok_dies("where no area starts", vfree(addr + 3 * PAGE_SIZE));
+	ok_dies("no address of vmalloc", vfree(on_stack));
+	ok_dies("no address of vmalloc", vfree(page_address(page)));
+	ok_dies("no address of vmalloc", vfree((void *)~0UL));
+	ok_dies("node 9", vmalloc_node(PAGE_SIZE, 9));
+	vfree(purged);
+	kmm_drain(machine);
+	ok_dies("where no area starts", vfree(purged));
+	__free_pages(page, 0);
+	vfree(addr);
+	vfree(large);
+}
+
+static void a_node_is_had_if_it_can_be(void)
+{
+	void *chain[200];
+	int nr = 0;
+
+	for (int round = 0; round < 3; round++) {
+		for (int nid = 0; nid < 2; nid++) {
+			void *addr = vmalloc_node(20 * PAGE_SIZE, nid);
+
+			ok_eq(vmalloc_to_page(addr)->nid, nid);
+			vfree(addr);
+			addr = vmalloc_node(PAGE_SIZE, nid);
+			ok_eq(vmalloc_to_page(addr)->nid, nid);
+			vfree(addr);
+		}
+	}
+	kmm_drain(machine);
+	/* More than one node's shared memory: the rest comes from the other. */
+	while (nr < 200 && (chain[nr] = vmalloc_node(MIB, 1)))
+		nr++;
+	ok(nr > 64 && nr <= 128, "%d MiB of 64 on each node", nr);
+	ok_eq(vmalloc_to_page(chain[0])->nid, 1);
+	ok_eq(vmalloc_to_page(chain[nr - 1])->nid, 0);
+	while (nr)
+		vfree(chain[--nr]);
+}
+
+static void a_page_is_found_behind_each_address_of_an_area_and_nowhere_else(void)
+{
+	char *addr = vmalloc(20 * PAGE_SIZE);
+
+	for (unsigned long page = 0; page < 20; page++)
+		ok(vmalloc_to_page(addr + page * PAGE_SIZE) &&
+			   vmalloc_to_page(addr + page * PAGE_SIZE) ==
+				   vmalloc_to_page(addr + page * PAGE_SIZE + 4095),
+		   "page %lu", page);
+	ok(!vmalloc_to_page(&addr), "an address of the stack has a frame");
+	ok(!vmalloc_to_page(NULL), "NULL has a frame");
+	ok(!vmalloc_to_page((void *)0x8000000000000000), "a hole has a frame");
+	vfree(addr);
+}
+
+/*
+ * Threads: each allocates, stamps, checks and frees at random; and hands every other area to the next thread, which
+ * frees it.
+ */
+#define NR_THREADS 4
+#define NR_LIVE	   40
+
+struct parcel {
+	void *addr;
+	unsigned long size, value;
+};
+
+static struct parcel letterbox[NR_THREADS]; /* addr NULL: empty */
+static unsigned long seed;
+
+static void parcel_free(struct parcel *parcel)
+{
+	check_stamp(parcel->addr, parcel->size, parcel->value);
+	vfree(parcel->addr);
+	parcel->addr = NULL;
+}
+
+static struct parcel parcel_make(unsigned long *random)
+{
+	static const unsigned long limits[] = {PAGE_SIZE, 8 * PAGE_SIZE, 64 * PAGE_SIZE, 2 * MIB};
+	struct parcel parcel;
+
+	parcel.size = 1 + tap_random(random) % limits[tap_random(random) % 64 ? tap_random(random) % 3 : 3];
+	parcel.value = tap_random(random);
+	parcel.addr = tap_random(random) % 4 ? vmalloc(parcel.size)
+					     : vmalloc_node(parcel.size, (int)(tap_random(random) % 2));
+	if (parcel.addr)
+		stamp(parcel.addr, parcel.size, parcel.value);
+	return parcel;
+}
+
+/* Give a parcel to the next thread if its letterbox is empty. */
+static void parcel_send(struct parcel *parcel, unsigned long me)
+{
+	struct parcel *box = &letterbox[(me + 1) % NR_THREADS];
+
+	/* Acquire: after the receiver's last reads. Release: the parcel before its address. */
+	if (__atomic_load_n(&box->addr, __ATOMIC_ACQUIRE))
+		return;
+	box->size = parcel->size;
+	box->value = parcel->value;
+	__atomic_store_n(&box->addr, parcel->addr, __ATOMIC_RELEASE);
+	parcel->addr = NULL;
+}
+
+static void parcel_receive(unsigned long me)
+{
+	struct parcel parcel = {.addr = __atomic_load_n(&letterbox[me].addr, __ATOMIC_ACQUIRE)};
+
+	if (!parcel.addr)
+		return;
+	parcel.size = letterbox[me].size;
+	parcel.value = letterbox[me].value;
+	__atomic_store_n(&letterbox[me].addr, NULL, __ATOMIC_RELEASE);
+	parcel_free(&parcel);
+}
+
+static void *allocate_and_free(void *arg)
+{
+	unsigned long me = (unsigned long)arg, random = (seed ^ (me + 1) * 0x9e3779b97f4a7c15) | 1;
+	unsigned long nr_ops = nr_operations("VMALLOC_OPS", 4000);
+	struct parcel live[NR_LIVE] = {0};
+
+	kmm_attach(machine, (int)me);
+	for (unsigned long op = 0; op < nr_ops; op++) {
+		struct parcel *parcel = &live[tap_random(&random) % NR_LIVE];
+
+		if (!parcel->addr)
+			*parcel = parcel_make(&random);
+		else if (tap_random(&random) % 2)
+			parcel_send(parcel, me);
+		else
+			parcel_free(parcel);
+		parcel_receive(me);
+		if (op % 1000 == 999)
+			kmm_drain(machine);
+	}
+	for (int i = 0; i < NR_LIVE; i++)
+		if (live[i].addr)
+			parcel_free(&live[i]);
+	return NULL;
+}
+
+static void threads_keep_their_memory_apart(void)
+{
+	pthread_t threads[NR_THREADS];
+
+	seed = tap_seed();
+	for (unsigned long i = 0; i < NR_THREADS; i++)
+		pthread_create(&threads[i], NULL, allocate_and_free, (void *)i);
+	for (int i = 0; i < 20; i++) {
+		struct vmalloc_counters now = counters();
+
+		ok(now.reuse <= now.alloc, "%lu reused of %lu", now.reuse, now.alloc);
+		vmalloc_validate(machine);
+		usleep(1000);
+	}
+	for (unsigned long i = 0; i < NR_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned long i = 0; i < NR_THREADS; i++)
+		parcel_receive(i);
+	vmalloc_validate(machine);
+	phys_validate(machine);
+}
+
 int main(void)
 {
 	machine = machine_boot(2, 128 * MIB, 64 * MIB, ZONES_X86_64);
@@ -179,7 +344,10 @@ int main(void)
 	RUN(a_write_past_the_end_faults);
 	RUN(a_frame_has_two_addresses);
 	RUN(a_large_area_is_mapped_by_large_leaves);
-	printf("# %lu\n", shared_pages_free());
+	RUN(a_node_is_had_if_it_can_be);
+	RUN(a_page_is_found_behind_each_address_of_an_area_and_nowhere_else);
+	RUN(callers_bugs_stop_the_program);
+	RUN(threads_keep_their_memory_apart);
 	machine_end(machine);
 	return done();
 }
