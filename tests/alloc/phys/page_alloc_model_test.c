@@ -18,7 +18,11 @@
 #define ROUNDS	  5
 #define TABLE_MAX 4096
 
+#ifdef __SANITIZE_THREAD__
+static unsigned long nr_ops = 20000;
+#else
 static unsigned long nr_ops = 150000;
+#endif
 
 struct model {
 	struct kmm *machine;
@@ -219,7 +223,7 @@ static void blocks_are_nobody_else_s_on_two_nodes_of_x86_64(void)
 
 static void blocks_are_nobody_else_s_on_i386_with_highmem(void)
 {
-	run((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 480UL << 20, .layout = ZONES_I386});
+	run((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 464UL << 20, .layout = ZONES_I386});
 }
 
 static void blocks_are_nobody_else_s_with_tiny_lists_and_ticket_locks(void)
