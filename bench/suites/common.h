@@ -9,7 +9,8 @@
 
 #include "bench/suite.h"
 
-#define BENCH_SEED 0x6b6d6d2d62656e63UL
+#define BENCH_SEED  0x6b6d6d2d62656e63UL
+#define BATCH_COUNT 4096 /* objects live at once in bulk, shuffle and mixed, where they fit memory */
 
 /* The compiler must take it that the object's memory is read and changed here, so nothing of it can be removed. */
 static inline void compiler_barrier(void *object)

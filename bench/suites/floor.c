@@ -60,8 +60,8 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 	if (!state)
 		return case_error(c, "no memory for the harness");
 	state->random = c->seed + (uint64_t)thread * 0x9E3779B97F4A7C15UL;
-	state->start = lines_scramble((uint64_t)thread * 7919);
-	state->line = lines_at(state->start);
+	state->start = lines_scramble((uint64_t)thread + 1);
+	state->line = lines_count() ? lines_at(state->start) : 0;
 	*out = state;
 	c->ops->run(c, thread, state, 10000);
 	return NULL;

@@ -14,7 +14,7 @@ struct line_array {
 };
 
 /* Kept until the process ends: cases of several footprints take turns. */
-static struct line_array arrays[MAX_ARRAYS], *current;
+static struct line_array arrays[MAX_ARRAYS], *current = arrays;
 
 const struct line *lines_array(void)
 {

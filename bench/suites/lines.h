@@ -44,6 +44,8 @@ static inline uint64_t lines_next_random(uint64_t x)
  * as large as the host's free memory lets it be. Returns how many. */
 int lines_footprints(const struct bench_env *env, size_t bytes[3]);
 
+#define WALK_BASE (1UL << 40) /* the first address that suite walk maps */
+
 /* Suite walk's mapped range and so its tables' footprint, 1/512 of it. */
 uint64_t walk_mapped_bytes(const struct bench_env *env);
 

@@ -8,7 +8,9 @@
 #include "bench/suites/arena.h"
 #include "bench/suites/objects.h"
 
-#define WARM_UP_PAIRS	4096
+/* As much for every allocator. Pairs that touch every page cost the host a fault each: fewer will do. */
+#define WARM_UP_PAIRS	1024
+#define WARM_UP_MAPPED	32
 #define WARM_UP_BATCHES 2
 
 static uint64_t allocated_before; /* of the one case that runs: between its prepare and its finish */
@@ -230,7 +232,10 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 
 	*out = state;
 	if (!error)
-		c->ops->run(c, thread, state, c->count > 1 ? WARM_UP_BATCHES : WARM_UP_PAIRS);
+		c->ops->run(c, thread, state,
+			    c->count > 1		? WARM_UP_BATCHES :
+			    suite_of(c)->touch_stride	? WARM_UP_MAPPED :
+							  WARM_UP_PAIRS);
 	return error;
 }
 

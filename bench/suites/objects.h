@@ -18,10 +18,9 @@
 #include "bench/suites/common.h"
 #include "bench/suites/verify.h"
 
-#define BATCH_COUNT 4096
-#define NR_PERMS    4 /* free orders, used in turn */
-#define MIXED_MIN   8
-#define MIXED_MAX   2048
+#define NR_PERMS  4 /* free orders, used in turn */
+#define MIXED_MIN 8
+#define MIXED_MAX 2048
 
 /* What a suite adds to the patterns. All hooks may be NULL. */
 struct object_suite {

@@ -36,7 +36,7 @@ static int add(const struct bench_env *env, struct case_list *list, const char *
 		.ops = pattern_ops(pattern, count),
 		.object_suite = &page_suite,
 		.kmm = kmm_page_tables,
-		.mmap = &mmap_table,
+		.mmap = pattern == PATTERN_PAIR || env->full ? &mmap_table : NULL,
 		.size = size,
 		.size_bytes = bytes,
 		.order = order,
@@ -50,7 +50,7 @@ static int add(const struct bench_env *env, struct case_list *list, const char *
 	return object_cases_add(env, list, &cases);
 }
 
-/* Quick: pair at every order with one thread; all threads, and the batches, at orders 0, 3 and 9. */
+/* Quick: pair at every order with one thread; all threads, and the batches (without mmap), at orders 0, 3 and 9. */
 static int enumerate(const struct bench_env *env, struct case_list *list)
 {
 	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {

@@ -4,14 +4,18 @@
 
 #include "bench/suites/verify.h"
 
-#define VERIFY_PAGES 4096
-#define VERIFY_PAIR  256
+#define VERIFY_TOUCHES 1024 /* pages touched by a check: each may cost a fault, in every run of every case */
+#define VERIFY_PLACES  64   /* of one large object, at most */
+#define VERIFY_PAIR    64
 
 int verify_count(const struct bench_case *c, size_t size_bytes)
 {
 	size_t pages = (size_bytes + PAGE_SIZE - 1) / PAGE_SIZE;
-	size_t count = VERIFY_PAGES / pages;
+	size_t count = VERIFY_TOUCHES / min_t(size_t, pages, VERIFY_PLACES);
 	size_t most = c->count > 1 ? (size_t)c->count : VERIFY_PAIR;
+
+	if (size_bytes < PAGE_SIZE)
+		count = BATCH_COUNT;
 
 	if (count > most)
 		count = most;
@@ -26,11 +30,12 @@ static inline uint64_t word_at(const char *addr, uint64_t salt, uint64_t number)
 	return x ^ x >> 29;
 }
 
-/* The places of a large object's words: first, the first of each page behind it, last. */
+/* The places of a large object's words: its first, its last, and starts of pages between. */
 static char *next_word(const char *object, size_t size, const char *at)
 {
 	const char *last = object + size - sizeof(uint64_t);
-	const char *page = (const char *)ALIGN_UP((uintptr_t)at + 1, PAGE_SIZE);
+	size_t step = ALIGN_UP(size / VERIFY_PLACES, PAGE_SIZE);
+	const char *page = (const char *)ALIGN_UP((uintptr_t)at + 1, PAGE_SIZE) + step - PAGE_SIZE;
 
 	if (at == last)
 		return NULL;

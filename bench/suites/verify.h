@@ -5,7 +5,8 @@
  * unlike that of the allocations. The words depend on their address, the object's number and the thread, so
  * that a block handed out twice, a shifted copy or another thread's writes all differ.
  *
- * Objects of up to a page are filled whole; of larger ones the first and last word, and the first word of each page.
+ * Objects of up to a page are filled whole; of larger ones the first word, the last, and the first words of up to
+ * 64 pages between. That two objects lie apart is checked by their addresses, whatever their size.
  */
 #ifndef KMM_BENCH_SUITES_VERIFY_H
 #define KMM_BENCH_SUITES_VERIFY_H
@@ -21,7 +22,8 @@ struct verify_set {
 	uint16_t *sorted; /* [count], scratch: numbers by address */
 };
 
-/* Objects that a check takes for a case of this size: about 4096 pages' worth, 8 to 4096. */
+/* Objects that a check takes for a case of this size: as many as the case holds at once, or 64 for pair; fewer, down
+ * to 8, where they are large. */
 int verify_count(const struct bench_case *c, size_t size_bytes);
 
 /* Fill, and check, one object. check returns the offset of the first wrong byte's word, or -1. */

@@ -16,14 +16,10 @@
 #include "bench/suites/lines.h"
 #include "bench/suites/suites.h"
 
-#define WALK_BASE      (1UL << 40)
 #define WALK_PFN_SHIFT 0x12345UL
 #define HOT_PAGES      64
 
-static struct {
-	struct pgtable *table; /* of the one case that runs */
-	uint64_t free_pages;   /* before it was made */
-} walk;
+static uint64_t free_pages_before; /* the one case that runs */
 
 struct walk_thread {
 	uint64_t random;
@@ -41,15 +37,18 @@ static uint64_t count_free_pages(struct kmm *machine)
 static const char *prepare(struct bench_case *c)
 {
 	uint64_t nr_pages = c->size_bytes >> PAGE_SHIFT;
+	struct pgtable *table;
 	int status;
 
+	c->arg = NULL;
 	if (kmm_attach(c->env->machine, 0) < 0)
 		return case_error(c, "cannot attach to CPU 0");
-	walk.free_pages = count_free_pages(c->env->machine);
-	status = pgtable_create(&pgtable_x86_64, &walk.table);
+	free_pages_before = count_free_pages(c->env->machine);
+	status = pgtable_create(&pgtable_x86_64, &table);
 	if (status)
 		return case_error(c, "no page table: %s", strerror(-status));
-	status = pgtable_map(walk.table, WALK_BASE, (WALK_BASE >> PAGE_SHIFT) + WALK_PFN_SHIFT, nr_pages,
+	c->arg = table;
+	status = pgtable_map(table, WALK_BASE, (WALK_BASE >> PAGE_SHIFT) + WALK_PFN_SHIFT, nr_pages,
 			     PTE_WRITE, false);
 	return status ? case_error(c, "cannot map %llu pages: %s", (unsigned long long)nr_pages,
 				   strerror(-status)) :
@@ -60,13 +59,13 @@ static const char *finish(struct bench_case *c)
 {
 	uint64_t free_pages;
 
-	if (!walk.table)
+	if (!c->arg)
 		return NULL;
-	pgtable_destroy(walk.table);
-	walk.table = NULL;
+	pgtable_destroy(c->arg);
+	c->arg = NULL;
 	free_pages = count_free_pages(c->env->machine);
-	if (free_pages != walk.free_pages)
-		return case_error(c, "%lld pages leaked", (long long)(walk.free_pages - free_pages));
+	if (free_pages != free_pages_before)
+		return case_error(c, "%lld pages leaked", (long long)(free_pages_before - free_pages));
 	return NULL;
 }
 
@@ -111,10 +110,9 @@ static inline uint64_t walk_page(const struct pgtable *table, uint64_t page)
 static void hot_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 {
 	struct walk_thread *state = arg;
-	const struct pgtable *table = walk.table;
+	const struct pgtable *table = c->arg;
 	uint64_t nr_wrong = 0;
 
-	(void)c;
 	(void)thread;
 	for (uint64_t i = 0; i < n; i++)
 		nr_wrong += walk_page(table, i % HOT_PAGES);
@@ -124,7 +122,7 @@ static void hot_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 static void random_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 {
 	struct walk_thread *state = arg;
-	const struct pgtable *table = walk.table;
+	const struct pgtable *table = c->arg;
 	uint64_t mask = (c->size_bytes >> PAGE_SHIFT) - 1, random = state->random, nr_wrong = 0;
 
 	(void)thread;
