@@ -126,6 +126,12 @@ def size_order(size):
     return (len(numbers), numbers, size)
 
 
+def split_case(name):
+    """('pair', '64') of 'pair/64', which is how the tables without a size column call a case."""
+    case, _, size = name.partition("/")
+    return case, size
+
+
 def bytes_text(size):
     """4096 as '4 KiB'; anything but a plain number as it is."""
     if not size.isdigit():

@@ -62,7 +62,7 @@ report() {
 		for part in ("summary", "throughput", "scaling", "latency", "fragmentation", "locks", "numa", "skipped", "machine"):
 		    assert f'<section id="{part}">' in text, part
 		assert 'class="faster"' in text and 'class="slower"' in text
-		assert "one NUMA node" in text and "zone Normal &lt;0&gt;" in text
+		assert "one NUMA node" in text and "zone &lt;0&gt; NORMAL" in text
 	END
 }
 
