@@ -52,3 +52,5 @@ bench/build.h: FORCE
 	if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 FORCE:
 .PHONY: FORCE
+
+dist_man_MANS += bench/kmm.1

@@ -5,7 +5,7 @@
 dist_pkgdata_SCRIPTS += scripts/plot scripts/report scripts/compare
 dist_pkgdata_DATA += scripts/runfolder.py
 EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/packages.ci scripts/perf \
-	scripts/flamegraph results/README.md
+	scripts/flamegraph scripts/lint results/README.md results/example.svg
 
 # The user's variables.
 #	RUN             the run that plot and report work on

@@ -114,6 +114,15 @@ elsewhere() {
 	[ $got = 1 ]
 }
 
+readme() {
+	for package in $(all_packages); do
+		grep -Eq "^    (.* )?$(echo "$package" | sed 's/+/[+]/g')( |$)" "$top/README.md" || {
+			echo "README.md does not name $package"
+			return 1
+		}
+	done
+}
+
 t "with nothing missing nothing is called" nothing_missing
 t "an alternative package is good enough" alternatives
 t "root installs what is missing and only that" root_installs
@@ -124,4 +133,5 @@ t "optional packages do not stop it" optional_only
 t "--check never installs, and names every package" check_never_installs
 t "only the sections asked for are looked at" sections
 t "without apt-get it names what is missing and stops" elsewhere
+t "the README names every package" readme
 tap_done
