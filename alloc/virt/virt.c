@@ -253,7 +253,7 @@ static void validate_area(const struct virt *virt, const struct vmap_area *area)
 			   area->range.size != ((unsigned long)area->nr_pages + 1) << PAGE_SHIFT,
 		   "area %p of %u pages has addresses %#lx+%#lx", area->addr, area->nr_pages,
 		   area->range.start, area->range.size);
-	KMM_BUG_ON(*vmap_area_slot(virt, area->range.start) != area,
+	KMM_BUG_ON(READ_ONCE(*vmap_area_slot(virt, area->range.start)) != area,
 		   "area %p is not the one found by its address", area->addr);
 	KMM_BUG_ON(area->nr_runs != vmap_runs_count(virt->machine, area),
 		   "area %p: %u runs, not %u", area->addr, area->nr_runs,
@@ -273,7 +273,7 @@ void vmalloc_validate(struct kmm *machine)
 		const struct vmap_area *area = container_of(range, struct vmap_area, range);
 
 		nr_mappings += area->nr_runs + 1;
-		if (__atomic_load_n(&area->state, __ATOMIC_ACQUIRE) == VMAP_BUSY) {
+		if (READ_ONCE(area->state) == VMAP_BUSY) {
 			nr_busy++;
 			continue;
 		}

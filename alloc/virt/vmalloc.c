@@ -166,8 +166,7 @@ void vmalloc_for_each(struct kmm *machine,
 		const struct vmap_area *area = container_of(range, struct vmap_area, range);
 		struct vm_area_info info;
 
-		/* Acquire: forbids reading the area before the maker's stores that made it LIVE. */
-		if (__atomic_load_n(&area->state, __ATOMIC_ACQUIRE) != VMAP_LIVE)
+		if (READ_ONCE(area->state) != VMAP_LIVE)
 			continue;
 		info.addr = area->addr;
 		info.size_bytes = range->size;

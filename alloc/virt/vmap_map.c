@@ -260,8 +260,11 @@ struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsig
 		vmap_areas_unmake(virt, vcpu, &failed);
 		return NULL;
 	}
+	/* Under the lock, so that whoever holds it and finds an area that is not BUSY may read it. */
+	lock_acquire(&virt->lock);
 	WRITE_ONCE(*vmap_area_slot(virt, area->range.start), area);
 	WRITE_ONCE(area->state, VMAP_LIVE);
+	lock_release(&virt->lock);
 	return area;
 
 no_place:

@@ -315,7 +315,7 @@ static void random_operation(struct pgtable *table, struct dictionary *dict, uns
 
 static void random_maps_and_unmaps_agree_with_a_dictionary(void)
 {
-	unsigned long nr_ops = nr_operations("PGTABLE_OPS", 2000), random = tap_seed() | 1;
+	unsigned long nr_ops = nr_operations("PGTABLE_OPS", 1500), random = tap_seed() | 1;
 	static struct dictionary dict;
 	u64 taken = pages_taken();
 
@@ -360,7 +360,7 @@ static void *walk_beside(void *arg)
 
 static void a_walk_beside_a_writer_sees_the_page_or_none(void)
 {
-	unsigned long nr_ops = nr_operations("PGTABLE_RACE_OPS", 30000), random = tap_seed() | 1;
+	unsigned long nr_ops = nr_operations("PGTABLE_RACE_OPS", 15000), random = tap_seed() | 1;
 	struct pgtable *table = table_make(&pgtable_x86_64);
 	bool mapped[64] = {false};
 	pthread_t walker;
