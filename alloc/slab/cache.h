@@ -41,22 +41,35 @@
 
 /*
  * Lies at a cache's mag_offset in every slot. The slot's owner writes it; zeros until first used.
+ *
+ *	| state | top | ... | bottom | objects[0] | objects[1] | ... | objects[nr - 1] | free
+ *	          `------------------------------------------------------'
+ *
+ * The top is there twice: a free that follows an allocation, and the other way round, then hand the
+ * object over through a word whose place does not depend on the object or the number, and so need
+ * not wait for each other. With no object in it, top is a copy of bottom, which is no address.
  */
 struct magazine {
 	/* Low 16 bits: objects in it. Above: objects ever taken out. One addition changes both. */
 	u64 state;
+	void *top;
 	u64 slow_allocs; /* times it was found empty */
 	u64 slow_frees;	 /* times it was found full, or (remote magazine) put into */
-	u16 capacity;	 /* 0: not open yet */
-	u16 strays;	 /* may hold objects of other nodes, taken when this node had none */
-	u32 zero; /* this word is what lies under the bottom of the stack, and never an address */
+	union {
+		void *bottom;
+		struct {
+			u16 capacity; /* 0: not open yet */
+			u16 strays;   /* may hold objects of other nodes, for want of this one's */
+			u32 zero;
+		};
+	};
 	void *objects[];
 };
 
 #define MAGAZINE_TAKEN 0x10000UL
 
-_Static_assert(offsetof(struct magazine, objects) == offsetof(struct magazine, capacity) + 8,
-	       "magazine_push looks one word under the bottom");
+_Static_assert(offsetof(struct magazine, objects) == offsetof(struct magazine, bottom) + 8,
+	       "the bottom is the word under the first object");
 
 /* How full a slab is decides its list: lists of the node from empty to full. */
 enum slab_fill { FILL_EMPTY, FILL_PARTIAL, FILL_FULL = FILL_PARTIAL + 4, NR_SLAB_FILLS };
@@ -207,6 +220,16 @@ static inline u64 magazine_taken(const struct magazine *mag)
 static inline void magazine_set_nr(struct magazine *mag, unsigned int nr)
 {
 	WRITE_ONCE(mag->state, (mag->state & ~0xffffUL) | nr);
+	mag->top = (&mag->bottom)[nr];
+}
+
+/* Let it hold objects from now on. */
+static inline void magazine_open(struct magazine *mag, unsigned int capacity)
+{
+	if (mag->capacity)
+		return;
+	mag->capacity = (u16)capacity;
+	magazine_set_nr(mag, 0);
 }
 
 /* False when it is empty. */
@@ -217,7 +240,8 @@ static inline bool magazine_pop(struct magazine *mag, void **object)
 
 	if (unlikely(!nr))
 		return false;
-	*object = mag->objects[nr - 1];
+	*object = mag->top;
+	mag->top = (&mag->bottom)[nr - 1];
 	WRITE_ONCE(mag->state, state + MAGAZINE_TAKEN - 1);
 	return true;
 }
@@ -227,11 +251,11 @@ static inline bool magazine_push(struct magazine *mag, void *object)
 {
 	u64 state = mag->state;
 	unsigned int nr = (u16)state;
-	void **top = mag->objects + nr;
 
-	if (unlikely(nr >= mag->capacity) || unlikely(top[-1] == object))
+	if (unlikely(nr >= mag->capacity) || unlikely(mag->top == object))
 		return false;
-	*top = object;
+	mag->objects[nr] = object;
+	mag->top = object;
 	WRITE_ONCE(mag->state, state + 1);
 	return true;
 }
@@ -244,8 +268,10 @@ static inline bool cpu_frame(const struct kmm_cpu *cpu, const void *addr, struct
 {
 	unsigned long pfn = ((unsigned long)addr - (unsigned long)cpu->direct_map) >> PAGE_SHIFT;
 
+	if (unlikely(pfn >= cpu->nr_frames))
+		return false;
 	*page = cpu->mem_map + pfn;
-	return likely(pfn < cpu->nr_frames);
+	return true;
 }
 
 /* What is in slab_key of each frame of a slab: whose it is and where it lies, in one number. */

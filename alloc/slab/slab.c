@@ -99,6 +99,18 @@ static void *alloc_direct(struct kmem_cache *cache, gfp_t gfp, int nid)
 	return object;
 }
 
+/* Give all that a magazine holds to the depots. Memory that was never used stays untouched. */
+static void empty_magazine(struct kmem_cache *cache, struct magazine *mag)
+{
+	unsigned int nr = magazine_nr(mag);
+
+	if (!nr)
+		return;
+	node_put_any(cache, mag->objects, nr);
+	mag->strays = 0;
+	magazine_set_nr(mag, 0);
+}
+
 static void *zeroed(const struct kmem_cache *cache, void *object)
 {
 	return object ? memset(object, 0, cache->object_size) : NULL;
@@ -118,7 +130,7 @@ void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 
 	if (!cache->mag_capacity)
 		return alloc_direct(cache, gfp, cpu->nid);
-	mag->capacity = cache->mag_capacity;
+	magazine_open(mag, cache->mag_capacity);
 	if (!magazine_nr(mag)) {
 		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
 
@@ -144,12 +156,10 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 		   nid);
 	if (!cache->remote_capacity)
 		return alloc_direct(cache, gfp, nid);
-	nr = magazine_nr(mag);
-	if (nr && frame_of(cache, mag->objects[nr - 1])->nid != nid) {
-		node_put_any(cache, mag->objects, nr);
-		nr = 0;
-	}
-	if (!nr) {
+	magazine_open(mag, cache->remote_capacity);
+	if (magazine_nr(mag) && frame_of(cache, mag->top)->nid != nid)
+		empty_magazine(cache, mag);
+	if (!magazine_nr(mag)) {
 		mag->slow_allocs++;
 		nr = supply_node(cache, nid, gfp, mag->objects, cache->remote_capacity / 2U);
 		magazine_set_nr(mag, nr);
@@ -177,9 +187,7 @@ static void flush(struct kmem_cache *cache, struct kmm_cpu *cpu, struct magazine
 	unsigned int nr = magazine_nr(mag), batch = cache->batch;
 
 	if (mag->strays) {
-		node_put_any(cache, mag->objects, nr);
-		mag->strays = 0;
-		magazine_set_nr(mag, 0);
+		empty_magazine(cache, mag);
 		return;
 	}
 	node_put(cache, cpu->nid, mag->objects, batch);
@@ -191,12 +199,10 @@ static void free_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, void *obj
 {
 	struct magazine *mag = cache_remote_magazine(cache, cpu);
 
-	mag->capacity = cache->remote_capacity;
+	magazine_open(mag, cache->remote_capacity);
 	mag->slow_frees++;
-	if (magazine_nr(mag) == mag->capacity) {
-		node_put_any(cache, mag->objects, mag->capacity);
-		magazine_set_nr(mag, 0);
-	}
+	if (magazine_nr(mag) == mag->capacity)
+		empty_magazine(cache, mag);
 	KMM_BUG_ON(!magazine_push(mag, object), "object %p of cache %s freed twice", object,
 		   cache->name);
 }
@@ -226,32 +232,24 @@ void cache_free_slow(struct kmem_cache *cache, void *object)
 		free_remote(cache, cpu, object);
 		return;
 	}
-	mag->capacity = cache->mag_capacity;
+	magazine_open(mag, cache->mag_capacity);
 	mag->slow_frees++;
-	if (magazine_nr(mag) >= mag->capacity && mag->objects[mag->capacity - 1] != object)
+	if (magazine_nr(mag) >= mag->capacity && mag->top != object)
 		flush(cache, cpu, mag);
 	KMM_BUG_ON(!magazine_push(mag, object), "object %p of cache %s freed twice", object,
 		   cache->name);
 }
 
 /*
- * Give what a slot's magazines hold to the depots. The caller is the slot's owner, or keeps all
- * others away from it.
+ * Give what a slot's magazines of a cache hold to the depots. The caller is the slot's owner, or
+ * keeps all others away from it.
  */
 void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
 {
-	struct magazine *mag = cache_magazine(cache, cpu);
-
-	if (!cache->mag_capacity)
-		return;
-	node_put_any(cache, mag->objects, magazine_nr(mag));
-	magazine_set_nr(mag, 0);
-	mag->strays = 0;
-	if (!cache->remote_capacity)
-		return;
-	mag = cache_remote_magazine(cache, cpu);
-	node_put_any(cache, mag->objects, magazine_nr(mag));
-	magazine_set_nr(mag, 0);
+	if (cache->mag_capacity)
+		empty_magazine(cache, cache_magazine(cache, cpu));
+	if (cache->remote_capacity)
+		empty_magazine(cache, cache_remote_magazine(cache, cpu));
 }
 
 /*
