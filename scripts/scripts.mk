@@ -21,7 +21,7 @@ SUITE = page
 CASE =
 KMM_BENCH_ARGS =
 
-kmm_samples = $(srcdir)/workloads/samples/*.kmt
+kmm_samples = $(wildcard $(srcdir)/workloads/samples/*.kmt)
 kmm_after_run = $(MAKE) $(AM_MAKEFLAGS) plot report RUN=results/latest
 
 bench: bench-quick
