@@ -29,6 +29,7 @@ struct member {
 	pid_t pid;	  /* 0: none */
 	int socket;
 	bool missing, emulated;
+	char why[96]; /* it is missing */
 	u64 events;
 	double ns_per_event[REPLAY_REPETITIONS_MAX];
 	int nr_repetitions;
@@ -256,8 +257,8 @@ static int command_worker(struct crew *crew, struct member *member, char command
 			return EXIT_OK;
 		case REPLAY_MISSING:
 			member->missing = true;
-			if (crew->plan->table)
-				fprintf(stderr, "kmm: %s; skipped\n", message.line);
+			message.line[sizeof(message.line) - 1] = '\0';
+			snprintf(member->why, sizeof(member->why), "%.80s", message.line);
 			return EXIT_OK;
 		case REPLAY_FAILED:
 			message.line[sizeof(message.line) - 1] = '\0';
@@ -328,10 +329,11 @@ static int run_all(struct crew *crew)
 	return status;
 }
 
+/* A missing allocator's row says why. */
 static void add_row(const struct crew *crew, const struct member *member)
 {
 	double ns_per_op[REPLAY_REPETITIONS_MAX];
-	char name[80], note[96];
+	char name[80], note[128];
 	struct measurement row = {
 		.suite = "replay",
 		.name = name,
@@ -346,7 +348,10 @@ static void add_row(const struct crew *crew, const struct member *member)
 	};
 
 	snprintf(name, sizeof(name), "%s-%s", crew->plan->trace->name, population_name(crew->population));
-	snprintf(note, sizeof(note), "one thread in recorded order%s", member->emulated ? "; emulated" : "");
+	if (member->missing)
+		snprintf(note, sizeof(note), "skipped: %s", member->why);
+	else
+		snprintf(note, sizeof(note), "one thread in recorded order%s", member->emulated ? "; emulated" : "");
 	for (int i = 0; i < member->nr_repetitions; i++)
 		ns_per_op[i] = 2 * member->ns_per_event[i];
 	results_measured(crew->plan->results, &row);
@@ -388,9 +393,12 @@ static void print_table(const struct crew *crew)
 		crew->plan->verify ? "; contents checked" : "");
 	fprintf(out, "  %-12s %8s %16s %10s %10s %10s %10s %12s\n", "allocator", "ns/event", "95 % interval",
 		"peak MiB", "backing", "RSS", "internal", "leaked bytes");
-	for (int i = 0; i < crew->nr_members; i++)
-		if (!crew->members[i].missing)
+	for (int i = 0; i < crew->nr_members; i++) {
+		if (crew->members[i].missing)
+			fprintf(out, "  %-12s %8s\n", crew->members[i].name, "skipped");
+		else
 			print_row(out, &crew->members[i]);
+	}
 }
 
 /* Leaks are a failure of kmm, or of us. */
@@ -424,8 +432,7 @@ static int run_population(const struct replay_plan *plan, enum kmt_population po
 	status = run_all(crew);
 	if (!status && plan->results)
 		for (int i = 0; i < crew->nr_members; i++)
-			if (!crew->members[i].missing)
-				add_row(crew, &crew->members[i]);
+			add_row(crew, &crew->members[i]);
 	if (!status && plan->table)
 		print_table(crew);
 	if (!status)

@@ -25,4 +25,10 @@ libworkloads_la_SOURCES = \
 	workloads/text_input.c \
 	workloads/text_input.h
 libworkloads_la_LIBADD  = $(ZSTD_LIBS)
-EXTRA_DIST += workloads/FORMAT.md
+EXTRA_DIST += \
+	workloads/FORMAT.md \
+	workloads/samples/README.md \
+	workloads/samples/fswalk.kmt \
+	workloads/samples/kbuild.kmt \
+	workloads/samples/nginx.kmt \
+	workloads/samples/pgbench.kmt
