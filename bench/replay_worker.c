@@ -247,6 +247,8 @@ static int prepare(struct worker *w, const struct common_options *common)
 		error = -ENOENT;
 	}
 	if (error) {
+		if (error == -ENOENT && !w->peer.alloc)
+			snprintf(message.line, sizeof(message.line), "not installed");
 		send_message(w, &message);
 		return EXIT_BAD_INPUT;
 	}

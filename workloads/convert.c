@@ -34,6 +34,8 @@ struct conversion {
 	u64 time_ns; /* of the current event, from begin_ns */
 	u32 cpu;
 	s32 tid;
+	u64 arg;  /* an allocation's size where its shape has none */
+	u8 flags; /* a free's KMT_IMPLIED */
 
 	struct live_map objects; /* address -> id */
 	struct live_map frames;	 /* frame number -> id of its block */
@@ -69,6 +71,11 @@ static int put_free(struct conversion *c, enum kmt_kind kind, u8 flags, u8 order
 	return put(c, &shape, 0, &id);
 }
 
+static enum kmt_kind free_of(enum kmt_kind alloc)
+{
+	return alloc == KMT_CACHE_ALLOC ? KMT_CACHE_FREE : alloc == KMT_KMALLOC ? KMT_KFREE : KMT_FREE;
+}
+
 static int allocate_object(struct conversion *c, u64 address, const struct kmt_shape *shape)
 {
 	u32 id = live_map_get(&c->objects, address);
@@ -81,11 +88,11 @@ static int allocate_object(struct conversion *c, u64 address, const struct kmt_s
 	if (id != LIVE_MAP_NONE) {
 		c->counts.missed_object_frees++;
 		live_map_remove(&c->objects, address);
-		error = put_free(c, shape->kind == KMT_CACHE_ALLOC ? KMT_CACHE_FREE : KMT_KFREE, KMT_IMPLIED, 0, id);
+		error = put_free(c, free_of(shape->kind), KMT_IMPLIED, 0, id);
 		if (error)
 			return error;
 	}
-	error = put(c, shape, 0, &id);
+	error = put(c, shape, c->arg, &id);
 	if (error)
 		return error;
 	return live_map_add(&c->objects, address, id) ? no_memory(c) : 0;
@@ -104,7 +111,7 @@ static int free_object(struct conversion *c, u64 address, enum kmt_kind kind)
 		return 0;
 	}
 	live_map_remove(&c->objects, address);
-	return put_free(c, kind, 0, 0, id);
+	return put_free(c, kind, c->flags, 0, id);
 }
 
 /* Forget what is left of a block, and say that it is free. */
@@ -175,7 +182,7 @@ static int free_pages_at(struct conversion *c, u64 pfn, u32 order)
 		known = true;
 		block = &c->blocks[id];
 		if (block->pfn == pfn && block->order == order && block->pages_left == 1U << order)
-			return end_block(c, id, 0);
+			return end_block(c, id, c->flags);
 		split = true;
 		live_map_remove(&c->frames, pfn + i);
 		if (!--block->pages_left)
@@ -337,6 +344,7 @@ static int kmt_apply(struct conversion *c, struct kmt_reader *reader, const stru
 	u64 address = (u64)event->id + 1;
 	int error;
 
+	c->flags = shape.flags & KMT_IMPLIED;
 	if (shape.cache != KMT_NO_CACHE) {
 		const char *name = kmt_cache_name(reader, shape.cache);
 
@@ -375,6 +383,7 @@ static int kmt_event(struct conversion *c, struct kmt_reader *reader, const stru
 	c->time_ns = info->start_time_ns + event->time_ns - c->begin_ns;
 	c->cpu = event->cpu;
 	c->tid = event->tid;
+	c->arg = event->arg;
 	return kmt_apply(c, reader, event);
 }
 
