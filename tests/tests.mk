@@ -117,3 +117,44 @@ tests_alloc_slab_page_test_LDADD = $(test_ldadd)
 tests_alloc_slab_random_test_LDADD = $(test_ldadd)
 tests_alloc_slab_slab_test_LDADD = $(test_ldadd)
 tests_alloc_report_slabinfo_test_LDADD = $(test_ldadd)
+
+# workloads and replay
+workload_tests = \
+	tests/workloads/kmt_test \
+	tests/workloads/perf_script_test \
+	tests/bench/fragmentation_test \
+	tests/fuzz/kmt_corpus_test \
+	tests/fuzz/perf_script_corpus_test
+check_PROGRAMS += $(workload_tests)
+TESTS += $(workload_tests) tests/bench/replay.sh
+tests_workloads_kmt_test_LDADD = libworkloads.la
+tests_workloads_perf_script_test_LDADD = libworkloads.la
+tests_bench_fragmentation_test_LDADD = libbench.la -lm
+tests_fuzz_kmt_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/kmt_fuzz.c
+tests_fuzz_kmt_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/kmt"'
+tests_fuzz_kmt_corpus_test_LDADD = libworkloads.la
+tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/perf_script_fuzz.c
+tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
+tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
+fuzz_corpora = \
+	tests/fuzz/corpus/kmt/pages.kmt \
+	tests/fuzz/corpus/kmt/part.kmt \
+	tests/fuzz/corpus/kmt/twelve.kmt \
+	tests/fuzz/corpus/perf_script/comment.txt \
+	tests/fuzz/corpus/perf_script/null.txt \
+	tests/fuzz/corpus/perf_script/pages.txt \
+	tests/fuzz/corpus/perf_script/twelve.txt \
+	tests/fuzz/corpus/perf_script/twelve.txt.zst
+EXTRA_DIST += tests/bench/replay.sh $(fuzz_corpora) tests/fixtures/traces/README.md \
+	tests/fixtures/traces/kbuild-part.perf.txt
+
+# libFuzzer's own programs: run them as long as you like on a copy of tests/fuzz/corpus/*.
+if FUZZERS
+check_PROGRAMS += tests/fuzz/kmt_fuzz tests/fuzz/perf_script_fuzz
+tests_fuzz_kmt_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/kmt_fuzz.c $(libworkloads_la_SOURCES)
+tests_fuzz_kmt_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
+tests_fuzz_kmt_fuzz_LDADD = $(ZSTD_LIBS)
+tests_fuzz_perf_script_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/perf_script_fuzz.c $(libworkloads_la_SOURCES)
+tests_fuzz_perf_script_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
+tests_fuzz_perf_script_fuzz_LDADD = $(ZSTD_LIBS)
+endif
