@@ -19,6 +19,13 @@ void case_name(const struct bench_case *c, char *name, size_t size)
 		 c->allocator, c->placement, c->threads);
 }
 
+void case_and_size(const struct bench_case *c, bool with_placement, char *name, size_t size)
+{
+	with_placement = with_placement && strcmp(c->placement, "local");
+	snprintf(name, size, "%s%s%s%s%s", c->name, c->size[0] ? "/" : "", c->size, with_placement ? "/" : "",
+		 with_placement ? c->placement : "");
+}
+
 static void must_hold(const struct bench_case *c, const char *error)
 {
 	char name[CASE_NAME];

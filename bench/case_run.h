@@ -57,5 +57,8 @@ static inline double case_ops(const struct bench_case *c, uint64_t n)
 /* "suite/case/size/allocator/placement/threads:N", as --benchmark_filter and the messages name it. */
 #define CASE_NAME 160
 void case_name(const struct bench_case *c, char *name, size_t size);
+/* "case/size", for files without a column for the size; where there is none for the placement either,
+ * "/remote" or "/interleave" follows. */
+void case_and_size(const struct bench_case *c, bool with_placement, char *name, size_t size);
 
 #endif

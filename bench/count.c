@@ -2,7 +2,8 @@
 /*
  * The counting pass: what kmm's locks counted while a case worked, per million operations, so that rows can be
  * compared. On few cores this is how scaling is argued: a lock never taken is never waited for. Warm-up
- * is left out: counters are read when all threads have begun, and again when all have worked.
+ * is left out: counters are read when all threads have begun, and again when all have worked. Reading them takes
+ * some of the locks: two readings with nothing in between say how many, and that is subtracted.
  */
 #include "config.h"
 
@@ -29,7 +30,7 @@ struct lock_counts {
 
 struct around {
 	struct kmm *machine;
-	struct lock_counts before, after;
+	struct lock_counts probe, before, after; /* probe and before: what reading the counters itself adds */
 };
 
 static struct lock_count *find(const struct lock_counts *all, const char *name)
@@ -80,6 +81,7 @@ static void read_before(struct case_run *run, void *arg)
 	struct around *around = arg;
 
 	(void)run;
+	for_each_lock(around->machine, visit, &around->probe);
 	for_each_lock(around->machine, visit, &around->before);
 }
 
@@ -97,35 +99,35 @@ static void work(struct case_run *run, int thread, uint64_t n, void *arg)
 	run->c->ops->run(run->c, thread, run->states[thread], n);
 }
 
-/* Counters only grow, but a lock may have gone with its cache. */
+/* Counters only grow, but a lock may have gone with its cache. Rounded up: 0 is never. */
 static int64_t per_million(uint64_t after, uint64_t before, double ops)
 {
-	return after > before ? (int64_t)llround((double)(after - before) * 1e6 / ops) : 0;
+	return after > before ? (int64_t)ceil((double)(after - before) * 1e6 / ops) : 0;
 }
 
 static int add_rows(struct measured_case *m, const struct around *around, double ops)
 {
 	const struct bench_case *c = m->run.c;
 	char name[CASE_NAME];
-	int error = around->before.no_memory || around->after.no_memory ? -ENOMEM : 0;
+	int error = around->probe.no_memory || around->before.no_memory || around->after.no_memory ? -ENOMEM : 0;
 	struct locks_row row = { .suite = c->suite, .name = name, .threads = c->threads, .lock = "none" };
 	bool any = false;
 
-	snprintf(name, sizeof(name), "%s%s%s%s%s", c->name, c->size[0] ? "/" : "", c->size,
-		 strcmp(c->placement, "local") ? "/" : "", strcmp(c->placement, "local") ? c->placement : "");
+	case_and_size(c, true, name, sizeof(name));
 	for (size_t i = 0; !error && i < around->after.nr; i++) {
 		const struct lock_count *after = &around->after.counts[i];
 		const struct lock_count *before = find(&around->before, after->name);
-		struct lock_stats zero = { 0 };
-		const struct lock_stats *from = before ? &before->stats : &zero;
+		const struct lock_count *probe = find(&around->probe, after->name);
+		struct lock_stats from = before ? before->stats : (struct lock_stats){ 0 };
 
-		if (after->stats.acquired <= from->acquired)
+		from.acquired += from.acquired - (probe ? probe->stats.acquired : 0);
+		if (after->stats.acquired <= from.acquired)
 			continue;
 		any = true;
 		row.lock = after->name;
-		row.acquired = per_million(after->stats.acquired, from->acquired, ops);
-		row.contended = per_million(after->stats.contended, from->contended, ops);
-		row.wait_cycles = per_million(after->stats.wait_cycles, from->wait_cycles, ops);
+		row.acquired = per_million(after->stats.acquired, from.acquired, ops);
+		row.contended = per_million(after->stats.contended, from.contended, ops);
+		row.wait_cycles = per_million(after->stats.wait_cycles, from.wait_cycles, ops);
 		error = results_locks(m->measure->results, &row);
 	}
 	/* That no lock was taken is worth a row as well. */
@@ -150,6 +152,7 @@ int measure_count(struct measure *measure)
 		n = (uint64_t)fmax(1, measure->min_s * 1e9 / m->ns_per_batch);
 		case_run_once(&m->run, n, &counted, &around);
 		error = add_rows(m, &around, case_ops(m->run.c, n) * m->run.c->threads);
+		free(around.probe.counts);
 		free(around.before.counts);
 		free(around.after.counts);
 	}

@@ -165,9 +165,9 @@ static int add_numa(struct measured_case *m)
 		.local_ratio = c->local_ratio < 0 ? NAN : c->local_ratio,
 	};
 
-	if (!c->has_numa)
+	if (!c->has_numa || c->threads > 1)
 		return 0;
-	snprintf(name, sizeof(name), "%s%s%s", c->name, c->size[0] ? "/" : "", c->size);
+	case_and_size(c, true, name, sizeof(name));
 	return results_numa(m->measure->results, &row);
 }
 
@@ -247,7 +247,7 @@ static int latency_of(struct measured_case *m)
 		      &histograms);
 	for (int i = 1; i < c->threads; i++)
 		latency_hist_merge(all, &histograms.of_thread[i]);
-	snprintf(name, sizeof(name), "%s%s%s", c->name, c->size[0] ? "/" : "", c->size);
+	case_and_size(c, false, name, sizeof(name));
 	snprintf(placement, sizeof(placement), "%s%s", c->placement, m->measure->emulated ? " (emulated)" : "");
 	row.p50_ns = latency_hist_percentile_ns(all, 50);
 	row.p90_ns = latency_hist_percentile_ns(all, 90);

@@ -35,9 +35,13 @@ void progress_add(struct progress *progress, double seconds)
 static void print_line(const struct progress *progress, double share, const char *what)
 {
 	double elapsed = now() - progress->started;
-	double left = share > 0.001 ? elapsed / share - elapsed : progress->total;
+	double left = progress->done > 0.01 * progress->total ?
+			      elapsed * (progress->total / progress->done - 1) :
+			      progress->total;
 	char time_left[32];
 
+	if (left < 0)
+		left = 0;
 	snprintf(time_left, sizeof(time_left), "%d:%02d left", (int)left / 60, (int)left % 60);
 	if (progress->terminal)
 		fprintf(stderr, "\r\033[K%3.0f %%  %s  %.60s", 100 * share, time_left, what);
@@ -57,6 +61,8 @@ void progress_step(struct progress *progress, double seconds, const char *what)
 	share = progress->total > 0 ? progress->done / progress->total : 0;
 	if (share > 0.99)
 		share = 0.99; /* the whole is said by progress_finish alone */
+	if (share < progress->printed_share)
+		share = progress->printed_share; /* more work came to light: time left says so */
 	if (progress->terminal ? time - progress->printed < 0.1 :
 				 time - progress->printed < 10 && share - progress->printed_share < 0.1)
 		return;

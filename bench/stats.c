@@ -124,6 +124,12 @@ struct interval stats_ratio_interval(const double *a, int nr_a, const double *b,
 	return bootstrap(a, nr_a, b, nr_b);
 }
 
+/* How far a ratio is from 1, alike both ways: 2 and 1/2 are 100 % apart. */
+static double distance(double ratio)
+{
+	return (ratio > 1 ? ratio : 1 / ratio) - 1;
+}
+
 double stats_noise_floor(const struct aa_pair *pairs, int nr)
 {
 	double *room, *apart, *half_width, high, usual;
@@ -136,8 +142,8 @@ double stats_noise_floor(const struct aa_pair *pairs, int nr)
 		const struct aa_pair *p = &pairs[i];
 		struct interval ratio = stats_ratio_interval(p->a, p->nr_a, p->b, p->nr_b);
 
-		apart[i] = fabs(stats_median(p->a, p->nr_a) / stats_median(p->b, p->nr_b) - 1);
-		half_width[i] = (ratio.high - ratio.low) / 2;
+		apart[i] = distance(stats_median(p->a, p->nr_a) / stats_median(p->b, p->nr_b));
+		half_width[i] = sqrt(ratio.high / ratio.low) - 1;
 	}
 	high = stats_quantile(apart, nr, 0.95);
 	usual = stats_median(half_width, nr);
@@ -152,7 +158,7 @@ enum verdict stats_verdict(const double *a, int nr_a, const double *b, int nr_b,
 
 	if (!isfinite(ratio))
 		return VERDICT_NONE;
-	if ((isfinite(noise_floor) && fabs(ratio - 1) <= noise_floor) ||
+	if ((isfinite(noise_floor) && distance(ratio) <= noise_floor) ||
 	    (interval.low <= 1 && interval.high >= 1))
 		return VERDICT_SAME;
 	return ratio < 1 ? VERDICT_FASTER : VERDICT_SLOWER;

@@ -40,8 +40,9 @@ struct aa_pair {
 };
 
 /*
- * How far two measurements of the same thing lie apart in this run: the larger of the 95th percentile over
- * the pairs of |median ratio - 1|, and the median of the half-widths of their ratio intervals. NAN without pairs.
+ * How far two measurements of the same thing lie apart in this run: the larger of the 95th percentile over the
+ * pairs of how far their median ratio is from 1 (the larger over the smaller, less 1), and the median of their ratio
+ * intervals' half-widths, taken the same way (sqrt(high / low) - 1). NAN without pairs.
  */
 double stats_noise_floor(const struct aa_pair *pairs, int nr);
 

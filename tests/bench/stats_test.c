@@ -109,28 +109,33 @@ static void noise_floor_is_a_high_quantile_of_the_pairs(void)
 {
 	const double ten[] = { 10, 10 }, eleven[] = { 11, 11 };
 	const struct aa_pair pairs[] = { { ten, ten, 2, 2 }, { eleven, ten, 2, 2 } };
+	const struct aa_pair swapped[] = { { ten, eleven, 2, 2 } };
 
 	ok(near(stats_noise_floor(pairs, 2), 0.095), "%g", stats_noise_floor(pairs, 2));
+	ok(near(stats_noise_floor(swapped, 1), 0.1), "%g the other way round", stats_noise_floor(swapped, 1));
 	ok(isnan(stats_noise_floor(pairs, 0)), "without pairs");
 }
 
-/* Medians agree, but either could have been half or one and a half of the other. */
+/* Medians agree, but the ratio may be anything from 0.5 to 1.5: sqrt(3) to either side of the middle. */
 static void noise_floor_is_not_below_the_usual_half_width(void)
 {
 	const double spread[] = { 1, 3 }, two[] = { 2, 2 };
 	const struct aa_pair pairs[] = { { spread, two, 2, 2 } };
 
-	ok(near(stats_noise_floor(pairs, 1), 0.5), "%g", stats_noise_floor(pairs, 1));
+	ok(near(stats_noise_floor(pairs, 1), sqrt(3) - 1), "%g", stats_noise_floor(pairs, 1));
 }
 
 static void verdict_is_same_inside_the_noise_floor(void)
 {
-	const double base[] = { 100, 100, 100 }, near_base[] = { 104, 104, 104 }, far[] = { 120, 120, 120 };
+	const double base[] = { 100, 100, 100 }, near_base[] = { 104, 104, 104 }, far[] = { 120, 120, 120 },
+		     tiny[] = { 2, 2, 2 };
 
 	ok_eq(stats_verdict(near_base, 3, base, 3, 0.05), VERDICT_SAME);
 	ok_eq(stats_verdict(near_base, 3, base, 3, 0.03), VERDICT_SLOWER);
 	ok_eq(stats_verdict(base, 3, far, 3, 0.05), VERDICT_FASTER);
 	ok_eq(stats_verdict(far, 3, base, 3, NAN), VERDICT_SLOWER);
+	/* However wide the floor, far less is not the same. */
+	ok_eq(stats_verdict(tiny, 3, base, 3, 1.5), VERDICT_FASTER);
 }
 
 static void verdict_is_same_when_the_interval_holds_one(void)
