@@ -91,6 +91,8 @@ nobase_kmminclude_HEADERS += \
 # virt
 libkmmcore_la_SOURCES += \
 	alloc/virt/pgtable.c \
+	alloc/virt/pgtable_validate.c \
+	alloc/virt/table.h \
 	alloc/virt/virt.c \
 	alloc/virt/virt.h \
 	alloc/virt/vmalloc.c \

@@ -27,7 +27,7 @@
 #include "base/machine.h"
 #include "phys/page_alloc.h"
 #include "slab/kmalloc.h"
-#include "virt/walk.h"
+#include "virt/table.h"
 
 /* Of an entry that leads to a table: permissive, for the leaf decides. */
 #define TABLE_BITS (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
@@ -35,27 +35,6 @@
 struct range {
 	u64 vpn, nr, pfn;
 };
-
-/* Base pages that one entry of a level covers, as a shift. */
-static unsigned int span_shift(const struct pgtable_format *format, unsigned int level)
-{
-	return pgtable_level_shift(format, level) - format->page_shift;
-}
-
-static unsigned int table_order(const struct pgtable_format *format, unsigned int level)
-{
-	return get_order((unsigned long)format->entry_bytes << format->index_bits[level]);
-}
-
-static struct page *table_page(const struct pgtable *table, const char *entries)
-{
-	return table->machine->mem_map + ((u64)(entries - table->direct_map) >> PAGE_SHIFT);
-}
-
-static unsigned long *table_used(const struct pgtable *table, const char *entries)
-{
-	return &table_page(table, entries)->private;
-}
 
 /* Release: forbids that the entry is seen before the zeroes of the table that it leads to, or before what the
  * caller wrote into the frame. */
@@ -66,11 +45,6 @@ static void entry_store(const struct pgtable_format *format, const char *entries
 		__atomic_store_n((u32 *)(uintptr_t)entries + index, (u32)entry, __ATOMIC_RELEASE);
 	else
 		__atomic_store_n((u64 *)(uintptr_t)entries + index, entry, __ATOMIC_RELEASE);
-}
-
-static const char *entry_table(const struct pgtable *table, u64 entry)
-{
-	return table->direct_map + (entry & table->format->addr_mask);
 }
 
 /* One step through a range within a table: the entry that covers its first page, and the pages it covers of it. */
@@ -231,6 +205,28 @@ static void sweep(struct pgtable *table, unsigned int level, const char *entries
 	}
 }
 
+/* The one table of leaves that has all of the range, if it is there; NULL: the range must be stepped through. */
+static const char *leaf_table(const struct pgtable *table, const struct range *range)
+{
+	const struct pgtable_format *format = table->format;
+	unsigned int shift = format->va_bits - format->page_shift;
+	const char *entries = table->root;
+
+	if ((range->vpn ^ (range->vpn + range->nr - 1)) >> format->index_bits[1])
+		return NULL;
+	for (unsigned int level = format->levels; level > 1; level--) {
+		u64 entry;
+
+		shift -= format->index_bits[level];
+		entry = pgtable_entry_load(format, entries, range->vpn >> shift &
+							    ((1UL << format->index_bits[level]) - 1));
+		if (!entry || pgtable_is_leaf(format, level, entry))
+			return NULL;
+		entries = entry_table(table, entry);
+	}
+	return entries;
+}
+
 /* Does the range's next step in an empty entry become one larger leaf? The same answer in both passes of a map. */
 static bool takes_large_leaf(const struct pgtable *table, unsigned int level,
 			     const struct step *step, const struct range *range, bool huge)
@@ -333,7 +329,7 @@ static bool frames_and_bits_fit(const struct pgtable_format *format, u64 pfn, u6
 	       !(prot & format->addr_mask) && !(prot & ~entry_mask);
 }
 
-/* Does the page end of a range, before vpn, cut a larger leaf in two? vpn is the first page behind. */
+/* Would a range that begins or ends at vpn cut a larger leaf in two? */
 static bool cuts_leaf(const struct pgtable *table, u64 vpn)
 {
 	const struct pgtable_format *format = table->format;
@@ -352,24 +348,65 @@ static bool cuts_leaf(const struct pgtable *table, u64 vpn)
 	return false;
 }
 
-static void check_if_paranoid(const struct pgtable *table);
+/* A recount reads every table, so large spaces are left to pgtable_validate. */
+static void check_if_paranoid(const struct pgtable *table)
+{
+	if (KMM_PARANOID && table->nr_tables <= 32)
+		pgtable_validate_locked(table);
+}
+
+static int map_locked(struct pgtable *table, const struct range *range, u64 prot, bool huge,
+		      struct list_head *unlinked)
+{
+	const char *leaves = leaf_table(table, range);
+	unsigned int top = table->format->levels;
+	int err;
+
+	if (leaves) {
+		if (!leaves_unused(table, leaves, range))
+			return -EEXIST;
+		leaves_fill(table, leaves, range, prot);
+		return 0;
+	}
+	err = make_tables(table, top, table->root, *range, huge);
+	if (err)
+		sweep(table, top, table->root, *range, false, unlinked);
+	else
+		fill(table, top, table->root, *range, prot, huge);
+	return err;
+}
+
+static int unmap_locked(struct pgtable *table, const struct range *range,
+			struct list_head *unlinked)
+{
+	const struct pgtable_format *format = table->format;
+	u64 nr_space = 1UL << (format->va_bits - format->page_shift);
+	u64 end = range->vpn + range->nr;
+	const char *leaves = leaf_table(table, range);
+
+	if (leaves) {
+		leaves_clear(table, leaves, range);
+		if (!*table_used(table, leaves))
+			sweep(table, format->levels, table->root, *range, false, unlinked);
+		return 0;
+	}
+	if (cuts_leaf(table, range->vpn) || (end < nr_space && cuts_leaf(table, end)))
+		return -EINVAL;
+	sweep(table, format->levels, table->root, *range, true, unlinked);
+	return 0;
+}
 
 int pgtable_map(struct pgtable *table, u64 va, u64 pfn, u64 nr_pages, u64 prot, bool huge)
 {
 	struct list_head unlinked = LIST_HEAD_INIT(unlinked);
-	const struct pgtable_format *format = table->format;
 	struct range range;
-	int err = range_make(format, va, nr_pages, &range);
+	int err = range_make(table->format, va, nr_pages, &range);
 
-	if (err || !frames_and_bits_fit(format, pfn, nr_pages, prot))
+	if (err || !frames_and_bits_fit(table->format, pfn, nr_pages, prot))
 		return -EINVAL;
 	range.pfn = pfn;
 	lock_acquire(&table->lock);
-	err = make_tables(table, format->levels, table->root, range, huge);
-	if (err)
-		sweep(table, format->levels, table->root, range, false, &unlinked);
-	else
-		fill(table, format->levels, table->root, range, prot, huge);
+	err = map_locked(table, &range, prot, huge, &unlinked);
 	check_if_paranoid(table);
 	tables_release(table, &unlinked);
 	lock_release(&table->lock);
@@ -379,19 +416,13 @@ int pgtable_map(struct pgtable *table, u64 va, u64 pfn, u64 nr_pages, u64 prot, 
 int pgtable_unmap(struct pgtable *table, u64 va, u64 nr_pages)
 {
 	struct list_head unlinked = LIST_HEAD_INIT(unlinked);
-	const struct pgtable_format *format = table->format;
 	struct range range;
-	u64 nr_space = 1UL << (format->va_bits - format->page_shift);
-	int err = range_make(format, va, nr_pages, &range);
+	int err = range_make(table->format, va, nr_pages, &range);
 
 	if (err)
 		return err;
 	lock_acquire(&table->lock);
-	if (cuts_leaf(table, range.vpn) ||
-	    (range.vpn + range.nr < nr_space && cuts_leaf(table, range.vpn + range.nr)))
-		err = -EINVAL;
-	else
-		sweep(table, format->levels, table->root, range, true, &unlinked);
+	err = unmap_locked(table, &range, &unlinked);
 	check_if_paranoid(table);
 	tables_release(table, &unlinked);
 	lock_release(&table->lock);
@@ -421,7 +452,8 @@ int pgtable_create(const struct pgtable_format *format, struct pgtable **out)
 	*out = NULL;
 	if (!format_valid(format))
 		return -EINVAL;
-	table = kzalloc(sizeof(*table), GFP_KERNEL);
+	/* Of a power of two bytes, so that it is aligned to cache lines. */
+	table = kzalloc(roundup_pow_of_two(sizeof(*table)), GFP_KERNEL);
 	if (!table)
 		return -ENOMEM;
 	table->format = format;
@@ -456,66 +488,4 @@ void pgtable_destroy(struct pgtable *table)
 	free_below(table, table->format->levels, table->root);
 	lock_destroy(&table->lock);
 	kfree(table);
-}
-
-struct recount {
-	u64 nr_tables, nr_mapped;
-};
-
-static void recount(const struct pgtable *table, unsigned int level, const char *entries, u64 va,
-		    struct recount *sum)
-{
-	const struct pgtable_format *format = table->format;
-	const struct page *page = table_page(table, entries);
-	unsigned int shift = span_shift(format, level);
-	unsigned long used = 0;
-
-	KMM_BUG_ON(page->type != PG_TYPE_TABLE, "table of level %u for %#lx is a page of type %u",
-		   level, va, page->type);
-	sum->nr_tables += 1UL << table_order(format, level);
-	for (u64 index = 0; index < 1UL << format->index_bits[level]; index++) {
-		u64 entry = pgtable_entry_load(format, entries, index);
-		u64 entry_va = va + (index << shift << format->page_shift);
-
-		if (!entry)
-			continue;
-		used++;
-		KMM_BUG_ON(!(entry & PTE_PRESENT), "entry %#lx of level %u for %#lx is not present",
-			   entry, level, entry_va);
-		if (!pgtable_is_leaf(format, level, entry)) {
-			recount(table, level - 1, entry_table(table, entry), entry_va, sum);
-			continue;
-		}
-		KMM_BUG_ON((entry & format->addr_mask) >> format->page_shift & ((1UL << shift) - 1),
-			   "leaf %#lx of level %u for %#lx is not aligned", entry, level, entry_va);
-		sum->nr_mapped += 1UL << shift;
-	}
-	KMM_BUG_ON(used != page->private, "table of level %u for %#lx: %lu entries used, %lu counted",
-		   level, va, used, page->private);
-	KMM_BUG_ON(!used && entries != table->root, "empty table of level %u for %#lx", level, va);
-}
-
-static void validate_locked(const struct pgtable *table)
-{
-	struct recount sum = {0};
-
-	recount(table, table->format->levels, table->root, 0, &sum);
-	KMM_BUG_ON(sum.nr_tables != table->nr_tables, "%s: %lu pages of tables, %lu counted",
-		   table->format->name, sum.nr_tables, table->nr_tables);
-	KMM_BUG_ON(sum.nr_mapped != table->nr_mapped, "%s: %lu pages mapped, %lu counted",
-		   table->format->name, sum.nr_mapped, table->nr_mapped);
-}
-
-/* A recount reads every table, so large spaces are left to pgtable_validate. */
-static void check_if_paranoid(const struct pgtable *table)
-{
-	if (KMM_PARANOID && table->nr_tables <= 32)
-		validate_locked(table);
-}
-
-void pgtable_validate(struct pgtable *table)
-{
-	lock_acquire(&table->lock);
-	validate_locked(table);
-	lock_release(&table->lock);
 }

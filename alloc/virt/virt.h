@@ -23,8 +23,8 @@
  * page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages over lazy_age;
  * nr_mappings == sum of nr_runs + 1 over all areas.
  *
- * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's. Never held over
- * a system call.
+ * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's. Not held while
+ * the host maps or unmaps.
  */
 #ifndef KMM_VIRT_VIRT_H
 #define KMM_VIRT_VIRT_H
@@ -97,6 +97,7 @@ struct virt {
 	u64 nr_lazy_pages;
 	struct list_head lazy_age;
 	struct list_head stuck; /* the host would not unmap them; the next purge asks again */
+	u64 nr_unmaking;	/* areas on their way through vmap_areas_unmake */
 	struct list_head lazy_size[VMAP_BUCKETS];
 };
 
@@ -119,7 +120,7 @@ static inline struct virt_cpu *virt_cpu(const struct virt *virt, struct kmm_cpu 
  * Takes and drops virt->lock; system calls. Purges nothing: the caller does, and tries again. */
 struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages,
 				 s32 home);
-/* Take areas (BUSY, chained by lazy_age, in no other list) apart: page tables, host mappings, frames,
+/* Take areas (BUSY, chained by lazy_age, in no other list, counted in nr_unmaking) apart: page tables, host mappings, frames,
  * addresses, in that order. Neighbours are unmapped by one call. vcpu: the caller's, or one that it holds. */
 void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_head *areas);
 
@@ -137,8 +138,8 @@ struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigne
 void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *area);
 /* Unmap all that a CPU's magazines and the lists hold. Its owner, or slots_lock held and idle. */
 void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu);
-/* Something ran out: unmap all that this CPU, idle ones and the lists hold. Returns whether there was anything.
- * Takes slots_lock. */
+/* Something ran out: unmap all that this CPU, idle ones and the lists hold, and wait for other threads that are
+ * unmapping. Returns whether there was anything. Takes slots_lock if it is free. */
 bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu);
 /* Set a slot's magazines up; more than once does no harm. */
 void vmap_magazines_init(const struct virt *virt, struct virt_cpu *vcpu);

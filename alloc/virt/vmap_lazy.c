@@ -9,6 +9,7 @@
  * Purging unmaps the oldest first, and down to half of the bound, so that a batch is worth its system calls
  * and sizes in use stay.
  */
+#include <sched.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -16,6 +17,9 @@
 
 /* Entries of a shared bucket that a search looks at. */
 #define BUCKET_SEARCH 16
+
+/* How often to yield to threads that are unmapping areas: more than a batch takes. */
+#define UNMAKING_TURNS 1000
 
 static struct list_head *bucket(struct virt *virt, unsigned int nr_pages, s32 home)
 {
@@ -89,26 +93,53 @@ void vmap_magazines_init(const struct virt *virt, struct virt_cpu *vcpu)
 			min_t(u32, virt->magazine_pages / (bin + 1), VMAP_MAG_AREAS);
 }
 
-/* Unmap the longest freed areas of the lists until at most keep_pages are left. */
-static void purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
+/* Move the longest freed areas of the lists to `areas`, until at most keep_pages are left. */
+static void collect_locked(struct virt *virt, u64 keep_pages, struct list_head *areas)
 {
-	struct list_head areas = LIST_HEAD_INIT(areas);
 	struct vmap_area *area;
 
-	lock_acquire(&virt->lock);
 	while (virt->nr_lazy_pages > keep_pages) {
 		area = list_first_entry(&virt->lazy_age, struct vmap_area, lazy_age);
 		remove_locked(virt, area);
 		WRITE_ONCE(area->state, VMAP_BUSY);
-		list_add_tail(&area->lazy_age, &areas);
+		list_add_tail(&area->lazy_age, areas);
+		virt->nr_unmaking++;
 	}
-	while (!list_empty(&virt->stuck))
-		list_move_tail(virt->stuck.next, &areas);
+	while (!list_empty(&virt->stuck)) {
+		list_move_tail(virt->stuck.next, areas);
+		virt->nr_unmaking++;
+	}
+}
+
+/* Unmap them. Returns whether there were any. */
+static bool purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
+{
+	struct list_head areas = LIST_HEAD_INIT(areas);
+
+	lock_acquire(&virt->lock);
+	collect_locked(virt, keep_pages, &areas);
 	lock_release(&virt->lock);
 	if (list_empty(&areas))
-		return;
+		return false;
 	VIRT_COUNT(vcpu, purge);
 	vmap_areas_unmake(virt, vcpu, &areas);
+	return true;
+}
+
+/* Let other threads' purges finish, for what they unmap is what is missing. Returns whether there were any. */
+static bool wait_for_unmaking(struct virt *virt)
+{
+	u64 nr_unmaking;
+
+	for (int turn = 0; turn < UNMAKING_TURNS; turn++) {
+		lock_acquire(&virt->lock);
+		nr_unmaking = virt->nr_unmaking;
+		lock_release(&virt->lock);
+		if (!nr_unmaking)
+			return turn > 0;
+		sched_yield();
+	}
+	return true;
 }
 
 struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigned int nr_pages,
@@ -169,7 +200,7 @@ bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu)
 {
 	struct virt *virt = machine->virt;
 	struct kmm_cpu *other;
-	bool any;
+	bool purged, waited;
 
 	/* Not waited for: its holder may be draining idle slots itself. */
 	if (lock_try_acquire(&machine->slots_lock)) {
@@ -179,11 +210,9 @@ bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu)
 		lock_release(&machine->slots_lock);
 	}
 	magazines_flush(virt, virt_cpu(virt, cpu));
-	lock_acquire(&virt->lock);
-	any = virt->nr_lazy_pages || !list_empty(&virt->stuck);
-	lock_release(&virt->lock);
-	purge(virt, virt_cpu(virt, cpu), 0);
-	return any;
+	purged = purge(virt, virt_cpu(virt, cpu), 0);
+	waited = wait_for_unmaking(virt);
+	return purged || waited;
 }
 
 u64 vmap_lazy_pages(struct kmm *machine)

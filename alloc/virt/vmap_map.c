@@ -229,6 +229,7 @@ void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_hea
 		lock_acquire(&virt->lock);
 		list_for_each_entry_safe(area, next, &group, lazy_age) {
 			list_del(&area->lazy_age);
+			virt->nr_unmaking--;
 			if (err)
 				list_add(&area->lazy_age, &virt->stuck);
 			else
@@ -257,6 +258,9 @@ struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsig
 		goto no_place;
 	if (area_map(virt, vcpu, area)) {
 		list_add(&area->lazy_age, &failed);
+		lock_acquire(&virt->lock);
+		virt->nr_unmaking++;
+		lock_release(&virt->lock);
 		vmap_areas_unmake(virt, vcpu, &failed);
 		return NULL;
 	}
