@@ -112,6 +112,8 @@ libkmmcore_la_SOURCES += \
 	alloc/report/locks.c \
 	alloc/report/slabinfo.c \
 	alloc/report/vmallocinfo.c
+nobase_kmminclude_HEADERS += \
+	alloc/report/report.h
 
 # the machine
 libkmmcore_la_SOURCES += \
