@@ -17,6 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sanitizers map memory of their own, and watch threads only for a part of their lives. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TAP_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TAP_SANITIZED 1
+#endif
+#endif
+#ifndef TAP_SANITIZED
+#define TAP_SANITIZED 0
+#endif
+
 static int tap_nr_run, tap_nr_failed;
 static int tap_failures; /* of the running test; any thread */
 static char tap_skip_why[256];

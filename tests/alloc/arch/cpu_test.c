@@ -181,10 +181,15 @@ static void *end_late(void *unused)
 
 static void slots_used_from_late_destructors_are_found_again(void)
 {
-	struct kmm *machine = machine_up();
+	struct kmm *machine;
 	pthread_t thread;
 	int nr_owned = 0;
 
+	if (TAP_SANITIZED) {
+		skip("a sanitizer leaves a thread before its last destructors");
+		return;
+	}
+	machine = machine_up();
 	current_offer(machine);
 	pthread_key_create(&late_key, use_late); /* a later key than the machine's: it runs after it */
 	for (int i = 0; i < 20; i++) {
