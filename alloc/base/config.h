@@ -26,7 +26,8 @@ struct kmm_config {
 	enum zone_layout layout;
 	enum lock_kind lock_kind;
 
-	/* Per-CPU page lists: pages moved at once, pages held at most, per zone. 0: tuned from the zone. */
+	/* Per-CPU page lists: pages moved at once, pages held at most, per zone and order (beyond 2048 there is no
+	 * room). 0: tuned from the zone. */
 	unsigned int pcp_batch;
 	unsigned int pcp_high;
 	bool no_pcp;	/* no per-CPU page lists at all: every page from the buddy */

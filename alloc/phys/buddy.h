@@ -57,6 +57,9 @@ unsigned int buddy_take_bulk(struct buddy *buddy, unsigned int order, unsigned i
  * checked that it is the head of an allocated block of that order. */
 void buddy_give(struct buddy *buddy, struct page *page, unsigned int order);
 
+/* The lists and their counts alone, in O(free blocks); stops the program likewise. */
+void buddy_validate_lists(const struct buddy *buddy, const char *name);
+
 /* Recount everything from first principles, in O(frames); stops the program with what differs. `name` is for
  * the message. Returns the frames that are heads' or parts of PG_TYPE_PCP blocks. */
 unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsigned long nr_managed);

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "phys/buddy.h"
 
-static void check_lists(const struct buddy *buddy, const char *name)
+void buddy_validate_lists(const struct buddy *buddy, const char *name)
 {
 	unsigned long nr_pages = 0;
 
@@ -71,7 +71,7 @@ unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsign
 	unsigned long pfn = buddy->start_pfn;
 	unsigned long nr_free, nr_seen;
 
-	check_lists(buddy, name);
+	buddy_validate_lists(buddy, name);
 	while (pfn < buddy->end_pfn) {
 		const struct page *page = buddy->mem_map + pfn;
 

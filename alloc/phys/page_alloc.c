@@ -30,6 +30,9 @@
 /* What to do with a block beyond taking it off its list; the fast path leaves that to the slow one. */
 #define GFP_PREPARE (__GFP_ZERO | __GFP_COMP)
 
+/* Out of line like KMM_COLD, but not rare (orders without a list come here each time): so compiled for speed. */
+#define SLOW __attribute__((noinline))
+
 /* Attempts to find memory after asking other CPUs for theirs. */
 #define DRAIN_ATTEMPTS 4
 
@@ -130,7 +133,7 @@ static int prepare_block(const struct phys *phys, struct page *page, gfp_t gfp, 
 	return 0;
 }
 
-static KMM_COLD struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order)
+static SLOW struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order)
 {
 	struct kmm_cpu *cpu = cpu_get();
 	struct phys *phys = cpu->machine->phys;
@@ -195,7 +198,7 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 		   page->order);
 }
 
-static KMM_COLD void free_pages_slow(struct page *page, unsigned int order)
+static SLOW void free_pages_slow(struct page *page, unsigned int order)
 {
 	struct kmm_cpu *cpu = cpu_get();
 	struct phys *phys = cpu->machine->phys;

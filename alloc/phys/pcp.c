@@ -102,6 +102,8 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stac
 
 	lock_acquire(&zone->lock);
 	nr = buddy_take_bulk(&zone->buddy, order, stack->batch, stack->slots);
+	if (KMM_PARANOID)
+		buddy_validate_lists(&zone->buddy, zone->lock_name);
 	lock_release(&zone->lock);
 	if (!nr)
 		return false;
@@ -120,6 +122,8 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack 
 	lock_acquire(&zone->lock);
 	for (u32 i = 0; i < nr; i++)
 		buddy_give(&zone->buddy, stack->slots[i], order);
+	if (KMM_PARANOID)
+		buddy_validate_lists(&zone->buddy, zone->lock_name);
 	lock_release(&zone->lock);
 	memmove(stack->slots, stack->slots + nr, rest * sizeof(*stack->slots));
 	WRITE_ONCE(stack->nr, rest);

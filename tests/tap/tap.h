@@ -106,6 +106,14 @@ static inline unsigned long tap_seed(void)
 	return seed;
 }
 
+/* How many operations a random test does: TEST_OPS, or what suits a quick run. */
+static inline unsigned long tap_ops(unsigned long quick)
+{
+	const char *ops = getenv("TEST_OPS");
+
+	return ops ? strtoul(ops, NULL, 0) : quick;
+}
+
 /* xorshift64*: fast, good enough for tests; state must not be 0. */
 static inline unsigned long tap_random(unsigned long *state)
 {

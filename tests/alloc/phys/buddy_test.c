@@ -251,14 +251,15 @@ static void the_checker_sees_what_is_wrong(void)
  */
 static void random_steps_agree_with_a_bitmap(void)
 {
-	enum { LIVE = 512, STEPS = 60000 };
+	enum { LIVE = 512 };
 	const unsigned long start = 1024 + 5, end = 5 * 1024 + 77;
 	static struct page *live[LIVE];
 	static bool used[NR_FRAMES];
+	const unsigned long nr_steps = tap_ops(60000);
 	unsigned long state = tap_seed() | 1, nr_used = 0;
 
 	set_up(start, end, end);
-	for (int step = 0; step < STEPS; step++) {
+	for (unsigned long step = 0; step < nr_steps; step++) {
 		unsigned long r = tap_random(&state);
 		unsigned int slot = (r >> 8) % LIVE;
 		/* Small orders are the more frequent. */

@@ -176,13 +176,14 @@ static void arrays_double_when_they_are_full(void)
 /* Random reserve, free and alloc in 256 units of memory, against one flag a unit. */
 static void random_steps_agree_with_a_bitmap(void)
 {
-	enum { UNITS = 256, STEPS = 20000 };
+	enum { UNITS = 256 };
 	bool taken[UNITS] = {false};
+	const unsigned long nr_steps = tap_ops(20000);
 	unsigned long state = tap_seed() | 1;
 
 	memblock_init(&mb);
 	memblock_add_node(&mb, 0, UNITS * U, 0);
-	for (int step = 0; step < STEPS; step++) {
+	for (unsigned long step = 0; step < nr_steps; step++) {
 		unsigned long r = tap_random(&state);
 		unsigned int first = (r >> 8) % UNITS, nr = 1 + (r >> 20) % 16;
 		u64 base = 0;

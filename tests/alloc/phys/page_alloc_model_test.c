@@ -19,10 +19,12 @@
 #define TABLE_MAX 4096
 
 #ifdef __SANITIZE_THREAD__
-static unsigned long nr_ops = 20000;
+#define DEFAULT_OPS 20000
 #else
-static unsigned long nr_ops = 150000;
+#define DEFAULT_OPS 150000
 #endif
+
+static unsigned long nr_ops;
 
 struct model {
 	struct kmm *machine;
@@ -244,10 +246,7 @@ static void blocks_are_nobody_else_s_when_memory_always_runs_out(void)
 
 int main(void)
 {
-	const char *ops = getenv("TEST_OPS");
-
-	if (ops)
-		nr_ops = strtoul(ops, NULL, 0);
+	nr_ops = tap_ops(DEFAULT_OPS);
 	RUN(blocks_are_nobody_else_s_on_two_nodes_of_x86_64);
 	RUN(blocks_are_nobody_else_s_on_i386_with_highmem);
 	RUN(blocks_are_nobody_else_s_with_tiny_lists_and_ticket_locks);
