@@ -96,14 +96,20 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 	pcpu->nid = cpu->nid;
 }
 
+/* Paranoid builds look at a zone's lists every 64th time: each look costs a step for each free block. */
+static void check_now_and_then(const struct zone *zone)
+{
+	if (KMM_PARANOID && zone->lock.stats.acquired % 64 == 0)
+		buddy_validate_lists(&zone->buddy, zone->lock_name);
+}
+
 bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack, unsigned int order)
 {
 	unsigned int nr;
 
 	lock_acquire(&zone->lock);
 	nr = buddy_take_bulk(&zone->buddy, order, stack->batch, stack->slots);
-	if (KMM_PARANOID)
-		buddy_validate_lists(&zone->buddy, zone->lock_name);
+	check_now_and_then(zone);
 	lock_release(&zone->lock);
 	if (!nr)
 		return false;
@@ -122,8 +128,7 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack 
 	lock_acquire(&zone->lock);
 	for (u32 i = 0; i < nr; i++)
 		buddy_give(&zone->buddy, stack->slots[i], order);
-	if (KMM_PARANOID)
-		buddy_validate_lists(&zone->buddy, zone->lock_name);
+	check_now_and_then(zone);
 	lock_release(&zone->lock);
 	memmove(stack->slots, stack->slots + nr, rest * sizeof(*stack->slots));
 	WRITE_ONCE(stack->nr, rest);

@@ -372,7 +372,8 @@ static int nr_open_files(void)
 	return nr;
 }
 
-/* Every call to the host fails in turn: boot says so, leaves nothing, and the next boot works. */
+/* Every call to the host fails in turn: boot says so, leaves nothing, and the next boot works. (All calls but one, in
+ * which virt asks for address space: it asks again for less.) */
 static void a_boot_that_fails_anywhere_leaves_nothing(void)
 {
 	static const enum zone_layout layouts[] = {ZONES_X86_64, ZONES_I386};
@@ -382,7 +383,7 @@ static void a_boot_that_fails_anywhere_leaves_nothing(void)
 						  .node_bytes = 512UL << 20,
 						  .layout = layouts[l]};
 		int files = nr_open_files();
-		unsigned long nth = 1;
+		unsigned long nth = 1, nr_survived = 0;
 
 		for (;; nth++) {
 			struct kmm *machine;
@@ -398,10 +399,12 @@ static void a_boot_that_fails_anywhere_leaves_nothing(void)
 			ok_eq(nr_open_files(), files);
 			if (pending)
 				break;
-			ok(err == -ENOMEM, "call %lu to the host failed, and boot says %d", nth, err);
-			ok(*kmm_boot_error(), "call %lu: no reason is given", nth);
+			ok(!err || err == -ENOMEM, "call %lu to the host failed, and boot says %d", nth, err);
+			ok(!err || *kmm_boot_error(), "call %lu: no reason is given", nth);
+			nr_survived += !err;
 		}
-		ok(nth > 8, "boot asks the host for %lu things only", nth - 1);
+		ok(nr_survived <= 1, "%lu boots went well without what they asked for", nr_survived);
+		ok(nth > 12, "boot asks the host for %lu things only", nth - 1);
 	}
 }
 
