@@ -39,6 +39,9 @@
 #define NR_KMALLOC_CACHES  13
 #define KMALLOC_TABLE_SIZE (KMALLOC_MAX_CACHE_SIZE / 8 + 1)
 
+/* For a first try of the page allocator, before other places have been looked into. */
+#define GFP_EASY (__GFP_NORETRY | __GFP_NOWARN)
+
 /*
  * Lies at a cache's mag_offset in every slot. The slot's owner writes it; zeros until first used.
  *

@@ -112,6 +112,8 @@ static void slab_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
 
 	if (!slab)
 		return;
+	if (KMM_PARANOID)
+		slab_validate(machine);
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
 		struct slab_cpu *counters = percpu_ptr(cpu, slab->cpu_counters);
 

@@ -46,36 +46,42 @@ static unsigned int supply_new(struct kmem_cache *cache, int nid, gfp_t gfp, voi
 }
 
 /*
- * Up to want objects of node nid itself, and how many: from what the cache has there, or a new
- * slab.
+ * Up to want objects of node nid itself, and how many: from what the cache has there, or a new slab
+ * if that is easily had.
  */
 static unsigned int supply_node(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
 				unsigned int want)
 {
 	unsigned int nr = node_take(cache, nid, objects, want);
 
-	return nr ? nr : supply_new(cache, nid, gfp | __GFP_THISNODE | __GFP_NOWARN, objects, want);
+	return nr ? nr : supply_new(cache, nid, gfp | __GFP_THISNODE | GFP_EASY, objects, want);
+}
+
+/* The same from any node, the near ones first. */
+static unsigned int supply_easy(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
+				unsigned int want)
+{
+	unsigned int nr = 0;
+
+	for (u32 i = 0; i < cache->nr_nodes && !nr; i++)
+		nr = node_take(cache, (int)(((u32)nid + i) % cache->nr_nodes), objects, want);
+	return nr ? nr : supply_new(cache, nid, gfp | GFP_EASY, objects, want);
 }
 
 /*
- * The same from any node, for when nid has nothing left: what the cache has elsewhere, a new slab
- * wherever the page allocator goes, and, if the caller may reclaim, what all caches hold back.
+ * When nid has nothing left: what is easily had elsewhere; then, if the caller may reclaim, after
+ * all caches have given what they hold back; then with all that the page allocator can do.
  */
 static unsigned int supply_any(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
 			       unsigned int want)
 {
-	unsigned int nr = 0;
+	unsigned int nr = supply_easy(cache, nid, gfp, objects, want);
 
-	for (bool reaped = false;; reaped = true) {
-		for (u32 i = 0; i < cache->nr_nodes && !nr; i++)
-			nr = node_take(cache, (int)(((u32)nid + i) % cache->nr_nodes), objects,
-				       want);
-		if (!nr)
-			nr = supply_new(cache, nid, gfp, objects, want);
-		if (nr || reaped || !(gfp & __GFP_DIRECT_RECLAIM))
-			return nr;
+	if (!nr && gfp & __GFP_DIRECT_RECLAIM) {
 		slab_reap(cache->machine);
+		nr = supply_easy(cache, nid, gfp, objects, want);
 	}
+	return nr ? nr : supply_new(cache, nid, gfp, objects, want);
 }
 
 static unsigned int supply(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
@@ -134,7 +140,7 @@ void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 	if (!magazine_nr(mag)) {
 		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
 
-		mag->slow_allocs++;
+		WRITE_ONCE(mag->slow_allocs, mag->slow_allocs + 1);
 		mag->strays = nr && frame_of(cache, mag->objects[0])->nid != cpu->nid;
 		magazine_set_nr(mag, nr);
 	}
@@ -160,7 +166,7 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 	if (magazine_nr(mag) && frame_of(cache, mag->top)->nid != nid)
 		empty_magazine(cache, mag);
 	if (!magazine_nr(mag)) {
-		mag->slow_allocs++;
+		WRITE_ONCE(mag->slow_allocs, mag->slow_allocs + 1);
 		nr = supply_node(cache, nid, gfp, mag->objects, cache->remote_capacity / 2U);
 		magazine_set_nr(mag, nr);
 	}
@@ -200,7 +206,7 @@ static void free_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, void *obj
 	struct magazine *mag = cache_remote_magazine(cache, cpu);
 
 	magazine_open(mag, cache->remote_capacity);
-	mag->slow_frees++;
+	WRITE_ONCE(mag->slow_frees, mag->slow_frees + 1);
 	if (magazine_nr(mag) == mag->capacity)
 		empty_magazine(cache, mag);
 	KMM_BUG_ON(!magazine_push(mag, object), "object %p of cache %s freed twice", object,
@@ -233,7 +239,7 @@ void cache_free_slow(struct kmem_cache *cache, void *object)
 		return;
 	}
 	magazine_open(mag, cache->mag_capacity);
-	mag->slow_frees++;
+	WRITE_ONCE(mag->slow_frees, mag->slow_frees + 1);
 	if (magazine_nr(mag) >= mag->capacity && mag->top != object)
 		flush(cache, cpu, mag);
 	KMM_BUG_ON(!magazine_push(mag, object), "object %p of cache %s freed twice", object,

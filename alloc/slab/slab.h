@@ -28,14 +28,20 @@ struct kmem_cache;
  */
 KMM_API struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsigned int align,
 					     slab_flags_t flags, void (*ctor)(void *));
-/* An object near this CPU, or (alloc_node) on node nid if it can be had, with nid NUMA_NO_NODE for near.
- * gfp is given to the page allocator when a new slab is needed; __GFP_ZERO zeroes the object. NULL: no memory. */
+/*
+ * An object near this CPU, or (alloc_node) on node nid if it can be had, with nid NUMA_NO_NODE for
+ * near; with __GFP_THISNODE from nowhere else. __GFP_ZERO zeroes the object. gfp is given to the page
+ * allocator when a new slab is needed; with __GFP_DIRECT_RECLAIM (GFP_KERNEL), all caches first give
+ * back what they hold when memory is short, which takes the cache list's lock: a caller that holds a
+ * lock of kmm's uses GFP_NOWAIT or GFP_ATOMIC. NULL: no memory. Cost: this CPU's magazine, no lock; one
+ * lock for half a magazine.
+ */
 KMM_API void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp);
 KMM_API void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid);
 /* Give it back to the cache it came from; stops the program on a pointer that is none of the cache's. NULL does nothing. */
 KMM_API void kmem_cache_free(struct kmem_cache *cache, void *object);
-/* End a cache. All objects must be free: 0, or -EBUSY with a line on stderr that says how many are not (and
- * nothing done). */
+/* End a cache, which no other thread may be using. All objects must be free: 0, or -EBUSY with a line on
+ * stderr that says how many are not, and the cache still works. */
 KMM_API int kmem_cache_destroy(struct kmem_cache *cache);
 /* Give empty slabs and the magazines of this and idle slots back. Returns 0 when no slab is left. */
 KMM_API int kmem_cache_shrink(struct kmem_cache *cache);

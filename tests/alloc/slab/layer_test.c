@@ -93,6 +93,62 @@ static void threads_that_end_leave_nothing(void)
 	end_machine(machine);
 }
 
+static bool stop;
+
+static void *churn(void *arg)
+{
+	unsigned long n = (unsigned long)arg;
+	void *objects[300];
+
+	kmm_attach(kmm_current(), (int)n);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		for (int i = 0; i < 300; i++)
+			objects[i] = i & 1 ? kmalloc(64, GFP_KERNEL)
+					   : kmem_cache_alloc(shared, GFP_KERNEL);
+		for (int i = 0; i < 300; i++)
+			kfree(objects[i]);
+	}
+	return NULL;
+}
+
+static void ignore(const struct slab_info *info, void *arg)
+{
+	(void)arg;
+	ok(info->active_objs <= info->num_objs, "%s", info->name);
+}
+
+/*
+ * What other threads may do to a cache in use: look at it, shrink it, drain the machine, make and
+ * end caches.
+ */
+static void reports_and_shrinks_run_beside_allocations(void)
+{
+	struct kmm *machine = boot_machine(TWO_NODES, 64UL << 20);
+	pthread_t threads[2];
+
+	shared = kmem_cache_create("shared", 64, 0, 0, NULL);
+	stop = false;
+	for (unsigned long t = 0; t < 2; t++)
+		pthread_create(&threads[t], NULL, churn, (void *)(t * 3));
+	for (int i = 0; i < 100; i++) {
+		struct kmem_cache *other = kmem_cache_create("other", 100, 0, 0, NULL);
+		void *object = kmem_cache_alloc_node(other, GFP_KERNEL, 1);
+
+		kmem_cache_shrink(shared);
+		slab_for_each(machine, ignore, NULL);
+		counters_of(machine);
+		kmm_drain(machine);
+		kmem_cache_free(other, object);
+		ok_eq(kmem_cache_destroy(other), 0);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (int t = 0; t < 2; t++)
+		pthread_join(threads[t], NULL);
+	ok_eq(info_of(machine, "shared").active_objs, 0);
+	ok_eq(kmem_cache_destroy(shared), 0);
+	end_machine(machine);
+}
+
 /* All memory as objects of one cache, twice: what comes back is all there was. */
 static void exhaustion_gives_null_and_all_comes_back(void)
 {
@@ -159,6 +215,7 @@ int main(void)
 	RUN(a_machine_boots_and_ends_with_nothing_left);
 	RUN(boot_survives_any_shortage_of_pages);
 	RUN(threads_that_end_leave_nothing);
+	RUN(reports_and_shrinks_run_beside_allocations);
 	RUN(exhaustion_gives_null_and_all_comes_back);
 	RUN(one_cache_gets_what_others_hold_back);
 	return done();
