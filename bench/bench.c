@@ -40,7 +40,18 @@ struct bench {
 	struct case_list list;
 };
 
-enum { OPTION_QUICK = 1, OPTION_FULL, OPTION_SUITE, OPTION_CASE, OPTION_THREADS, OPTION_PROFILE, OPTION_TRACES, OPTION_HELP };
+enum {
+	OPTION_QUICK = 1,
+	OPTION_FULL,
+	OPTION_SUITE,
+	OPTION_CASE,
+	OPTION_THREADS,
+	OPTION_PROFILE,
+	OPTION_TRACES,
+	OPTION_HELP
+};
+
+#define HELP_SHOWN (-1) /* from parse(): no run, and nothing was wrong */
 
 static const struct option long_options[] = {
 	COMMON_OPTIONS,
@@ -338,6 +349,7 @@ static int run_cases(struct bench *b, struct supervised *run)
 		status = complain("no memory for %zu cases", b->list.nr);
 		goto out;
 	}
+	say_missing(b->missing, b->nr_missing);
 	seconds = measure_expected_s(&measure);
 	for (int i = 0; i < b->nr_traces; i++)
 		seconds += replay_seconds(b->traces[i], &b->common);
@@ -381,7 +393,7 @@ static int parse(struct bench *b, int argc, char **argv)
 	split_flags(b, &argc, argv);
 	while ((option = next_option(argc, argv, "", long_options)) >= 0) {
 		if (option == OPTION_HELP)
-			return help(), -1;
+			return help(), HELP_SHOWN;
 		if ((status = bench_option(b, option, optarg)))
 			return status;
 	}
@@ -419,5 +431,5 @@ int command_bench(int argc, char **argv)
 		status = supervise(keeps_nothing ? NULL : b->common.results_dir, work, b);
 	free(words);
 	free(b);
-	return status < 0 ? EXIT_OK : status;
+	return status == HELP_SHOWN ? EXIT_OK : status;
 }

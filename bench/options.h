@@ -103,10 +103,12 @@ int boot_machine(const struct common_options *common, struct kmm **machine);
 
 /*
  * Load the peers that the options ask for: every known one in --allocators, and every --peer. Those that are not
- * installed are said once on stderr, and named in missing[] (room for PEER_MAX). A --peer that cannot be loaded is
+ * installed are named in missing[] (room for PEER_MAX). A --peer that cannot be loaded is
  * bad input. *nr_peers and *nr_missing are set; EXIT_OK or EXIT_BAD_INPUT.
  */
 int load_peers(const struct common_options *common, struct object_peer *peers, int *nr_peers,
 	       const char **missing, int *nr_missing);
+/* Say so on stderr, in a line. Once all else is known to be right: bad input is to be one line. */
+void say_missing(const char *const *missing, int nr_missing);
 
 #endif

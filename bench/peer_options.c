@@ -21,6 +21,13 @@ static bool given(const struct common_options *common, const char *name)
 	return false;
 }
 
+void say_missing(const char *const *missing, int nr_missing)
+{
+	for (int i = 0; i < nr_missing; i++)
+		fprintf(stderr, "%s%s%s", i ? ", " : "not installed, so skipped: ", missing[i],
+			i == nr_missing - 1 ? "\n" : "");
+}
+
 int load_peers(const struct common_options *common, struct object_peer *peers, int *nr_peers,
 	       const char **missing, int *nr_missing)
 {
@@ -40,7 +47,6 @@ int load_peers(const struct common_options *common, struct object_peer *peers, i
 		}
 		if (*nr_missing < PEER_MAX)
 			missing[(*nr_missing)++] = name;
-		fprintf(stderr, "kmm: %s; its cases are skipped\n", line);
 	}
 	for (int i = 0; i < common->nr_peers; i++) {
 		if (*nr_peers == PEER_MAX)

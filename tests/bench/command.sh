@@ -1,0 +1,197 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The kmm command from outside: exit statuses, one line for whatever is wrong, and runs that are whole or not there.
+. "${srcdir:-.}/tests/tap/tap.sh"
+kmm=$(cd "${builddir:-.}" && pwd)/kmm
+synthetic='pack:2 [numa(memory=256MB)] core:1 pu:1'
+brief='--memory 64M --benchmark_min_time=0.0005 --benchmark_repetitions=3'
+cd "$work"
+
+# refuses PATTERN ARGUMENT...: status 2, one line on stderr that matches, nothing on stdout, no results.
+refuses() {
+	pattern=$1
+	shift
+	want_status 2 "$kmm" "$@"
+	want_lines err 1
+	want_line err "^kmm: .*$pattern"
+	want_lines out 0
+	[ ! -e results ] || [ -z "$(ls -A results)" ] || { ls -A results; return 1; }
+}
+
+help_and_version() {
+	for command in '' topo bench replay convert show; do
+		want_status 0 "$kmm" $command --help
+		want_line out '^Usage: kmm'
+		want_lines err 0
+	done
+	want_status 0 "$kmm" --version
+	want_line out '^kmm [0-9]'
+	want_status 0 "$kmm" bench --version
+	want_line out '^kmm [0-9]'
+}
+
+bad_commands() {
+	refuses 'frobnicate: unknown command' frobnicate
+	refuses 'unknown option' --frobnicate
+	refuses 'which command' 
+}
+
+bad_options() {
+	refuses '--frobnicate: unknown' bench --frobnicate
+	refuses '--memory: needs an argument' bench --memory
+	refuses '--memory: lots' bench --memory lots
+	refuses '--zones: vax' bench --zones vax
+	refuses '--lock: spin' topo --lock spin
+	refuses '--threads: 0' bench --threads 0
+	refuses '--profile-seconds: x' bench --profile-seconds x
+	refuses '--benchmark_frobnicate' bench --benchmark_frobnicate
+	refuses '--benchmark_filter=\(' bench '--benchmark_filter=('
+	refuses '--benchmark_repetitions' bench --benchmark_repetitions=0
+	refuses 'what: topo takes no argument' topo what
+}
+
+bad_names() {
+	refuses '--suite: bogus: no such suite' bench --suite page,bogus
+	refuses '--case: bogus: no such case' bench --memory 64M --suite slab --case bogus
+	refuses '--allocators: bogus: no such allocator' bench --memory 64M --allocators kmm,bogus
+	refuses 'no case is left' bench --memory 64M --benchmark_filter=bogus
+	refuses '--peer: .*bogus' bench --peer bogus
+	refuses '--peer: .*there/is.so' bench --peer x=/there/is.so
+}
+
+bad_topologies() {
+	refuses 'bogus' topo --synthetic bogus
+	refuses 'bogus' bench --synthetic bogus
+	refuses 'missing.xml' topo --xml missing.xml
+	: >empty.xml
+	refuses 'empty.xml' bench --xml empty.xml
+	refuses '--synthetic and --xml' bench --synthetic pu:1 --xml empty.xml
+}
+
+too_much_memory() {
+	refuses '.' bench --memory 1000T
+}
+
+bad_traces() {
+	refuses 'missing.kmt' bench --suite slab --case pair missing.kmt
+	: >empty.kmt
+	refuses 'empty.kmt' bench --suite slab --case pair --traces empty.kmt
+}
+
+topologies_print() {
+	want_status 0 "$kmm" topo
+	want_line out '^nodes'
+	want_status 0 "$kmm" topo --synthetic 'pack:2 [numa(memory=2GB)] core:4 pu:1'
+	want_line out '^nodes +2'
+	want_line out '^CPUs +8'
+	want_status 0 "$kmm" topo --synthetic "$synthetic" --export-xml
+	cp out machine.xml
+	want_status 0 "$kmm" topo --xml machine.xml
+	want_line out '^CPUs +2'
+	got=0
+	"$kmm" topo >/dev/full 2>err || got=$?
+	[ "$got" = 2 ]
+	want_line err '^kmm: '
+}
+
+unwritable() {
+	: >file
+	want_status 2 "$kmm" bench $brief --suite slab --results file/below
+	want_lines err 1
+	want_line err '^kmm: file/below: '
+}
+
+# The cases of one suite on a machine that is not this one.
+tiny_run() {
+	want_status 0 "$kmm" bench $brief --synthetic "$synthetic" --suite floor,slab,page --case list_pair,pair --threads 2
+	want_line out '^ns per operation'
+	want_line out '^results: results/.*Z-'
+	want_line err '100 %'
+	[ "$(readlink results/latest)" = "$(basename results/2*)" ]
+	[ "$(ls -A results | wc -l)" = 2 ]
+}
+
+headers() {
+	cd results/latest
+	indices=
+	for j in 0 1 2 3 4 5 6 7 8 9 10; do
+		indices=$indices,unusable_free_index_$j,fragmentation_index_$j
+	done
+	header() { [ "$(head -n 1 "$1.csv")" = "$2" ] || { head -n 1 "$1.csv"; return 1; }; }
+	header throughput suite,case,allocator,threads,placement,size,ops,ns_per_op,ci_low_ns,ci_high_ns,ops_per_s,vs_jemalloc,note
+	header latency suite,case,allocator,threads,placement,p50_ns,p90_ns,p99_ns,p999_ns,p9999_ns,max_ns
+	header fragmentation trace,allocator,event,time_ns,requested_bytes,allocated_bytes,backing_bytes,rss_bytes,internal_frag$indices,huge_free_ratio
+	header numa suite,case,allocator,cpu_node,memory_node,ns_per_op,local_ratio
+	header locks suite,case,threads,lock,acquired,contended,wait_cycles
+	want_file raw.csv
+	want_file machine.json
+}
+
+emulated_everywhere() {
+	cd results/latest
+	for file in throughput latency numa; do
+		[ "$(wc -l <$file.csv)" -gt 5 ] || { echo "few rows in $file.csv"; return 1; }
+		if sed 1d $file.csv | grep -v emulated; then
+			return 1
+		fi
+	done
+	want_line machine.json '"emulated": true'
+	want_line machine.json '"noise_floor": [0-9]'
+}
+
+kmm_in_every_suite() {
+	cd results/latest
+	want_line throughput.csv '^slab,pair,kmm,1,local,64,[1-9][0-9]*,[0-9.]+,[0-9.]+,[0-9.]+,'
+	want_line throughput.csv '^slab,pair,kmm,2,'
+	want_line throughput.csv '^page,pair,kmm,1,local,0,'
+	want_line throughput.csv '^slab,pair,kmm-aa,1,'
+	want_line throughput.csv '^floor,list_pair,floor,1,'
+	want_line latency.csv '^slab,pair/64,kmm,1,'
+	want_line locks.csv '^slab,pair/64,1,'
+	want_line raw.csv '^slab,pair,kmm,1,local,64,2,'
+}
+
+filtered() {
+	want_status 0 "$kmm" bench --memory 64M --benchmark_list_tests --benchmark_filter='^slab/pair/64/kmm/local/threads:1$'
+	want_lines out 1
+	want_line out '^slab/pair/64/kmm/local/threads:1$'
+	want_status 0 "$kmm" bench --memory 64M --suite slab --case pair --allocators kmm --benchmark_filter=64 --profile-seconds 1
+	want_lines out 0
+	[ "$(ls -A results | wc -l)" = 2 ]
+}
+
+# Ctrl-C when a run is on its way: 130, one line, and what was there before is all that is there.
+interrupted() {
+	ls -AR results >before
+	"$kmm" bench --memory 64M --suite slab --benchmark_min_time=0.05 >out 2>err &
+	pid=$!
+	tries=0
+	until grep -q % err; do
+		tries=$((tries + 1))
+		[ $tries -lt 600 ] || { kill -KILL $pid; return 1; }
+		sleep 0.1
+	done
+	kill -INT $pid
+	got=0
+	wait $pid || got=$?
+	[ "$got" = 130 ] || { echo "status $got"; cat err; return 1; }
+	[ "$(grep -c '^kmm: ' err)" = 1 ] || { cat err; return 1; }
+	ls -AR results | diff before -
+}
+
+t 'help and version go to stdout' help_and_version
+t 'an unknown command or none is bad input' bad_commands
+t 'a bad option is named' bad_options
+t 'an unknown suite, case, allocator or peer is named' bad_names
+t 'a topology that cannot be is named' bad_topologies
+t 'more memory than there is is refused' too_much_memory
+t 'a missing or empty trace is named before anything runs' bad_traces
+t 'topo prints machines and their XML' topologies_print
+t 'an unwritable results folder is bad input' unwritable
+t 'a tiny run ends with a summary and moves latest' tiny_run
+t 'every header is as designed' headers
+t 'on an emulated machine every row of times says so' emulated_everywhere
+t 'kmm and the floor have rows, and every repetition' kmm_in_every_suite
+t 'filters choose cases; list and profile write nothing' filtered
+t 'Ctrl-C leaves nothing half-written' interrupted
+tap_done
