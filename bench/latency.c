@@ -29,7 +29,8 @@ uint64_t latency_bucket_low(unsigned int bucket)
 {
 	unsigned int shift = bucket >> LATENCY_SUB_BITS;
 
-	/* Two blocks of 2^LATENCY_SUB_BITS buckets have shift 0; from then on each block doubles the width. */
+	/* Two blocks of 2^LATENCY_SUB_BITS buckets have shift 0; from then on each block doubles
+	 * the width. */
 	if (shift <= 1)
 		return bucket;
 	shift--;
@@ -41,35 +42,41 @@ uint64_t latency_bucket_high(unsigned int bucket)
 	return latency_bucket_low(bucket + 1) - 1;
 }
 
+static double ns_of(double cycles)
+{
+	return cycles * 1e9 / host_cycles_per_second();
+}
+
 double latency_hist_percentile_ns(const struct latency_hist *hist, double percent)
 {
-	double ns_per_cycle = 1e9 / host_cycles_per_second();
 	uint64_t seen = 0, wanted;
 
 	if (!hist->count)
 		return 0;
-	/* The rank of the value, from 1: the smallest with at least `percent` of all values at or below it. */
+	/* The rank of the value, from 1: the smallest with at least `percent` of all values at or
+	 * below it. */
 	wanted = (uint64_t)(percent / 100 * (double)hist->count);
 	if ((double)wanted < percent / 100 * (double)hist->count || wanted == 0)
 		wanted++;
 	if (wanted >= hist->count)
-		return (double)hist->max * ns_per_cycle;
+		return ns_of((double)hist->max);
 	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++) {
 		seen += hist->buckets[i];
 		if (seen >= wanted) {
-			double middle = (double)(latency_bucket_low(i) + latency_bucket_high(i)) / 2;
+			double middle =
+				(double)(latency_bucket_low(i) + latency_bucket_high(i)) / 2;
 
 			if (middle > (double)hist->max)
 				middle = (double)hist->max;
-			return middle * ns_per_cycle;
+			return ns_of(middle);
 		}
 	}
-	return (double)hist->max * ns_per_cycle;
+	return ns_of((double)hist->max);
 }
 
 double latency_hist_max_ns(const struct latency_hist *hist)
 {
-	return (double)hist->max * 1e9 / host_cycles_per_second();
+	return ns_of((double)hist->max);
 }
 
 static int compare_u64(const void *a, const void *b)

@@ -3,7 +3,7 @@
  * Latency histograms: log-linear, of fixed size, in TSC cycles; read in nanoseconds.
  *
  *	values below 256        one bucket each, exact
- *	2^k .. 2^(k+1) - 1      128 buckets of equal width, so at most 1/128 (0.8 %) wide, relatively
+ *	2^k .. 2^(k+1) - 1      128 buckets of equal width: 1/128 (0.8 %) wide or less, relatively
  *	2^40 and above          counted in the last bucket (7 minutes at 2.6 GHz)
  *
  * One thread records into a histogram; merge them when the threads are done.
@@ -35,8 +35,8 @@ void latency_hist_reset(struct latency_hist *hist);
 /* Add every value of `from` to `into`. */
 void latency_hist_merge(struct latency_hist *into, const struct latency_hist *from);
 
-/* The value, in ns, that `percent` (0 to 100) of all values do not exceed: the middle of its bucket, and
- * never above the largest value seen. 0 for an empty histogram. */
+/* The value, in ns, that `percent` (0 to 100) of all values do not exceed: the middle of its
+ * bucket, and never above the largest value seen. 0 for an empty histogram. */
 double latency_hist_percentile_ns(const struct latency_hist *hist, double percent);
 double latency_hist_max_ns(const struct latency_hist *hist);
 
@@ -56,9 +56,10 @@ uint64_t latency_bucket_low(unsigned int bucket);
 uint64_t latency_bucket_high(unsigned int bucket);
 
 /*
- * The timer. Each edge waits for what was issued before it (lfence), so an operation is timed whole; the
- * pair of edges costs some tens of cycles by itself. latency_timer_overhead() is its median over empty
- * operations, measured once a process, and is subtracted from every value: what remains below it is noise.
+ * The timer. Each edge waits for what was issued before it (lfence), so an operation is timed
+ * whole; the pair of edges costs some tens of cycles by itself. latency_timer_overhead() is its
+ * median over empty operations, measured once a process, and is subtracted from every value: what
+ * remains below it is noise.
  */
 static inline uint64_t latency_begin(void)
 {

@@ -2,10 +2,10 @@
 /*
  * The other allocators, and kmm itself, as the benchmark sees them.
  *
- * Every allocator is measured through one table of function pointers of the C library's own types, so that a
- * dlsym'd malloc is called directly, kmm's entry point is called in the very same way, and so is the floor:
- * an "allocator" that pops and pushes a thread-local list. An operation that a peer lacks is NULL; its cases
- * are skipped, and said so, never emulated.
+ * Every allocator is measured through one table of function pointers of the C library's own types,
+ * so that a dlsym'd malloc is called directly, kmm's entry point is called in the very same way,
+ * and so is the floor: an "allocator" that pops and pushes a thread-local list. An operation that a
+ * peer lacks is NULL; its cases are skipped, and said so, never emulated.
  */
 #ifndef KMM_BENCH_PEER_H
 #define KMM_BENCH_PEER_H
@@ -24,10 +24,12 @@ struct object_peer_stats {
 };
 
 struct object_peer {
-	const char *name;    /* "kmm", "jemalloc", "glibc", "mimalloc", "tcmalloc", or as given with --peer */
+	const char *name;    /* "kmm", "jemalloc", "glibc", "mimalloc", "tcmalloc", or as given with
+				--peer */
 	const char *version; /* as the library says, or "" */
 	const char *path;    /* of the shared object, or "" */
-	const char *settings; /* options in force, "NAME=value ..."; "" for the library's defaults */
+	const char
+		*settings; /* options in force, "NAME=value ..."; "" for the library's defaults */
 
 	void *(*alloc)(size_t size);
 	void (*free)(void *object);
@@ -37,10 +39,11 @@ struct object_peer {
 	int (*stats)(const struct object_peer *peer, struct object_peer_stats *stats);
 	/* Give cached memory back as far as the peer can. */
 	void (*trim)(const struct object_peer *peer);
-	/* Give back what this thread caches, to the allocator if not to the OS. NULL: the peer cannot. */
+	/* Give back what this thread caches, to the allocator if not to the OS. NULL: the peer
+	 * cannot. */
 	void (*flush_thread)(const struct object_peer *peer);
-	/* allocated_bytes is exact but for this many bytes once each thread has flushed; negative: it counts cached
-	 * objects too, and says nothing of leaks. */
+	/* allocated_bytes is exact but for this many bytes once each thread has flushed; negative:
+	 * it counts cached objects too, and says nothing of leaks. */
 	int64_t allocated_slack;
 
 	void *library; /* the peer's own */
@@ -52,10 +55,10 @@ struct object_peer {
 extern const bool peers_sanitized;
 
 /*
- * Load a malloc library by dlopen(RTLD_NOW|RTLD_LOCAL); it lives until the process ends. spec is a known name, or
- * NAME=/path/lib.so. 0; -ENOENT when it is not installed; -EINVAL for an unknown name or a library without
- * malloc and free; -ENOTSUP under a sanitizer; error then holds one line. Wants the static TLS reserve and the
- * options that peers_prepare sets.
+ * Load a malloc library by dlopen(RTLD_NOW|RTLD_LOCAL); it lives until the process ends. spec is a
+ * known name, or NAME=/path/lib.so. 0; -ENOENT when it is not installed; -EINVAL for an unknown
+ * name or a library without malloc and free; -ENOTSUP under a sanitizer; error then holds one line.
+ * Wants the static TLS reserve and the options that peers_prepare sets.
  */
 int object_peer_load(const char *spec, struct object_peer *peer, char *error, size_t error_size);
 
@@ -63,9 +66,10 @@ int object_peer_load(const char *spec, struct object_peer *peer, char *error, si
 extern const char *const object_peer_names[];
 
 /*
- * jemalloc's static TLS needs GLIBC_TUNABLES=glibc.rtld.optional_static_tls before the process starts: set it, and
- * the options that each allocator's authors document for speed (what the user has set stays), and run
- * /proc/self/exe again, once. Call first in main. Returns 0 when nothing (more) is to be done, or -errno.
+ * jemalloc's static TLS needs GLIBC_TUNABLES=glibc.rtld.optional_static_tls before the process
+ * starts: set it, and the options that each allocator's authors document for speed (what the user
+ * has set stays), and run /proc/self/exe again, once. Call first in main. Returns 0 when nothing
+ * (more) is to be done, or -errno.
  */
 int peers_prepare(char **argv);
 

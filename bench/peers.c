@@ -2,10 +2,11 @@
 /*
  * Other mallocs in this process.
  *
- * Each library is opened with RTLD_LOCAL and used through dlsym on its own handle, so it keeps to itself:
- * neither it nor anyone else sees its malloc as the process's. Not dlmopen (thread destructors would
- * never run there, and thread caches would leak), not RTLD_DEEPBIND (the sanitizers refuse it).
- * What a library can say of itself is found by the symbols it exports, not by its name, so that
+ * Each library is opened with RTLD_LOCAL and used through dlsym on its own handle, so it keeps to
+ * itself: neither it nor anyone else sees its malloc as the process's. Not dlmopen (thread
+ * destructors would never run there, and thread caches would leak), not RTLD_DEEPBIND (the
+ * sanitizers refuse it). What a library can say of itself is found by the symbols it exports, not
+ * by its name, so that
  * --peer NAME=lib.so of another jemalloc has jemalloc's figures too.
  *
  * Loading is for one thread, at start; afterwards everything here is constant.
@@ -74,8 +75,8 @@ __attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_
 	return status;
 }
 
-/* A symbol that the library itself defines. dlsym alone would also find what its dependencies do, such as
- * the C library's malloc. */
+/* A symbol that the library itself defines. dlsym alone would also find what its dependencies do,
+ * such as the C library's malloc. */
 static void *own_symbol(const struct peer_library *lib, const char *symbol)
 {
 	void *addr = dlsym(lib->handle, symbol);
@@ -135,14 +136,16 @@ static void je_setup(struct peer_library *lib, struct object_peer *peer)
 	if (!je_read(lib, "version", &version, sizeof(version)))
 		snprintf(lib->version, sizeof(lib->version), "%s", version);
 	peers_settings(lib->settings, sizeof(lib->settings), "MALLOC_CONF");
-	/* By mallctl, as its manual advises: by the environment it may deadlock while the library starts. */
+	/* By mallctl, as its manual advises: by the environment it may deadlock while the library
+	 * starts. */
 	if (peers_variable_is_ours("MALLOC_CONF") &&
 	    !lib->je_mallctl("background_thread", NULL, NULL, &on, sizeof(on)))
 		peers_settings_add(lib->settings, sizeof(lib->settings), "background_thread=true");
 	peer->stats = je_stats;
 	peer->trim = je_trim;
 	peer->flush_thread = je_flush_thread;
-	peer->allocated_slack = 64 << 10; /* its own thread caches and background threads live in it */
+	peer->allocated_slack = 64
+				<< 10; /* its own thread caches and background threads live in it */
 }
 
 /*
@@ -266,13 +269,12 @@ static void glibc_setup(struct peer_library *lib, struct object_peer *peer)
 static void find_abilities(struct peer_library *lib, struct object_peer *peer)
 {
 	peer->allocated_slack = -1;
-	lib->je_mallctl = (int (*)(const char *, void *, size_t *, void *, size_t))own_symbol(
-		lib, "mallctl");
+	lib->je_mallctl =
+		(int (*)(const char *, void *, size_t *, void *, size_t))own_symbol(lib, "mallctl");
 	lib->je_mallocx = (void *(*)(size_t, int))own_symbol(lib, "mallocx");
 	lib->je_dallocx = (void (*)(void *, int))own_symbol(lib, "dallocx");
-	lib->mi_process_info =
-		(void (*)(size_t *, size_t *, size_t *, size_t *, size_t *, size_t *, size_t *,
-			  size_t *))own_symbol(lib, "mi_process_info");
+	lib->mi_process_info = (void (*)(size_t *, size_t *, size_t *, size_t *, size_t *, size_t *,
+					 size_t *, size_t *))own_symbol(lib, "mi_process_info");
 	lib->mi_collect = (void (*)(bool))own_symbol(lib, "mi_collect");
 	lib->tc_property = (int (*)(const char *, size_t *))own_symbol(
 		lib, "MallocExtension_GetNumericProperty");
@@ -308,14 +310,15 @@ static int fill_peer(struct peer_library *lib, struct object_peer *peer, char *e
 	peer->alloc = (void *(*)(size_t))own_symbol(lib, "malloc");
 	peer->free = (void (*)(void *))own_symbol(lib, "free");
 	if (!peer->alloc || !peer->free)
-		return fail(error, error_size, -EINVAL, "peer %s: %s has no malloc and free of its own",
-			    lib->name, lib->path);
+		return fail(error, error_size, -EINVAL,
+			    "peer %s: %s has no malloc and free of its own", lib->name, lib->path);
 	peer->aligned_alloc = (void *(*)(size_t, size_t))own_symbol(lib, "aligned_alloc");
 	peer->usable_size = (size_t(*)(void *))own_symbol(lib, "malloc_usable_size");
 	find_abilities(lib, peer);
 
 	if (peers_sanitized) {
-		/* The sanitizer's allocator stands in for the C library's, so that it checks the callers. */
+		/* The sanitizer's allocator stands in for the C library's, so that it checks the
+		 * callers. */
 		peer->alloc = malloc;
 		peer->free = free;
 		peer->aligned_alloc = aligned_alloc;
@@ -351,15 +354,18 @@ static int parse_spec(const char *spec, struct peer_library *lib, const char *so
 	size_t name_len = equals ? (size_t)(equals - spec) : strlen(spec);
 
 	if (name_len == 0 || name_len >= sizeof(lib->name) || strcspn(spec, ",\"\n ") < name_len)
-		return fail(error, error_size, -EINVAL, "peer %s: not NAME or NAME=/path/lib.so", spec);
+		return fail(error, error_size, -EINVAL, "peer %s: not NAME or NAME=/path/lib.so",
+			    spec);
 	memcpy(lib->name, spec, name_len);
 	lib->name[name_len] = '\0';
-	if (!strncmp(lib->name, "kmm", 3) || !strcmp(lib->name, "mmap") || !strcmp(lib->name, "floor"))
+	if (!strncmp(lib->name, "kmm", 3) || !strcmp(lib->name, "mmap") ||
+	    !strcmp(lib->name, "floor"))
 		return fail(error, error_size, -EINVAL, "peer %s: the name is taken", lib->name);
 
 	if (equals) {
 		if (!equals[1])
-			return fail(error, error_size, -EINVAL, "peer %s: no library given", lib->name);
+			return fail(error, error_size, -EINVAL, "peer %s: no library given",
+				    lib->name);
 		sonames[0] = equals + 1;
 		return 0;
 	}
@@ -369,8 +375,8 @@ static int parse_spec(const char *spec, struct peer_library *lib, const char *so
 		memcpy(sonames, known_libraries[i].sonames, sizeof(known_libraries[i].sonames));
 		return 0;
 	}
-	return fail(error, error_size, -EINVAL, "peer %s: unknown; give its library as %s=/path/lib.so",
-		    lib->name, lib->name);
+	return fail(error, error_size, -EINVAL,
+		    "peer %s: unknown; give its library as %s=/path/lib.so", lib->name, lib->name);
 }
 
 int object_peer_load(const char *spec, struct object_peer *peer, char *error, size_t error_size)
@@ -384,7 +390,8 @@ int object_peer_load(const char *spec, struct object_peer *peer, char *error, si
 	status = parse_spec(spec, lib, sonames, error, error_size);
 	if (!status && peers_sanitized && strcmp(lib->name, "glibc"))
 		status = fail(error, error_size, -ENOTSUP,
-			      "peer %s: not under a sanitizer, which owns the process's malloc", lib->name);
+			      "peer %s: not under a sanitizer, which owns the process's malloc",
+			      lib->name);
 	if (!status)
 		status = open_library(lib, sonames, error, error_size);
 	if (!status)

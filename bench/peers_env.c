@@ -2,16 +2,21 @@
 /*
  * What the peers want to find in the environment when the process starts, and why.
  *
- *	GLIBC_TUNABLES	glibc.rtld.optional_static_tls: jemalloc's thread-local data does not fit the reserve
- *			for libraries that are loaded late. glibc's own malloc keeps its defaults: with huge pages
- *			(glibc.malloc.hugetlb=1) it zeroes 2 MiB for each large block's header, a hundred times slower.
- *	MALLOC_CONF	jemalloc's TUNING.md, "prioritizing CPU utilization": background threads (switched on by mallctl in
- *			peers.c), metadata_thp:auto, decay times of 30 s. thp:always: kmm's memory asks for huge
- *			pages too.
- *	MIMALLOC_[ALLOW_]LARGE_OS_PAGES	mimalloc's readme, "Environment Options": large pages where the OS gives
- *			them; on Linux also MADV_HUGEPAGE. The name changed in 2.1, so both are set.
- *	tcmalloc	nothing: gperftools has no option for transparent huge pages, and its manual advises larger
- *			thread caches only against contention.
+ *	GLIBC_TUNABLES
+ *		glibc.rtld.optional_static_tls: jemalloc's thread-local data does not fit the
+ *		reserve for libraries that are loaded late. glibc's own malloc keeps its defaults:
+ *		with huge pages (glibc.malloc.hugetlb=1) it zeroes 2 MiB for each large block's
+ *		header, a hundred times slower.
+ *	MALLOC_CONF
+ *		jemalloc's TUNING.md, "prioritizing CPU utilization": background threads (switched
+ *		on by mallctl in peers.c), metadata_thp:auto, decay times of 30 s. thp:always:
+ *		kmm's memory asks for huge pages too.
+ *	MIMALLOC_LARGE_OS_PAGES, MIMALLOC_ALLOW_LARGE_OS_PAGES
+ *		mimalloc's readme, "Environment Options": large pages where the OS gives them; on
+ *		Linux also MADV_HUGEPAGE. The name changed in 2.1, so both are set.
+ *	tcmalloc
+ *		Nothing: gperftools has no option for transparent huge pages, and its manual
+ *		advises larger thread caches only against contention.
  *
  * A variable that the user has set is the user's: it stays as it is.
  */
@@ -119,7 +124,8 @@ int peers_prepare(char **argv)
 		if (setenv(variables[i].name, variables[i].value, 0))
 			return -errno;
 
-	/* exec keeps the pid, so this is true of the second run of this process and of none of its children. */
+	/* exec keeps the pid, so this is true of the second run of this process and of none of its
+	 * children. */
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	if (done && !strcmp(done, pid))
 		return 0;

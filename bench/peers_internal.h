@@ -31,16 +31,19 @@ struct peer_library {
 	int (*glibc_malloc_trim)(size_t pad);
 };
 
-/* Append "NAME=value" to a settings string, if the environment has it; or any text. Cut off where it is full. */
+/* Append "NAME=value" to a settings string, if the environment has it; or any text. Cut off where
+ * it is full. */
 void peers_settings(char *settings, size_t size, const char *variable);
 void peers_settings_add(char *settings, size_t size, const char *text);
 
-/* Whether a variable has the value that peers_prepare gives it, so that the user has chosen nothing else. */
+/* Whether a variable has the value that peers_prepare gives it, so that the user has chosen nothing
+ * else. */
 bool peers_variable_is_ours(const char *variable);
 
 /*
- * The new value of GLIBC_TUNABLES: what the user has set, and each of ours (name=value strings, NULL at the end)
- * whose name is not in it. Allocated; NULL for no memory. *added says whether anything was.
+ * The new value of GLIBC_TUNABLES: what the user has set, and each of ours (name=value strings,
+ * NULL at the end) whose name is not in it. Allocated; NULL for no memory. *added says whether
+ * anything was.
  */
 char *peers_merge_tunables(const char *user, const char *const *ours, bool *added);
 

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a suite gives to the driver: a list of cases, each one row of throughput.csv. The driver hands them
- * to Google Benchmark (gbench.h), repeats them interleaved at random, and writes the results.
+ * What a suite gives to the driver: a list of cases, each one row of throughput.csv. The driver
+ * hands them to Google Benchmark (gbench.h), repeats them interleaved at random, and writes the
+ * results.
  *
  *	once a run of a case           prepare            (main thread, nothing is timed)
  *	in each of its threads         thread_begin       pin, attach, warm up
  *	                               run(n), run(n) ... timed
  *	                               thread_end         put everything back
- *	once                           finish             check that nothing leaked and no byte was lost
+ *	once                           finish             check that no byte leaked or changed
  *
- * The threads of a case are in thread_begin at one time (some meet there), and a thread whose thread_begin gave an error
- * runs nothing but still gets its thread_end, with whatever state it was given.
+ * The threads of a case are in thread_begin at one time (some meet there), and a thread whose
+ * thread_begin gave an error runs nothing but still gets its thread_end, with whatever state it was
+ * given.
  *
- * A case checks itself: a block handed out twice, a byte that is not what was written, or a leak makes
- * begin/end/finish return an error line, and the run of kmm fails with it.
+ * A case checks itself: a block handed out twice, a byte that is not what was written, or a leak
+ * makes begin/end/finish return an error line, and the run of kmm fails with it.
  */
 #ifndef KMM_BENCH_SUITE_H
 #define KMM_BENCH_SUITE_H
@@ -30,15 +32,18 @@ struct latency_hist; /* bench/latency.h: log-linear histogram of ns */
 struct bench_case;
 
 struct case_ops {
-	/* Operations (one alloc + one free, unless the case's name says otherwise) that run() does per n = 1. */
+	/* Operations (one alloc + one free, unless the case's name says otherwise) that run() does
+	 * per n = 1. */
 	uint64_t ops_per_batch;
-	const char *(*prepare)(struct bench_case *c);			 /* NULL or an error line */
+	const char *(*prepare)(struct bench_case *c); /* NULL or an error line */
 	const char *(*thread_begin)(struct bench_case *c, int thread, void **state);
 	void (*run)(struct bench_case *c, int thread, void *state, uint64_t n);
 	const char *(*thread_end)(struct bench_case *c, int thread, void *state);
 	const char *(*finish)(struct bench_case *c);
-	/* n operations, each timed into hist; NULL: no latency rows for this case. Called between begin and end. */
-	void (*latency)(struct bench_case *c, int thread, void *state, uint64_t n, struct latency_hist *hist);
+	/* n operations, each timed into hist; NULL: no latency rows for this case. Called between
+	 * begin and end. */
+	void (*latency)(struct bench_case *c, int thread, void *state, uint64_t n,
+			struct latency_hist *hist);
 };
 
 struct bench_case {
@@ -48,13 +53,13 @@ struct bench_case {
 	const char *placement; /* "local", "remote", "interleave" */
 	char size[24];	       /* order in suite page, bytes elsewhere, "8-2048" for a range */
 	int threads;
-	char note[96];	       /* "emulated", "skipped: why", ... joined by "; " */
-	bool skipped;	       /* only a row with its note is written */
+	char note[96]; /* "emulated", "skipped: why", ... joined by "; " */
+	bool skipped;  /* only a row with its note is written */
 
 	const struct case_ops *ops;
-	const struct object_peer *peer; /* the table that run() calls through, kmm's and the floor's too; NULL
-					 * for cases that allocate nothing */
-	void *arg;		       /* the suite's own */
+	const struct object_peer *peer; /* the table that run() calls through, kmm's and the floor's
+					 * too; NULL for cases that allocate nothing */
+	void *arg;			/* the suite's own */
 	size_t size_bytes;
 	unsigned int order;
 	int count; /* objects live at once in bulk, shuffle, mixed */
@@ -62,9 +67,10 @@ struct bench_case {
 
 	const struct bench_env *env; /* as enumerate was given; outlives the case */
 
-	/* For numa.csv, set by thread_end of thread 0: node of its CPU, the node that most of its blocks were on
-	 * (NUMA_NO_NODE: unknown, or no node had most), share of the blocks that were on its CPU's node (-1
-	 * unknown). Zero nodes and a ratio of 0 before the first thread_end: has_numa says whether it ran. */
+	/* For numa.csv, set by thread_end of thread 0: node of its CPU, the node that most of its
+	 * blocks were on (NUMA_NO_NODE: unknown, or no node had most), share of the blocks that
+	 * were on its CPU's node (-1 unknown). Zero nodes and a ratio of 0 before the first
+	 * thread_end: has_numa says whether it ran. */
 	bool has_numa;
 	int cpu_node, memory_node;
 	double local_ratio;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * jemalloc on a chosen NUMA node; see arena.h. Arenas are made once, by the first thread that wants them, under
- * arenas.lock, and live until the process ends (jemalloc keeps their memory and uses it again).
+ * jemalloc on a chosen NUMA node; see arena.h. Arenas are made once, by the first thread that wants
+ * them, under arenas.lock, and live until the process ends (jemalloc keeps their memory and uses it
+ * again).
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -13,9 +14,10 @@
 
 /* As jemalloc's manual gives it for version 5. */
 struct extent_hooks {
-	void *(*alloc)(struct extent_hooks *hooks, void *addr, size_t size, size_t align, bool *zero,
-		       bool *commit, unsigned int arena);
-	void *others[8]; /* dalloc, destroy, commit, decommit, purge_lazy, purge_forced, split, merge */
+	void *(*alloc)(struct extent_hooks *hooks, void *addr, size_t size, size_t align,
+		       bool *zero, bool *commit, unsigned int arena);
+	void *others[8]; /* dalloc, destroy, commit, decommit, purge_lazy, purge_forced, split,
+			    merge */
 };
 
 #define ARENA_FLAG(arena)  ((int)(((arena) + 1) << 20))
@@ -42,8 +44,8 @@ static _Thread_local int alloc_flags, free_flags, turn;
 static _Thread_local unsigned int thread_cache;
 static _Thread_local bool has_thread_cache;
 
-static void *bound_alloc(struct extent_hooks *hooks, void *addr, size_t size, size_t align, bool *zero,
-			 bool *commit, unsigned int arena)
+static void *bound_alloc(struct extent_hooks *hooks, void *addr, size_t size, size_t align,
+			 bool *zero, bool *commit, unsigned int arena)
 {
 	void *memory = arenas.original.alloc(hooks, addr, size, align, zero, commit, arena);
 	int nid = arena < MAX_ARENAS ? arenas.node_of_arena[arena] : NUMA_NO_NODE;
@@ -66,7 +68,8 @@ static void *alloc_interleaved(size_t size)
 	int nid = turn;
 
 	turn = nid + 1 < arenas.nr_nodes ? nid + 1 : 0;
-	return arenas.library->je_mallocx(size, ARENA_FLAG(arenas.arena_of_node[nid]) | TCACHE_NONE);
+	return arenas.library->je_mallocx(size,
+					  ARENA_FLAG(arenas.arena_of_node[nid]) | TCACHE_NONE);
 }
 
 static void free_from_arena(void *object)
@@ -120,7 +123,8 @@ static int make_arenas(const struct bench_case *c)
 		unsigned int arena;
 
 		size = sizeof(arena);
-		/* The first extent, for jemalloc's own data, comes before the number is known: unbound. */
+		/* The first extent, for jemalloc's own data, comes before the number is known:
+		 * unbound. */
 		status = lib->je_mallctl("arenas.create", &arena, &size, &hooks, sizeof(hooks));
 		if (status || arena >= MAX_ARENAS)
 			return status ? status : -1;
@@ -139,13 +143,13 @@ const char *arena_thread_begin(struct bench_case *c, int nid)
 	if (!is_arena_table(c->peer))
 		return NULL;
 	if (!c->env->machine)
-		return case_error(c, "arenas need a topology");
+		return error_line("arenas need a topology");
 	pthread_mutex_lock(&arenas.lock);
 	if (!arenas.made)
 		status = make_arenas(c);
 	pthread_mutex_unlock(&arenas.lock);
 	if (status)
-		return case_error(c, "arenas cannot be made: %s", strerror(status));
+		return error_line("arenas cannot be made: %s", strerror(status));
 
 	turn = nid;
 	free_flags = TCACHE_NONE;
@@ -153,7 +157,7 @@ const char *arena_thread_begin(struct bench_case *c, int nid)
 		return NULL;
 	status = arenas.library->je_mallctl("tcache.create", &thread_cache, &size, NULL, 0);
 	if (status)
-		return case_error(c, "no thread cache: %s", strerror(status));
+		return error_line("no thread cache: %s", strerror(status));
 	has_thread_cache = true;
 	free_flags = TCACHE_FLAG(thread_cache);
 	alloc_flags = ARENA_FLAG(arenas.arena_of_node[nid]) | TCACHE_FLAG(thread_cache);
@@ -164,7 +168,8 @@ void arena_thread_end(struct bench_case *c)
 {
 	if (!is_arena_table(c->peer) || !has_thread_cache)
 		return;
-	arenas.library->je_mallctl("tcache.destroy", NULL, NULL, &thread_cache, sizeof(thread_cache));
+	arenas.library->je_mallctl("tcache.destroy", NULL, NULL, &thread_cache,
+				   sizeof(thread_cache));
 	has_thread_cache = false;
 }
 

@@ -14,19 +14,16 @@
 
 const char *const placement_names[NR_PLACEMENTS] = {"local", "remote", "interleave"};
 
-const char *case_error(const struct bench_case *c, const char *fmt, ...)
+const char *error_line(const char *fmt, ...)
 {
-	static char lines[NR_ERROR_LINES][256];
+	static char lines[NR_ERROR_LINES][200];
 	static unsigned int next;
 	char *line = lines[__atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % NR_ERROR_LINES];
-	char what[160];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
+	vsnprintf(line, sizeof(lines[0]), fmt, ap);
 	va_end(ap);
-	snprintf(line, sizeof(lines[0]), "%s/%s %s size %s threads %d: %s", c->suite, c->name, c->allocator,
-		 c->size, c->threads, what);
 	return line;
 }
 
@@ -150,10 +147,10 @@ const char *thread_pin(const struct bench_case *c, int thread)
 		return NULL;
 	status = topology_bind_thread(machine->topology, (unsigned int)cpu);
 	if (status < 0)
-		return case_error(c, "cannot pin a thread to CPU %d: %s", cpu, strerror(-status));
+		return error_line("cannot pin a thread to CPU %d: %s", cpu, strerror(-status));
 	status = kmm_attach(machine, cpu);
 	if (status < 0)
-		return case_error(c, "cannot attach to CPU %d: %s", cpu, strerror(-status));
+		return error_line("cannot attach to CPU %d: %s", cpu, strerror(-status));
 	return NULL;
 }
 
@@ -172,7 +169,8 @@ void *harness_alloc(size_t size, bool present, bool huge)
 	size_t whole = ALIGN_UP(size, align);
 	char *memory, *aligned;
 
-	memory = mmap(NULL, whole + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, whole + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		      0);
 	if (memory == MAP_FAILED)
 		return NULL;
 	aligned = (char *)ALIGN_UP((uintptr_t)memory, align);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What every suite shares: making cases, error lines, pinning, random numbers, memory of the harness's own.
+ * What every suite shares: making cases, error lines, pinning, random numbers, memory of the
+ * harness's own.
  *
  * No state here but error lines and what kmm_target holds for the one case that runs.
  */
@@ -9,10 +10,12 @@
 
 #include "bench/suite.h"
 
-#define BENCH_SEED  0x6b6d6d2d62656e63UL
-#define BATCH_COUNT 4096 /* objects live at once in bulk, shuffle and mixed, where they fit memory */
+#define BENCH_SEED 0x6b6d6d2d62656e63UL
+#define BATCH_COUNT                                                                                \
+	4096 /* objects live at once in bulk, shuffle and mixed, where they fit memory */
 
-/* The compiler must take it that the object's memory is read and changed here, so nothing of it can be removed. */
+/* The compiler must take it that the object's memory is read and changed here, so nothing of it can
+ * be removed. */
 static inline void compiler_barrier(void *object)
 {
 	__asm__ volatile("" : : "r"(object) : "memory");
@@ -37,21 +40,21 @@ static inline uint64_t bench_random(uint64_t *state)
 	return *state * 0x2545F4914F6CDD1DUL;
 }
 
-/* A line that says which case failed and how; good until 64 more have been made. */
-const char *case_error(const struct bench_case *c, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+/* A line that says what went wrong in a case; good until 64 more have been made. Any thread. */
+const char *error_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Append to the row's note. */
 void case_note(struct bench_case *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void case_skip(struct bench_case *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* A new case with placement local, the default seed, and "emulated" noted where it is. NULL for no memory. */
+/* A new case with placement local, the default seed, and "emulated" noted where it is. NULL for no
+ * memory. */
 struct bench_case *case_add(const struct bench_env *env, struct case_list *list, const char *suite,
 			    const char *name, const char *allocator, const struct case_ops *ops,
 			    int threads);
 
-/* Pin the calling thread to logical CPU thread % CPUs, and attach it to the machine there; and undo it.
- * Nothing without a machine. NULL or an error line. */
+/* Pin the calling thread to logical CPU thread % CPUs, and attach it to the machine there; and undo
+ * it. Nothing without a machine. NULL or an error line. */
 const char *thread_pin(const struct bench_case *c, int thread);
 void thread_unpin(const struct bench_case *c);
 int thread_cpu(const struct bench_case *c, int thread);
@@ -61,8 +64,8 @@ int thread_node(const struct bench_case *c, int thread);
 int farthest_node(const struct bench_case *c, int nid);
 unsigned int nr_nodes(const struct bench_env *env);
 
-/* Zeroed memory that is none of the allocators', present at once (present) or as touched; huge: asks for huge
- * pages. NULL for no memory. */
+/* Zeroed memory that is none of the allocators', present at once (present) or as touched; huge:
+ * asks for huge pages. NULL for no memory. */
 void *harness_alloc(size_t size, bool present, bool huge);
 void harness_free(void *memory, size_t size);
 
@@ -79,9 +82,10 @@ int list_allocators(const struct bench_env *env, const struct object_peer *kmm,
 		    const struct object_peer *mmap, struct allocator_choice out[MAX_CHOICES]);
 
 /*
- * kmm's entry points, the host's mmap and the floor's list, as tables like any peer's. What malloc's signature
- * has no room for (order, cache, size for munmap, node) lies in kmm_target: the case's prepare sets it, and it is
- * constant while threads run. kmm_target_nid is the running thread's own.
+ * kmm's entry points, the host's mmap and the floor's list, as tables like any peer's. What
+ * malloc's signature has no room for (order, cache, size for munmap, node) lies in kmm_target: the
+ * case's prepare sets it, and it is constant while threads run. kmm_target_nid is the running
+ * thread's own.
  */
 enum placement { PLACE_LOCAL, PLACE_REMOTE, PLACE_INTERLEAVE, NR_PLACEMENTS };
 extern const char *const placement_names[NR_PLACEMENTS];

@@ -2,15 +2,16 @@
 /*
  * Suite floor: what no allocator and no page walk can beat on this machine.
  *
- *	list_pair		pop, touch, push: a thread-local linked list behind the same table of functions as any allocator
+ *	list_pair		pop, touch, push: a thread-local linked list behind the same kind
+ *				of function table as any allocator
  *	atomic_add		one locked add to a line that no other thread uses
  *	random_gather		one word of a random cache line, each independent of the last
  *	pointer_chase		one word of a random cache line, found in the last
  *	mmap_touch_munmap	the host's own: map, write a word in each page, unmap
  *
- * Lines are those of one array of huge pages, shared by all threads and read only: word 0 of line i is i, word 1 is
- * the next line of one cycle through all lines in a pseudo-random order. size is the
- * array's footprint in bytes.
+ * Lines are those of one array of huge pages, shared by all threads and read only: word 0 of line i
+ * is i, word 1 is the next line of one cycle through all lines in a pseudo-random order. size is
+ * the array's footprint in bytes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,16 +23,19 @@
 
 static const char *list_setup(struct bench_case *c, int thread)
 {
+	(void)c;
 	(void)thread;
-	return list_stock() ? case_error(c, "no memory for the list") : NULL;
+	return list_stock() ? error_line("no memory for the list") : NULL;
 }
 
 static const char *list_teardown(struct bench_case *c, int thread)
 {
 	int nr = list_unstock();
 
+	(void)c;
 	(void)thread;
-	return nr == LIST_STOCK ? NULL : case_error(c, "%d objects in the list, not %d", nr, LIST_STOCK);
+	return nr == LIST_STOCK ? NULL
+				: error_line("%d objects in the list, not %d", nr, LIST_STOCK);
 }
 
 static const struct object_suite list_suite = {.thread_setup = list_setup,
@@ -58,7 +62,7 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 		return error;
 	state = harness_alloc(sizeof(*state), true, false);
 	if (!state)
-		return case_error(c, "no memory for the harness");
+		return error_line("no memory for the harness");
 	state->random = c->seed + (uint64_t)thread * 0x9E3779B97F4A7C15UL;
 	state->start = lines_scramble((uint64_t)thread + 1);
 	state->line = lines_count() ? lines_at(state->start) : 0;
@@ -92,14 +96,15 @@ static const char *atomic_end(struct bench_case *c, int thread, void *arg)
 
 	(void)thread;
 	if (state && state->counter != state->nr_done)
-		error = case_error(c, "%llu adds counted %llu", (unsigned long long)state->nr_done,
+		error = error_line("%llu adds counted %llu", (unsigned long long)state->nr_done,
 				   (unsigned long long)state->counter);
 	return end(c, arg, error);
 }
 
 static const char *lines_prepare(struct bench_case *c)
 {
-	return lines_make(c->size_bytes) ? case_error(c, "no memory for %zu bytes", c->size_bytes) : NULL;
+	return lines_make(c->size_bytes) ? error_line("no memory for %zu bytes", c->size_bytes)
+					 : NULL;
 }
 
 static const char *no_finish(struct bench_case *c)
@@ -134,7 +139,7 @@ static const char *gather_end(struct bench_case *c, int thread, void *arg)
 
 	(void)thread;
 	if (state && state->difference)
-		error = case_error(c, "a line did not hold its number");
+		error = error_line("a line did not hold its number");
 	return end(c, arg, error);
 }
 
@@ -160,7 +165,7 @@ static const char *chase_end(struct bench_case *c, int thread, void *arg)
 
 	(void)thread;
 	if (state && state->line != lines_at(state->start + state->nr_done))
-		error = case_error(c, "the chase came to line %llu, not %llu",
+		error = error_line("the chase came to line %llu, not %llu",
 				   (unsigned long long)state->line,
 				   (unsigned long long)lines_at(state->start + state->nr_done));
 	return end(c, arg, error);
@@ -216,7 +221,8 @@ static int add(const struct bench_env *env, struct case_list *list, const char *
 }
 
 static int add_objects(const struct bench_env *env, struct case_list *list, const char *name,
-		       const struct object_suite *suite, const struct object_peer *table, size_t bytes)
+		       const struct object_suite *suite, const struct object_peer *table,
+		       size_t bytes)
 {
 	int threads[2], nr = thread_counts(env, threads);
 

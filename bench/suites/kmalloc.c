@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Suite kmalloc: objects by size. kmm through kmalloc and kfree; peers with malloc and free. mixed takes
- * sizes of 8 to 2048 bytes; xcpu allocates on one CPU and frees on another (xcpu.c).
+ * Suite kmalloc: objects by size. kmm through kmalloc and kfree; peers with malloc and free. mixed
+ * takes sizes of 8 to 2048 bytes; xcpu allocates on one CPU and frees on another (xcpu.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@ static int node_of(const void *object)
 
 static const struct object_suite kmalloc_suite = {.node_of = node_of};
 
-static int add(const struct bench_env *env, struct case_list *list, const char *name, enum pattern pattern,
-	       size_t size_bytes)
+static int add(const struct bench_env *env, struct case_list *list, const char *name,
+	       enum pattern pattern, size_t size_bytes)
 {
 	bool pair = pattern == PATTERN_PAIR, mixed = pattern == PATTERN_MIXED;
 	struct object_cases cases = {

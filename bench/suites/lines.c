@@ -76,7 +76,8 @@ uint64_t walk_mapped_bytes(const struct bench_env *env)
 	uint64_t bytes = env->full ? 64UL << 30 : 4UL << 30;
 
 	/* The tables take 1/512 of it, from the page allocator: a small machine maps less. */
-	while (env->machine && bytes > 1UL << 24 && bytes / 512 > env->machine->config.node_bytes / 16)
+	while (env->machine && bytes > 1UL << 24 &&
+	       bytes / 512 > env->machine->config.node_bytes / 16)
 		bytes /= 2;
 	return bytes;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An array of cache lines on huge pages, and two ways through it in pseudo-random order: independent (any line by its
- * number) and dependent (each line names the next). One cycle goes through all lines; the line at place p of it
- * is a bijective mix of p, so the cycle is built in one pass and where a walk must be is known without walking.
+ * An array of cache lines on huge pages, and two ways through it in pseudo-random order:
+ * independent (any line by its number) and dependent (each line names the next). One cycle goes
+ * through all lines; the line at place p of it is a bijective mix of p, so the cycle is built in
+ * one pass and where a walk must be is known without walking.
  *
  * Made by the main thread between cases; threads only read.
  */
@@ -18,8 +19,8 @@ struct line {
 };
 _Static_assert(sizeof(struct line) == CACHELINE_SIZE, "one line each");
 
-/* Make the array of this footprint (a power of two of bytes), unless it is there, the one in use; up to four are
- * kept. 0 or -ENOMEM. */
+/* Make the array of this footprint (a power of two of bytes), unless it is there, the one in use;
+ * up to four are kept. 0 or -ENOMEM. */
 int lines_make(size_t bytes);
 /* Of the array in use. */
 const struct line *lines_array(void);
@@ -40,8 +41,8 @@ static inline uint64_t lines_next_random(uint64_t x)
 	return x * 6364136223846793005UL + 1442695040888963407UL;
 }
 
-/* Footprints to measure: that of the page tables that suite walk goes through, and one far beyond caches,
- * as large as the host's free memory lets it be. Returns how many. */
+/* Footprints to measure: that of the page tables that suite walk goes through, and one far beyond
+ * caches, as large as the host's free memory lets it be. Returns how many. */
 int lines_footprints(const struct bench_env *env, size_t bytes[3]);
 
 #define WALK_BASE (1UL << 40) /* the first address that suite walk maps */

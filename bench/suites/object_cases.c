@@ -22,8 +22,8 @@ uint64_t node_memory_bytes(const struct bench_env *env)
 	}
 	if (least == UINT64_MAX)
 		return 1UL << 30;
-	return least > env->machine->config.shared_bytes ? least - env->machine->config.shared_bytes :
-							   least / 2;
+	return least > env->machine->config.shared_bytes ? least - env->machine->config.shared_bytes
+							 : least / 2;
 }
 
 int batch_count(const struct bench_env *env, size_t object_bytes, uint64_t memory_bytes)
@@ -36,9 +36,9 @@ int batch_count(const struct bench_env *env, size_t object_bytes, uint64_t memor
 	return count;
 }
 
-static int add_case(const struct bench_env *env, struct case_list *list, const struct object_cases *cases,
-		    const struct allocator_choice *choice, const char *allocator, int threads,
-		    struct bench_case **out)
+static int add_case(const struct bench_env *env, struct case_list *list,
+		    const struct object_cases *cases, const struct allocator_choice *choice,
+		    const char *allocator, int threads, struct bench_case **out)
 {
 	struct bench_case *c =
 		case_add(env, list, cases->suite, cases->name, allocator, cases->ops, threads);
@@ -62,7 +62,8 @@ static int add_case(const struct bench_env *env, struct case_list *list, const s
 	return 0;
 }
 
-/* Placements that are asked for by name: kmm's tables have them; jemalloc's arenas on a host with nodes. */
+/* Placements that are asked for by name: kmm's tables have them; jemalloc's arenas on a host with
+ * nodes. */
 static int add_placements(const struct bench_env *env, struct case_list *list,
 			  const struct object_cases *cases, const struct allocator_choice *choice,
 			  int threads)
@@ -92,9 +93,9 @@ static int add_choice(const struct bench_env *env, struct case_list *list,
 		      const struct object_cases *cases, const struct allocator_choice *choice,
 		      int threads)
 {
-	const char *copy = !strcmp(choice->name, "kmm")	     ? "kmm-aa" :
-			   !strcmp(choice->name, "jemalloc") ? "jemalloc-aa" :
-							       NULL;
+	const char *copy = !strcmp(choice->name, "kmm")	       ? "kmm-aa"
+			   : !strcmp(choice->name, "jemalloc") ? "jemalloc-aa"
+							       : NULL;
 	struct bench_case *c;
 	int status = add_case(env, list, cases, choice, choice->name, threads, &c);
 

@@ -8,12 +8,14 @@
 #include "bench/suites/arena.h"
 #include "bench/suites/objects.h"
 
-/* As much for every allocator. Pairs that touch every page cost the host a fault each: fewer will do. */
+/* As much for every allocator. Pairs that touch every page cost the host a fault each: fewer will
+ * do. */
 #define WARM_UP_PAIRS	1024
 #define WARM_UP_MAPPED	32
 #define WARM_UP_BATCHES 2
 
-static uint64_t allocated_before; /* of the one case that runs: between its prepare and its finish */
+/* Of the one case that runs, between its prepare and its finish. */
+static uint64_t allocated_before;
 static bool allocated_known;
 
 static const struct object_suite *suite_of(const struct bench_case *c)
@@ -47,7 +49,7 @@ const char *objects_prepare(struct bench_case *c)
 	kmm_target.order = c->order;
 	kmm_target.size_bytes = c->size_bytes;
 	if (c->env->machine && kmm_attach(c->env->machine, 0) < 0)
-		return case_error(c, "cannot attach to CPU 0");
+		return error_line("cannot attach to CPU 0");
 	if (suite_of(c)->setup)
 		error = suite_of(c)->setup(c);
 	latency_timer_overhead();
@@ -66,7 +68,7 @@ const char *objects_finish(struct bench_case *c)
 		c->peer->flush_thread(c->peer);
 	if (allocated_known && c->peer->stats(c->peer, &stats) == 0 &&
 	    (int64_t)(stats.allocated_bytes - allocated_before) > c->peer->allocated_slack)
-		error = case_error(c, "%lld bytes leaked",
+		error = error_line("%lld bytes leaked",
 				   (long long)(stats.allocated_bytes - allocated_before));
 	if (suite_of(c)->teardown) {
 		const char *other = suite_of(c)->teardown(c);
@@ -78,8 +80,8 @@ const char *objects_finish(struct bench_case *c)
 }
 
 /*
- * Threads. All of a thread's arrays lie in one mapping of its own, so that the C library's malloc, which is a
- * peer, serves nobody but its own cases.
+ * Threads. All of a thread's arrays lie in one mapping of its own, so that the C library's malloc,
+ * which is a peer, serves nobody but its own cases.
  */
 static void *carve(char **at, size_t size)
 {
@@ -107,7 +109,8 @@ static struct object_thread *make_state(struct bench_case *c, int thread)
 	bool mixed = is_mixed(c);
 	int nr_verify = verify_count(c, c->size_bytes);
 	size_t count = (size_t)(c->count > 0 ? c->count : 1), nr = (size_t)nr_verify;
-	size_t bytes = sizeof(struct object_thread) + count * (16 + 4 * NR_PERMS) + nr * 32 + PAGE_SIZE;
+	size_t bytes =
+		sizeof(struct object_thread) + count * (16 + 4 * NR_PERMS) + nr * 32 + PAGE_SIZE;
 	uint64_t random = (c->seed ^ (uint64_t)(thread + 1) * 0x9E3779B97F4A7C15UL) | 1;
 	struct object_thread *state;
 	char *at = harness_alloc(bytes, true, false);
@@ -124,8 +127,9 @@ static struct object_thread *make_state(struct bench_case *c, int thread)
 		state->sizes[i] = carve(&at, count * sizeof(uint16_t));
 		shuffle_order(state->perms[i], (int)count, &random);
 		for (size_t j = 0; mixed && j < count; j++)
-			state->sizes[i][j] = (uint16_t)(
-				MIXED_MIN + bench_random(&random) % (MIXED_MAX - MIXED_MIN + 1));
+			state->sizes[i][j] =
+				(uint16_t)(MIXED_MIN +
+					   bench_random(&random) % (MIXED_MAX - MIXED_MIN + 1));
 	}
 	state->verify.count = nr_verify;
 	state->verify.salt = bench_random(&random);
@@ -159,7 +163,7 @@ const char *objects_thread_begin(struct bench_case *c, int thread, struct object
 		return error;
 	state = make_state(c, thread);
 	if (!state)
-		return case_error(c, "no memory for the harness");
+		return error_line("no memory for the harness");
 	*out = state;
 	return verify_run(c, &state->verify, NULL, NULL);
 }
@@ -209,9 +213,10 @@ const char *objects_thread_end(struct bench_case *c, int thread, struct object_t
 
 	if (state) {
 		if (state->failed)
-			error = case_error(c, "no memory in a timed run");
+			error = error_line("no memory in a timed run");
 		else
-			error = verify_run(c, &state->verify, thread == 0 ? count_node : NULL, &count);
+			error = verify_run(c, &state->verify, thread == 0 ? count_node : NULL,
+					   &count);
 		if (!error && thread == 0)
 			set_numa(c, &count);
 		harness_free(state, state->state_bytes);
@@ -233,9 +238,9 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 	*out = state;
 	if (!error)
 		c->ops->run(c, thread, state,
-			    c->count > 1		? WARM_UP_BATCHES :
-			    suite_of(c)->touch_stride	? WARM_UP_MAPPED :
-							  WARM_UP_PAIRS);
+			    c->count > 1		? WARM_UP_BATCHES
+			    : suite_of(c)->touch_stride ? WARM_UP_MAPPED
+							: WARM_UP_PAIRS);
 	return error;
 }
 
@@ -410,7 +415,8 @@ static const struct case_ops pair_ops = {
 	.latency = pair_latency,
 };
 
-/* A case of less than BATCH_COUNT objects has operations of its own, because ops_per_batch is theirs. */
+/* A case of less than BATCH_COUNT objects has operations of its own, because ops_per_batch is
+ * theirs. */
 #define BATCH_OPS(run_fn, nr)                                                                      \
 	{                                                                                          \
 		.ops_per_batch = nr, .prepare = objects_prepare, .thread_begin = begin,            \

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The patterns that allocate and free through a table: pair, bulk, shuffle, mixed, and their checks.
+ * The patterns that allocate and free through a table: pair, bulk, shuffle, mixed, and their
+ * checks.
  *
  *	pair	allocate, touch, free
  *	bulk	count allocations, then the frees in the same order
  *	shuffle	count allocations, then the frees in random order
  *	mixed	shuffle with sizes of 8 to 2048 bytes
  *
- * The timed loops are the same code for every allocator: function pointers loaded once from the case's table.
- * Nothing but the allocator touches the objects in bulk, shuffle and mixed. Before and after the timed runs,
- * untimed, each thread fills a set of objects with words made of their address and number, and checks that they
- * lie apart and that every word is still there when each is freed (verify.h).
+ * The timed loops are the same code for every allocator: function pointers loaded once from the
+ * case's table. Nothing but the allocator touches the objects in bulk, shuffle and mixed. Before and
+ * after the timed runs, untimed, each thread fills a set of objects with words made of their address
+ * and number, and checks that they lie apart and that every word is still there when each is freed
+ * (verify.h).
  */
 #ifndef KMM_BENCH_SUITES_OBJECTS_H
 #define KMM_BENCH_SUITES_OBJECTS_H
@@ -25,7 +27,8 @@
 /* What a suite adds to the patterns. All hooks may be NULL. */
 struct object_suite {
 	size_t touch_stride; /* pair touches a word in each; 0: only the first */
-	/* Main thread: set kmm_target; before any thread, after all of them. NULL or an error line. */
+	/* Main thread: set kmm_target; before any thread, after all of them. NULL or an error line.
+	 */
 	const char *(*setup)(struct bench_case *c);
 	const char *(*teardown)(struct bench_case *c);
 	/* Each thread, after it is pinned; before it is unpinned. */
@@ -42,26 +45,28 @@ struct object_thread {
 	bool failed;	    /* an allocation gave NULL in a timed run */
 	unsigned int next_perm;
 	struct verify_set verify;
-	void **objects;		     /* [count] */
-	uint64_t *alloc_cycles;	     /* [count], for latency */
-	uint16_t *perms[NR_PERMS];   /* [count], NULL for pair and bulk */
-	uint16_t *sizes[NR_PERMS];   /* [count], NULL but for mixed */
+	void **objects;		   /* [count] */
+	uint64_t *alloc_cycles;	   /* [count], for latency */
+	uint16_t *perms[NR_PERMS]; /* [count], NULL for pair and bulk */
+	uint16_t *sizes[NR_PERMS]; /* [count], NULL but for mixed */
 };
 
 enum pattern { PATTERN_BULK, PATTERN_SHUFFLE, PATTERN_MIXED, PATTERN_PAIR };
 
-/* The operations of a pattern; count is a power of two, 16 to BATCH_COUNT, and for pair anything. */
+/* The operations of a pattern; count is a power of two, 16 to BATCH_COUNT, and for pair anything.
+ */
 const struct case_ops *pattern_ops(enum pattern pattern, int count);
 
-/* The parts that other patterns (xcpu) share: prepare and finish of all, begin and end of a thread. */
+/* The parts that other patterns (xcpu) share: prepare and finish of all, begin and end of a thread.
+ */
 const char *objects_prepare(struct bench_case *c);
 const char *objects_finish(struct bench_case *c);
 const char *objects_thread_begin(struct bench_case *c, int thread, struct object_thread **state);
 const char *objects_thread_end(struct bench_case *c, int thread, struct object_thread *state);
 
 /*
- * Cases of one pattern and size: for each allocator, each thread count, and (kmm, jemalloc) each placement, where there
- * is more than one node. 0 or -ENOMEM.
+ * Cases of one pattern and size: for each allocator, each thread count, and (kmm, jemalloc) each
+ * placement, where there is more than one node. 0 or -ENOMEM.
  */
 struct object_cases {
 	const char *suite, *name;
@@ -72,18 +77,19 @@ struct object_cases {
 	const char *size;		/* the column; NULL: size_bytes in decimal */
 	size_t size_bytes;
 	unsigned int order;
-	int count;    /* live at once */
-	int threads;  /* 0: 1 and all CPUs; else so many */
+	int count;	    /* live at once */
+	int threads;	    /* 0: 1 and all CPUs; else so many */
 	bool one_placement; /* local only, though there be nodes */
 	bool aa;	    /* also the A/A copies of kmm and jemalloc */
 };
 int object_cases_add(const struct bench_env *env, struct case_list *list,
 		     const struct object_cases *cases);
 
-/* The largest power of two, 16 to BATCH_COUNT, of objects that all threads together can hold in a quarter of
- * memory_bytes. */
+/* The largest power of two, 16 to BATCH_COUNT, of objects that all threads together can hold in a
+ * quarter of memory_bytes. */
 int batch_count(const struct bench_env *env, size_t object_bytes, uint64_t memory_bytes);
-/* Bytes of the page allocator's memory on the node that has least, without frames for vmalloc; 1 GiB if there is no machine. */
+/* Bytes of the page allocator's memory on the node that has least, without frames for vmalloc; 1
+ * GiB if there is no machine. */
 uint64_t node_memory_bytes(const struct bench_env *env);
 
 #endif

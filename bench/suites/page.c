@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Suite page: blocks of 2^order pages. kmm through __get_free_pages and free_pages; peers with objects of as
- * many bytes; the host with mmap and munmap. size is the order. pair touches the first word of the block.
+ * Suite page: blocks of 2^order pages. kmm through __get_free_pages and free_pages; peers with
+ * objects of as many bytes; the host with mmap and munmap. size is the order. pair touches the
+ * first word of the block.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,8 +25,8 @@ static const char *setup(struct bench_case *c)
 
 static const struct object_suite page_suite = {.setup = setup, .node_of = node_of};
 
-static int add(const struct bench_env *env, struct case_list *list, const char *name, enum pattern pattern,
-	       unsigned int order, int threads)
+static int add(const struct bench_env *env, struct case_list *list, const char *name,
+	       enum pattern pattern, unsigned int order, int threads)
 {
 	size_t bytes = PAGE_SIZE << order;
 	int count = pattern == PATTERN_PAIR ? 1 : batch_count(env, bytes, node_memory_bytes(env));
@@ -50,7 +51,8 @@ static int add(const struct bench_env *env, struct case_list *list, const char *
 	return object_cases_add(env, list, &cases);
 }
 
-/* Quick: pair at every order with one thread; all threads, and the batches (without mmap), at orders 0, 3 and 9. */
+/* Quick: pair at every order with one thread; all threads, and the batches (without mmap), at
+ * orders 0, 3 and 9. */
 static int enumerate(const struct bench_env *env, struct case_list *list)
 {
 	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Suite slab: objects of one size. kmm through kmem_cache_alloc and kmem_cache_free on a cache that the case
- * makes and destroys; peers with malloc and free.
+ * Suite slab: objects of one size. kmm through kmem_cache_alloc and kmem_cache_free on a cache that
+ * the case makes and destroys; peers with malloc and free.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ static const char *setup(struct bench_case *c)
 		return NULL;
 	snprintf(name, sizeof(name), "bench-%zu", c->size_bytes);
 	kmm_target.cache = kmem_cache_create(name, (unsigned int)c->size_bytes, 0, 0, NULL);
-	return kmm_target.cache ? NULL : case_error(c, "cannot make the cache %s", name);
+	return kmm_target.cache ? NULL : error_line("cannot make the cache %s", name);
 }
 
 static const char *teardown(struct bench_case *c)
@@ -42,18 +42,20 @@ static const char *teardown(struct bench_case *c)
 	kmm_target.cache = NULL;
 	kmm_drain(c->env->machine);
 	if (cache && kmem_cache_destroy(cache))
-		return case_error(c, "the cache cannot be destroyed: objects leaked");
+		return error_line("the cache cannot be destroyed: objects leaked");
 	return NULL;
 }
 
-static const struct object_suite slab_suite = {.setup = setup, .teardown = teardown, .node_of = node_of};
+static const struct object_suite slab_suite = {
+	.setup = setup, .teardown = teardown, .node_of = node_of};
 
 static int enumerate(const struct bench_env *env, struct case_list *list)
 {
 	static const struct {
 		const char *name;
 		enum pattern pattern;
-	} patterns[] = {{"pair", PATTERN_PAIR}, {"bulk", PATTERN_BULK}, {"shuffle", PATTERN_SHUFFLE}};
+	} patterns[] = {
+		{"pair", PATTERN_PAIR}, {"bulk", PATTERN_BULK}, {"shuffle", PATTERN_SHUFFLE}};
 	static const size_t sizes[] = {64, 256, 1024};
 
 	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {

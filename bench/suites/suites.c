@@ -4,6 +4,11 @@
 #include "bench/suites/suites.h"
 
 const struct suite *const suites[] = {
-	&floor_bench_suite,   &page_bench_suite, &slab_bench_suite, &kmalloc_bench_suite,
-	&vmalloc_bench_suite, &walk_bench_suite, NULL,
+	&floor_bench_suite,
+	&page_bench_suite,
+	&slab_bench_suite,
+	&kmalloc_bench_suite,
+	&vmalloc_bench_suite,
+	&walk_bench_suite,
+	NULL,
 };

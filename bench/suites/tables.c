@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmm, the host's mmap and the floor's list as tables of malloc's own function types, so that the timed loops
- * reach each of them, and each peer, by the same indirect call. See common.h.
+ * kmm, the host's mmap and the floor's list as tables of malloc's own function types, so that the
+ * timed loops reach each of them, and each peer, by the same indirect call. See common.h.
  *
- * kmm's tables hold one small function in front of kmm's entry point, because the kernel's signatures have
- * more arguments than malloc's; its cost is counted as kmm's. Plain calls are placed by kmm itself (this
- * CPU's node); the remote and interleave tables name the node.
+ * kmm's tables hold one small function in front of kmm's entry point, because the kernel's
+ * signatures have more arguments than malloc's; its cost is counted as kmm's. Plain calls are
+ * placed by kmm itself (this CPU's node); the remote and interleave tables name the node.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -70,7 +70,8 @@ static int page_stats(const struct object_peer *peer, struct object_peer_stats *
 	(void)peer;
 	count_free_areas(kmm_target.machine, NUMA_NO_NODE, &counts);
 	stats->allocated_bytes =
-		(counts.nr_managed_pages - counts.nr_buddy_pages - counts.nr_pcp_pages) << PAGE_SHIFT;
+		(counts.nr_managed_pages - counts.nr_buddy_pages - counts.nr_pcp_pages)
+		<< PAGE_SHIFT;
 	stats->backing_bytes = (counts.nr_managed_pages - counts.nr_buddy_pages) << PAGE_SHIFT;
 	return 0;
 }
@@ -205,8 +206,10 @@ const struct object_peer kmm_slab_tables[NR_PLACEMENTS] = {
 
 const struct object_peer kmm_kmalloc_tables[NR_PLACEMENTS] = {
 	[PLACE_LOCAL] = KMM_TABLE(kmalloc_alloc, kmalloc_free, kmalloc_usable_size, slab_stats),
-	[PLACE_REMOTE] = KMM_TABLE(kmalloc_alloc_remote, kmalloc_free, kmalloc_usable_size, slab_stats),
-	[PLACE_INTERLEAVE] = KMM_TABLE(kmalloc_alloc_interleave, kmalloc_free, kmalloc_usable_size, slab_stats),
+	[PLACE_REMOTE] =
+		KMM_TABLE(kmalloc_alloc_remote, kmalloc_free, kmalloc_usable_size, slab_stats),
+	[PLACE_INTERLEAVE] =
+		KMM_TABLE(kmalloc_alloc_interleave, kmalloc_free, kmalloc_usable_size, slab_stats),
 };
 
 const struct object_peer kmm_vmalloc_tables[NR_PLACEMENTS] = {

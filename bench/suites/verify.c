@@ -4,9 +4,10 @@
 
 #include "bench/suites/verify.h"
 
-#define VERIFY_TOUCHES 1024 /* pages touched by a check: each may cost a fault, in every run of every case */
-#define VERIFY_PLACES  64   /* of one large object, at most */
-#define VERIFY_PAIR    64
+#define VERIFY_TOUCHES                                                                             \
+	1024 /* pages touched by a check: each may cost a fault, in every run of every case */
+#define VERIFY_PLACES 64 /* of one large object, at most */
+#define VERIFY_PAIR   64
 
 int verify_count(const struct bench_case *c, size_t size_bytes)
 {
@@ -92,8 +93,8 @@ static void sift_down(const struct verify_set *set, int root, int nr)
 	for (int child; (child = 2 * root + 1) < nr; root = child) {
 		uint16_t swap = heap[root];
 
-		if (child + 1 < nr && (uintptr_t)set->objects[heap[child + 1]] >
-					      (uintptr_t)set->objects[heap[child]])
+		if (child + 1 < nr &&
+		    (uintptr_t)set->objects[heap[child + 1]] > (uintptr_t)set->objects[heap[child]])
 			child++;
 		if ((uintptr_t)set->objects[heap[child]] <= (uintptr_t)set->objects[swap])
 			return;
@@ -117,29 +118,30 @@ static void sort_by_address(struct verify_set *set)
 	}
 }
 
-static const char *check_apart(struct bench_case *c, struct verify_set *set)
+static const char *check_apart(struct verify_set *set)
 {
 	sort_by_address(set);
 	for (int i = 1; i < set->count; i++) {
 		int low = set->sorted[i - 1], high = set->sorted[i];
 
 		if (set->objects[low] == set->objects[high])
-			return case_error(c, "%p was handed out twice", set->objects[low]);
+			return error_line("%p was handed out twice", set->objects[low]);
 		if ((char *)set->objects[low] + set->sizes[low] > (char *)set->objects[high])
-			return case_error(c, "object %d at %p of %zu bytes reaches into object %d at %p", low,
-					  set->objects[low], set->sizes[low], high, set->objects[high]);
+			return error_line(
+				"object %d at %p of %zu bytes reaches into object %d at %p", low,
+				set->objects[low], set->sizes[low], high, set->objects[high]);
 	}
 	return NULL;
 }
 
-static const char *check_words(struct bench_case *c, struct verify_set *set, int number)
+static const char *check_words(const struct verify_set *set, int number)
 {
-	long offset = verify_check(set->objects[number], set->sizes[number], set->salt,
-				   (uint64_t)number);
+	long offset =
+		verify_check(set->objects[number], set->sizes[number], set->salt, (uint64_t)number);
 
 	if (offset < 0)
 		return NULL;
-	return case_error(c, "object %d at %p: the word at byte %ld is not what was written", number,
+	return error_line("object %d at %p: the word at byte %ld is not what was written", number,
 			  set->objects[number], offset);
 }
 
@@ -149,27 +151,28 @@ static const char *allocate_all(struct bench_case *c, struct verify_set *set)
 		void *object = c->peer->alloc(set->sizes[i]);
 
 		if (!object)
-			return case_error(c, "no memory for object %d of %d", i, set->count);
+			return error_line("no memory for object %d of %d", i, set->count);
 		if ((uintptr_t)object % 8)
-			return case_error(c, "object %d at %p is not aligned to 8 bytes", i, object);
+			return error_line("object %d at %p is not aligned to 8 bytes", i, object);
 		set->objects[i] = object;
 	}
 	return NULL;
 }
 
 const char *verify_run(struct bench_case *c, struct verify_set *set,
-		       void (*visit)(struct bench_case *c, const void *object, void *arg), void *arg)
+		       void (*visit)(struct bench_case *c, const void *object, void *arg),
+		       void *arg)
 {
 	const char *error = allocate_all(c, set);
 
 	if (!error)
-		error = check_apart(c, set);
+		error = check_apart(set);
 	if (error)
 		return error;
 	for (int i = 0; i < set->count; i++)
 		verify_fill(set->objects[i], set->sizes[i], set->salt, (uint64_t)i);
 	for (int i = 0; i < set->count; i++) {
-		error = check_words(c, set, i);
+		error = check_words(set, i);
 		if (error)
 			return error;
 		if (visit)
@@ -179,7 +182,7 @@ const char *verify_run(struct bench_case *c, struct verify_set *set,
 	for (int i = 0; i < set->count; i++) {
 		int number = set->order[i];
 
-		error = check_words(c, set, number);
+		error = check_words(set, number);
 		if (error)
 			return error;
 		c->peer->free(set->objects[number]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Suite vmalloc: ranges of whole pages, mapped. kmm through vmalloc and vfree; the host with mmap and munmap; peers
- * with malloc and free of as many bytes. pair writes one word in each page, since a mapping without memory
- * behind it is none.
+ * Suite vmalloc: ranges of whole pages, mapped. kmm through vmalloc and vfree; the host with mmap
+ * and munmap; peers with malloc and free of as many bytes. pair writes one word in each page, since
+ * a mapping without memory behind it is none.
  */
 #include <errno.h>
 #include <stdio.h>

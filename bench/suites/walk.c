@@ -3,11 +3,12 @@
  * Suite walk: translations through kmm's page tables, in software. One operation is one walk.
  *
  *	hot	64 pages in turn: the four entries of each walk are in the first-level cache
- *	random	pages of the whole range at random; size is the range in bytes. The last level's entries
- *		take 1/512 of it: compare with floor's random_gather and pointer_chase of that footprint
+ *	random	pages of the whole range at random; size is the range in bytes. The last level's
+ *		entries take 1/512 of it: compare with floor's lines of that footprint
  *
- * Pages are 4 KiB, each mapped to the frame of its own number plus a constant, so that every translation is checked by
- * a subtraction in the timed loop. The frames need not exist: a walk reads tables, not memory.
+ * Pages are 4 KiB, each mapped to the frame of its own number plus a constant, so that every
+ * translation is checked by a subtraction in the timed loop. The frames need not exist: a walk reads
+ * tables, not memory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -42,17 +43,17 @@ static const char *prepare(struct bench_case *c)
 
 	c->arg = NULL;
 	if (kmm_attach(c->env->machine, 0) < 0)
-		return case_error(c, "cannot attach to CPU 0");
+		return error_line("cannot attach to CPU 0");
 	free_pages_before = count_free_pages(c->env->machine);
 	status = pgtable_create(&pgtable_x86_64, &table);
 	if (status)
-		return case_error(c, "no page table: %s", strerror(-status));
+		return error_line("no page table: %s", strerror(-status));
 	c->arg = table;
 	status = pgtable_map(table, WALK_BASE, (WALK_BASE >> PAGE_SHIFT) + WALK_PFN_SHIFT, nr_pages,
 			     PTE_WRITE, false);
-	return status ? case_error(c, "cannot map %llu pages: %s", (unsigned long long)nr_pages,
-				   strerror(-status)) :
-			NULL;
+	return status ? error_line("cannot map %llu pages: %s", (unsigned long long)nr_pages,
+				   strerror(-status))
+		      : NULL;
 }
 
 static const char *finish(struct bench_case *c)
@@ -65,7 +66,7 @@ static const char *finish(struct bench_case *c)
 	c->arg = NULL;
 	free_pages = count_free_pages(c->env->machine);
 	if (free_pages != free_pages_before)
-		return case_error(c, "%lld pages leaked", (long long)(free_pages_before - free_pages));
+		return error_line("%lld pages leaked", (long long)(free_pages_before - free_pages));
 	return NULL;
 }
 
@@ -79,7 +80,7 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 		return error;
 	state = harness_alloc(sizeof(*state), true, false);
 	if (!state)
-		return case_error(c, "no memory for the harness");
+		return error_line("no memory for the harness");
 	state->random = c->seed + (uint64_t)thread * 0x9E3779B97F4A7C15UL;
 	*out = state;
 	c->ops->run(c, thread, state, 100000);
@@ -93,7 +94,8 @@ static const char *end(struct bench_case *c, int thread, void *arg)
 
 	(void)thread;
 	if (state && state->nr_wrong)
-		error = case_error(c, "%llu translations were wrong", (unsigned long long)state->nr_wrong);
+		error = error_line("%llu translations were wrong",
+				   (unsigned long long)state->nr_wrong);
 	harness_free(state, sizeof(*state));
 	thread_unpin(c);
 	return error;
@@ -104,7 +106,8 @@ static inline uint64_t walk_page(const struct pgtable *table, uint64_t page)
 	uint64_t vpn = (WALK_BASE >> PAGE_SHIFT) + page;
 	struct pgtable_walk result;
 
-	return !pgtable_walk(table, vpn << PAGE_SHIFT, &result) || result.pfn - vpn != WALK_PFN_SHIFT;
+	return !pgtable_walk(table, vpn << PAGE_SHIFT, &result) ||
+	       result.pfn - vpn != WALK_PFN_SHIFT;
 }
 
 static void hot_run(struct bench_case *c, int thread, void *arg, uint64_t n)
@@ -170,13 +173,15 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 		};
 
 		for (size_t j = 0; j < ARRAY_SIZE(cases); j++) {
-			struct bench_case *c = case_add(env, list, "walk", cases[j].name,
-							cases[j].allocator, cases[j].ops, threads[i]);
+			struct bench_case *c =
+				case_add(env, list, "walk", cases[j].name, cases[j].allocator,
+					 cases[j].ops, threads[i]);
 
 			if (!c)
 				return -ENOMEM;
 			c->size_bytes = cases[j].bytes;
-			snprintf(c->size, sizeof(c->size), "%llu", (unsigned long long)cases[j].bytes);
+			snprintf(c->size, sizeof(c->size), "%llu",
+				 (unsigned long long)cases[j].bytes);
 		}
 	}
 	return 0;

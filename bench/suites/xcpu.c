@@ -6,7 +6,8 @@
  *	      |full  |full  |filling           |
  *	       ^ freed       ^ filled            filled - freed <= NR_CHUNKS
  *
- * filled is written by the producer only, freed by the consumer only; each lies on a line of its own.
+ * filled is written by the producer only, freed by the consumer only; each lies on a line of its
+ * own.
  */
 #include <sched.h>
 #include <string.h>
@@ -60,7 +61,8 @@ static inline void **chunk_to_fill(void)
 
 static inline void chunk_filled(void)
 {
-	/* release: the pointers, and what the producer wrote behind them, are there before the count says so */
+	/* release: the pointers, and what the producer wrote behind them, are there before the
+	 * count says so */
 	__atomic_store_n(&ring.filled, ring.filled + 1, __ATOMIC_RELEASE);
 }
 
@@ -111,7 +113,7 @@ static void run(struct bench_case *c, int thread, void *arg, uint64_t n)
 }
 
 /* Both threads are here, or one has waited long enough. */
-static const char *meet(struct bench_case *c, int thread)
+static const char *meet(int thread)
 {
 	uint64_t *mine = thread == 0 ? &ring.filled : &ring.freed;
 	uint64_t *other = thread == 0 ? &ring.freed : &ring.filled;
@@ -121,7 +123,7 @@ static const char *meet(struct bench_case *c, int thread)
 	__atomic_store_n(mine, 1, __ATOMIC_RELEASE);
 	while (__atomic_load_n(other, __ATOMIC_ACQUIRE) == 0) {
 		if (READ_ONCE(ring.abort) || host_time_ns() > deadline)
-			return case_error(c, "the other thread did not come");
+			return error_line("the other thread did not come");
 		sched_yield();
 	}
 	return NULL;
@@ -133,11 +135,11 @@ static const char *verify_produce(struct bench_case *c)
 		void **objects = chunk_to_fill();
 
 		if (!objects)
-			return case_error(c, "the other thread gave up");
+			return error_line("the other thread gave up");
 		for (int i = 0; i < CHUNK; i++, number++) {
 			objects[i] = c->peer->alloc(c->size_bytes);
 			if (!objects[i])
-				return case_error(c, "no memory");
+				return error_line("no memory");
 			verify_fill(objects[i], c->size_bytes, c->seed, number);
 		}
 		chunk_filled();
@@ -151,13 +153,14 @@ static const char *verify_consume(struct bench_case *c)
 		void **objects = chunk_to_free();
 
 		if (!objects)
-			return case_error(c, "the other thread gave up");
+			return error_line("the other thread gave up");
 		for (int i = 0; i < CHUNK; i++, number++) {
 			long offset = verify_check(objects[i], c->size_bytes, c->seed, number);
 
 			if (offset >= 0)
-				return case_error(c, "object %d from the other thread: byte %ld changed",
-						  (int)number, offset);
+				return error_line(
+					"object %d from the other thread: byte %ld changed",
+					(int)number, offset);
 			c->peer->free(objects[i]);
 		}
 		chunk_freed();
@@ -172,7 +175,7 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 
 	*out = state;
 	if (!error)
-		error = meet(c, thread);
+		error = meet(thread);
 	if (!error)
 		error = thread == 0 ? verify_produce(c) : verify_consume(c);
 	if (error) {
@@ -185,9 +188,10 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 
 static const char *end(struct bench_case *c, int thread, void *arg)
 {
-	/* What the producer made beyond the consumer's share, if they ran unlike numbers of batches. */
-	while (thread == 1 && arg &&
-	       __atomic_load_n(&ring.filled, __ATOMIC_ACQUIRE) > ring.freed && !READ_ONCE(ring.abort)) {
+	/* What the producer made beyond the consumer's share, if they ran unlike numbers of
+	 * batches. */
+	while (thread == 1 && arg && __atomic_load_n(&ring.filled, __ATOMIC_ACQUIRE) > ring.freed &&
+	       !READ_ONCE(ring.abort)) {
 		void **objects = ring.objects[ring.freed % NR_CHUNKS];
 
 		for (int i = 0; i < CHUNK; i++)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Thread 0 allocates, thread 1 frees. Between them a bounded ring of chunks of 256 pointers: one release store
- * and one acquire load a chunk, so that the ring costs a load and a store an object, the same for all.
+ * Thread 0 allocates, thread 1 frees. Between them a bounded ring of chunks of 256 pointers: one
+ * release store and one acquire load a chunk, so that the ring costs a load and a store an object,
+ * the same for all.
  *
- * An operation is one allocation (on one thread) and one free (on the other). Each thread's run(n) does its half of
- * 2 * n * ops_per_batch operations, so that operations and time add up over threads as in every other case.
+ * An operation is one allocation (on one thread) and one free (on the other). Each thread's run(n)
+ * does its half of 2 * n * ops_per_batch operations, so that operations and time add up over
+ * threads as in every other case.
  *
- * Both threads must be between thread_begin and thread_end at one time: they meet in thread_begin, and
- * give up after ten seconds.
+ * Both threads must be between thread_begin and thread_end at one time: they meet in thread_begin,
+ * and give up after ten seconds.
  */
 #ifndef KMM_BENCH_SUITES_XCPU_H
 #define KMM_BENCH_SUITES_XCPU_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The broken allocator of broken.h. A header of 16 bytes before each block says its class; blocks of a page and
- * more are aligned to pages behind a page of header, as page allocators' users expect.
+ * The broken allocator of broken.h. A header of 16 bytes before each block says its class; blocks
+ * of a page and more are aligned to pages behind a page of header, as page allocators' users
+ * expect.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -14,11 +15,12 @@
 
 #define RANGE	   (64UL << 30)
 #define NR_CLASSES 32
-#define EVERY	   5  /* "now and then" */
+#define EVERY	   5 /* "now and then" */
 #define LAST_ALLOC 100
 
-const char *const breakage_names[] = {"nothing broken", "a block given twice", "overlapping blocks",
-				      "a byte changed",	"a leak",	       "no memory"};
+const char *const breakage_names[] = {
+	"nothing broken", "a block given twice", "overlapping blocks", "a byte changed", "a leak",
+	"no memory"};
 
 struct header {
 	unsigned int class;
@@ -87,8 +89,10 @@ static void *broken_alloc(size_t size)
 	} else if (heap.breakage == BREAK_TWICE && now) {
 		block = heap.last;
 		header_of(block)->nr_extra++;
-	} else if (heap.breakage == BREAK_OVERLAP && now && header_of(heap.last)->size >= size / 2 + 24) {
-		/* The header is taken from the middle of the live block, as a real mistake would. */
+	} else if (heap.breakage == BREAK_OVERLAP && now &&
+		   header_of(heap.last)->size >= size / 2 + 24) {
+		/* The header is taken from the middle of the live block, as a real mistake would.
+		 */
 		block = heap.last + ((size / 2 + 8) & ~7UL);
 		header_of(block)->class = NR_CLASSES;
 		heap.last = NULL;
@@ -147,7 +151,8 @@ const struct object_peer broken_peer = {
 
 void broken_start(enum breakage breakage)
 {
-	heap.base = mmap(NULL, RANGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	heap.base = mmap(NULL, RANGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (heap.base == MAP_FAILED)
 		abort();
 	heap.top = heap.base;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An allocator that is broken on purpose, in one chosen way, to see whether the suites' checks see it. Sound
- * otherwise: free lists by power of two under a mutex, over one reserved range.
+ * An allocator that is broken on purpose, in one chosen way, to see whether the suites' checks see
+ * it. Sound otherwise: free lists by power of two under a mutex, over one reserved range.
  */
 #ifndef TESTS_BENCH_BROKEN_H
 #define TESTS_BENCH_BROKEN_H

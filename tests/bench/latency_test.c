@@ -22,9 +22,10 @@ static void buckets_follow_each_other_without_gap_or_overlap(void)
 	for (unsigned int i = 0; i < LATENCY_BUCKETS; i++) {
 		uint64_t low = latency_bucket_low(i), high = latency_bucket_high(i);
 
-		ok(latency_bucket(low) == i && latency_bucket(high) == i, "bucket %u is %lu to %lu", i,
-		   (unsigned long)low, (unsigned long)high);
-		ok(i + 1 == LATENCY_BUCKETS || latency_bucket_low(i + 1) == high + 1, "gap after bucket %u", i);
+		ok(latency_bucket(low) == i && latency_bucket(high) == i, "bucket %u is %lu to %lu",
+		   i, (unsigned long)low, (unsigned long)high);
+		ok(i + 1 == LATENCY_BUCKETS || latency_bucket_low(i + 1) == high + 1,
+		   "gap after bucket %u", i);
 		ok(high - low <= low / 128, "bucket %u is %lu to %lu", i, (unsigned long)low,
 		   (unsigned long)high);
 	}
@@ -66,10 +67,11 @@ static void percentiles_are_within_one_percent_of_the_sorted_list(void)
 		double want = (double)values[index];
 		double got = cycles_of(latency_hist_percentile_ns(&hist, percents[i]));
 
-		ok(got >= want * 0.99 - 0.5 && got <= want * 1.01 + 0.5, "p%g is %.1f, not %.1f", percents[i], got,
-		   want);
+		ok(got >= want * 0.99 - 0.5 && got <= want * 1.01 + 0.5, "p%g is %.1f, not %.1f",
+		   percents[i], got, want);
 	}
-	ok(latency_hist_percentile_ns(&hist, 100) == latency_hist_max_ns(&hist), "p100 is not the maximum");
+	ok(latency_hist_percentile_ns(&hist, 100) == latency_hist_max_ns(&hist),
+	   "p100 is not the maximum");
 }
 
 static void merging_equals_recording_into_one(void)

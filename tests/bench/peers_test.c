@@ -20,7 +20,8 @@ static void every_known_peer_loads_or_says_why_not(void)
 {
 	for (int i = 0; object_peer_names[i]; i++) {
 		char error[256] = "";
-		int status = object_peer_load(object_peer_names[i], &peers[nr_peers], error, sizeof(error));
+		int status = object_peer_load(object_peer_names[i], &peers[nr_peers], error,
+					      sizeof(error));
 
 		if (status == 0) {
 			ok(!strcmp(peers[nr_peers].name, object_peer_names[i]), "named %s",
@@ -28,9 +29,10 @@ static void every_known_peer_loads_or_says_why_not(void)
 			nr_peers++;
 			continue;
 		}
-		ok(status == -ENOENT || (peers_sanitized && status == -ENOTSUP), "%s: %d", object_peer_names[i],
-		   status);
-		ok(strstr(error, object_peer_names[i]) && !strchr(error, '\n'), "error is '%s'", error);
+		ok(status == -ENOENT || (peers_sanitized && status == -ENOTSUP), "%s: %d",
+		   object_peer_names[i], status);
+		ok(strstr(error, object_peer_names[i]) && !strchr(error, '\n'), "error is '%s'",
+		   error);
 	}
 	ok(nr_peers >= 1, "not even glibc");
 }
@@ -48,14 +50,15 @@ static void *use_peer(void *arg)
 			ok(peer->usable_size(objects[i]) >= i + 1, "%s: usable size", peer->name);
 	}
 	for (size_t i = 0; i < NR_OBJECTS; i++) {
-		ok(objects[i][0] == (unsigned char)i && objects[i][i] == (unsigned char)i, "%s: %zu changed",
-		   peer->name, i);
+		ok(objects[i][0] == (unsigned char)i && objects[i][i] == (unsigned char)i,
+		   "%s: %zu changed", peer->name, i);
 		peer->free(objects[i]);
 	}
 	if (peer->aligned_alloc) {
 		void *page = peer->aligned_alloc(4096, 8192);
 
-		ok(page && (uintptr_t)page % 4096 == 0, "%s: aligned_alloc gave %p", peer->name, page);
+		ok(page && (uintptr_t)page % 4096 == 0, "%s: aligned_alloc gave %p", peer->name,
+		   page);
 		peer->free(page);
 	}
 	if (peer->flush_thread)
@@ -78,13 +81,15 @@ static void peers_are_told_apart_from_the_process_malloc(void)
 {
 	for (int i = 0; i < nr_peers; i++)
 		for (int j = 0; j < i; j++)
-			ok(peers[i].alloc != peers[j].alloc, "%s and %s are one", peers[i].name, peers[j].name);
+			ok(peers[i].alloc != peers[j].alloc, "%s and %s are one", peers[i].name,
+			   peers[j].name);
 }
 
 static void known_peers_say_their_version_and_path(void)
 {
 	for (int i = 0; i < nr_peers; i++) {
-		bool has_version = strcmp(peers[i].name, "rpmalloc") && strcmp(peers[i].name, "snmalloc");
+		bool has_version =
+			strcmp(peers[i].name, "rpmalloc") && strcmp(peers[i].name, "snmalloc");
 
 		ok(!has_version || (peers[i].version[0] >= '0' && peers[i].version[0] <= '9'),
 		   "%s: version '%s'", peers[i].name, peers[i].version);
@@ -115,13 +120,15 @@ static void statistics_follow_live_objects(void)
 		if (peers[i].trim)
 			peers[i].trim(&peers[i]);
 		ok_eq(peers[i].stats(&peers[i], &after), 0);
-		ok(with.allocated_bytes >= before.allocated_bytes + (64 << 16), "%s: %lu, then %lu", peers[i].name,
-		   (unsigned long)before.allocated_bytes, (unsigned long)with.allocated_bytes);
+		ok(with.allocated_bytes >= before.allocated_bytes + (64 << 16), "%s: %lu, then %lu",
+		   peers[i].name, (unsigned long)before.allocated_bytes,
+		   (unsigned long)with.allocated_bytes);
 		ok(with.backing_bytes >= 64 << 16, "%s: backing %lu", peers[i].name,
 		   (unsigned long)with.backing_bytes);
-		ok(after.allocated_bytes <= before.allocated_bytes + (uint64_t)peers[i].allocated_slack,
-		   "%s: %lu after the frees, %lu before", peers[i].name, (unsigned long)after.allocated_bytes,
-		   (unsigned long)before.allocated_bytes);
+		ok(after.allocated_bytes <=
+			   before.allocated_bytes + (uint64_t)peers[i].allocated_slack,
+		   "%s: %lu after the frees, %lu before", peers[i].name,
+		   (unsigned long)after.allocated_bytes, (unsigned long)before.allocated_bytes);
 	}
 	if (!nr_tested)
 		skip("no peer here has exact statistics");
@@ -164,7 +171,8 @@ static void a_library_given_by_path_is_known_by_what_it_exports(void)
 	struct object_peer_stats stats;
 	char error[256];
 
-	if (peers_sanitized || object_peer_load("second=libjemalloc.so.2", &other, error, sizeof(error))) {
+	if (peers_sanitized ||
+	    object_peer_load("second=libjemalloc.so.2", &other, error, sizeof(error))) {
 		skip("no jemalloc here");
 		return;
 	}
@@ -184,7 +192,8 @@ static void tunables_of_the_user_stay(void)
 		{"x=9", "x=9:a.b=1:c.d=2", true},
 		{"a.b=7", "a.b=7:c.d=2", true},
 		{"c.d=2:a.b=0", "c.d=2:a.b=0", false},
-		{"za.b=7:c.d=3", "za.b=7:c.d=3:a.b=1", true}, /* the end of another name is not the name */
+		{"za.b=7:c.d=3", "za.b=7:c.d=3:a.b=1",
+		 true}, /* the end of another name is not the name */
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
