@@ -36,12 +36,13 @@ static u64 node_bytes(const struct kmm *machine, int nid)
 static int create_nodes(struct phys *phys, struct memblock *mb)
 {
 	const struct kmm *machine = phys->machine;
+	unsigned int nr_nodes = topology_nr_nodes(machine->topology);
 
-	phys->nr_nodes = topology_nr_nodes(machine->topology);
-	phys->nodes = aligned_alloc(CACHELINE_SIZE, phys->nr_nodes * sizeof(*phys->nodes));
+	phys->nodes = aligned_alloc(CACHELINE_SIZE, nr_nodes * sizeof(*phys->nodes));
 	if (!phys->nodes)
-		return -ENOMEM;
-	memset(phys->nodes, 0, phys->nr_nodes * sizeof(*phys->nodes));
+		return -ENOMEM; /* with no nodes to walk over when phys is taken down */
+	phys->nr_nodes = nr_nodes;
+	memset(phys->nodes, 0, nr_nodes * sizeof(*phys->nodes));
 	for (unsigned int i = 0; i < phys->nr_nodes; i++) {
 		struct pglist_data *node = &phys->nodes[i];
 		u64 bytes = node_bytes(machine, (int)i);
