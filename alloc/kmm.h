@@ -36,7 +36,8 @@ KMM_BEGIN_DECLS
  * to the buddy, slab from static caches, kmalloc caches, kernel page tables and the vmalloc area.
  *
  * The first machine booted becomes the process's current one: threads that never called kmm_attach
- * attach to it on first use. Not for signal handlers; one boot or shutdown at a time.
+ * attach to it on first use, and the one that boots it is attached at once. Later machines leave the calling
+ * thread where it is. Not for signal handlers; one boot or shutdown at a time.
  *
  * Returns 0; -EINVAL for a configuration that cannot be (kmm_boot_error() says what is wrong with it);
  * -ENOMEM when the host refuses the memory; or another errno of the host. On an error *machine is NULL and
@@ -49,7 +50,8 @@ KMM_API const char *kmm_boot_error(void);
 
 /*
  * End a machine: drain every slot, count what is still allocated, give all memory back to the host. No
- * thread may be inside a call of the machine, and pointers from it are dead afterwards. With leaks NULL,
+ * thread may be inside a call of the machine, and pointers from it are dead afterwards; a thread other than the
+ * caller that is still attached to it may end, but faults if it uses the library again. With leaks NULL,
  * leaks are printed to stderr, a line a kind. Returns 0, or -EBUSY when something had leaked.
  */
 KMM_API int kmm_shutdown(struct kmm *machine, struct kmm_leaks *leaks);

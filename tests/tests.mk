@@ -58,12 +58,19 @@ tests_alloc_arch_cpu_test_LDADD = $(test_ldadd)
 tests_alloc_arch_host_test_LDADD = $(test_ldadd)
 tests_alloc_arch_topology_test_LDADD = $(test_ldadd)
 
+# alloc/report
+check_PROGRAMS += tests/alloc/report/locks_test
+TESTS += tests/alloc/report/locks_test
+tests_alloc_report_locks_test_LDADD = $(test_ldadd)
+
 # alloc: the layers, and the whole machine
 TESTS += tests/layers.sh
 EXTRA_DIST += tests/layers.sh
 check_PROGRAMS += tests/alloc/boot_test
 TESTS += tests/alloc/boot_test
 tests_alloc_boot_test_LDADD = $(test_ldadd)
+tests_alloc_boot_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+	-Wl,--wrap=aligned_alloc,--wrap=strdup
 
 # alloc/phys
 phys_tests = \

@@ -397,10 +397,32 @@ free_tables:
 	return error;
 }
 
+/* Is a living thread other than this one still attached? */
+static bool others_attached(struct kmm *machine)
+{
+	s32 tid = (s32)syscall(SYS_gettid);
+	bool others = false;
+
+	lock_acquire(&machine->slots_lock);
+	find_lost_locked(machine);
+	for (u32 i = 0; i < machine->nr_slots; i++)
+		others |= slot_at(machine, i)->owned && slot_at(machine, i)->owner_tid != tid;
+	lock_release(&machine->slots_lock);
+	return others && getpid() == machine->pid;
+}
+
 void slots_shutdown(struct kmm *machine)
 {
+	size_t size = KMM_MAX_SLOTS * PERCPU_SIZE;
+
 	pthread_key_delete(machine->detach_key);
-	host_release(machine->slots_base, KMM_MAX_SLOTS * PERCPU_SIZE);
+	/*
+	 * A thread that stays attached to a machine that is gone still points at its slot. Should it use it, it must
+	 * not meet what was mapped there since, such as another machine's slots: so the addresses are kept, without
+	 * memory, and it faults.
+	 */
+	if (!others_attached(machine) || host_decommit(machine->slots_base, size))
+		host_release(machine->slots_base, size);
 	lock_destroy(&machine->slots_lock);
 	free(machine->idle);
 	free(machine->percpu_map);

@@ -81,7 +81,8 @@ static void ttas_wait(struct lock *lock)
 /* Each take says whether it had to wait, and since when. */
 static bool ttas_take(struct lock *lock, u64 *since)
 {
-	if (likely(ttas_try(lock)))
+	/* A fast lock is here because the inline path found it held. */
+	if (!lock->fast && ttas_try(lock))
 		return false;
 	*since = cycles();
 	ttas_wait(lock);

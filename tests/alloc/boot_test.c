@@ -347,43 +347,147 @@ static void attaching_wants_a_cpu_that_exists(void)
 	ok_eq(kmm_shutdown(machine, NULL), 0);
 }
 
-/* Boot, use and end a machine with the nth request to the host failing. False when there was no nth. */
-static bool sweep(const struct kmm_config *config, unsigned long nth)
+/*
+ * Fault sweeps. The C library's allocators are wrapped at link time (see tests.mk), so that the nth call from the
+ * library or from here can be made to fail; hwloc's own calls are not reached.
+ */
+static unsigned long c_countdown;
+
+static bool c_fails(void)
+{
+	return c_countdown && --c_countdown == 0;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t nr, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t align, size_t size);
+char *__real_strdup(const char *string);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t nr, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t align, size_t size);
+char *__wrap_strdup(const char *string);
+
+void *__wrap_malloc(size_t size)
+{
+	return c_fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t nr, size_t size)
+{
+	return c_fails() ? NULL : __real_calloc(nr, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return c_fails() ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t size)
+{
+	return c_fails() ? NULL : __real_aligned_alloc(align, size);
+}
+
+char *__wrap_strdup(const char *string)
+{
+	return c_fails() ? NULL : __real_strdup(string);
+}
+
+static void arm_c(unsigned long nth)
+{
+	c_countdown = nth;
+}
+
+static bool c_pending(void)
+{
+	return c_countdown != 0;
+}
+
+/* Boot and end a machine with the nth request failing. False when there was no nth. */
+static bool fail_nth(const struct kmm_config *config, unsigned long nth, void (*arm)(unsigned long),
+		     bool (*pending)(void))
 {
 	struct footprint before = footprint();
 	struct kmm *machine = NULL;
+	bool failed;
 	char when[32];
 	int error;
 
 	snprintf(when, sizeof(when), "request %lu", nth);
-	host_fail_nth(nth);
+	arm(nth);
 	error = kmm_boot(config, &machine);
-	if (host_fail_pending()) {
-		host_fail_nth(0);
-		ok_eq(error, 0);
-		ok_eq(kmm_shutdown(machine, NULL), 0);
-		return false;
-	}
+	failed = !pending();
+	arm(0);
 	/* What is not needed to boot may fail without harm. */
 	ok(error == -ENOMEM || error == 0, "%s: %d", when, error);
 	ok(!machine == (error != 0), "%s: error %d, machine %p", when, error, (void *)machine);
 	if (error)
-		ok(*kmm_boot_error(), "%s: no line", when);
+		ok(failed && *kmm_boot_error(), "%s: no reason, or no line", when);
 	else
 		ok_eq(kmm_shutdown(machine, NULL), 0);
 	nothing_left(before, when);
-	return true;
+	return failed;
 }
 
-static void a_boot_that_the_host_refuses_anywhere_leaves_nothing(void)
+static void sweep(const char *whose, void (*arm)(unsigned long), bool (*pending)(void))
 {
 	struct kmm_config config = {.synthetic = "numa:2 pu:2", .node_bytes = SMALL_NODE};
 	unsigned long nth = 1;
 
-	while (sweep(&config, nth) && nth < 1000)
+	while (fail_nth(&config, nth, arm, pending) && nth < 1000)
 		nth++;
 	ok(nth > 4 && nth < 1000, "%lu requests", nth);
-	printf("# a boot makes %lu requests to the host\n", nth - 1);
+	printf("# a boot makes %lu requests to the %s\n", nth - 1, whose);
+}
+
+static void a_boot_that_the_host_refuses_anywhere_leaves_nothing(void)
+{
+	sweep("host", host_fail_nth, host_fail_pending);
+}
+
+static void a_boot_that_malloc_refuses_anywhere_leaves_nothing(void)
+{
+	sweep("C library", arm_c, c_pending);
+}
+
+struct stayer {
+	struct kmm *machine;
+	pthread_barrier_t attached, done;
+};
+
+static void *stay_attached(void *arg)
+{
+	struct stayer *stayer = arg;
+
+	kmm_attach(stayer->machine, -1);
+	pthread_barrier_wait(&stayer->attached);
+	pthread_barrier_wait(&stayer->done);
+	return NULL;
+}
+
+static void the_slot_of_a_thread_that_stayed_is_not_given_to_another_machine(void)
+{
+	struct kmm_config config = {.node_bytes = SMALL_NODE};
+	struct stayer stayer = {.machine = boot(&config)};
+	char *slots = stayer.machine->slots_base;
+	pthread_t thread;
+
+	pthread_barrier_init(&stayer.attached, NULL, 2);
+	pthread_barrier_init(&stayer.done, NULL, 2);
+	pthread_create(&thread, NULL, stay_attached, &stayer);
+	pthread_barrier_wait(&stayer.attached);
+	ok_eq(kmm_shutdown(stayer.machine, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		struct kmm *machine = boot(&config);
+
+		ok(machine->slots_base != slots, "the stayer points into this machine");
+		ok_eq(kmm_shutdown(machine, NULL), 0);
+	}
+	pthread_barrier_wait(&stayer.done);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&stayer.attached);
+	pthread_barrier_destroy(&stayer.done);
 }
 
 int main(void)
@@ -400,5 +504,7 @@ int main(void)
 	RUN(two_machines_live_side_by_side);
 	RUN(attaching_wants_a_cpu_that_exists);
 	RUN(a_boot_that_the_host_refuses_anywhere_leaves_nothing);
+	RUN(a_boot_that_malloc_refuses_anywhere_leaves_nothing);
+	RUN(the_slot_of_a_thread_that_stayed_is_not_given_to_another_machine);
 	return done();
 }
