@@ -239,6 +239,8 @@ struct parcel {
 
 static struct parcel letterbox[NR_THREADS]; /* addr NULL: empty */
 static unsigned long seed;
+static bool greedy; /* ask for more than there is */
+static unsigned long nr_refused;
 
 static void parcel_free(struct parcel *parcel)
 {
@@ -252,12 +254,15 @@ static struct parcel parcel_make(unsigned long *random)
 	static const unsigned long limits[] = {PAGE_SIZE, 8 * PAGE_SIZE, 64 * PAGE_SIZE, 2 * MIB};
 	struct parcel parcel;
 
-	parcel.size = 1 + tap_random(random) % limits[tap_random(random) % 64 ? tap_random(random) % 3 : 3];
+	parcel.size = tap_random(random) % 64 ? tap_random(random) % 3 : 3;
+	parcel.size = 1 + tap_random(random) % (greedy ? 8 * MIB : limits[parcel.size]);
 	parcel.value = tap_random(random);
 	parcel.addr = tap_random(random) % 4 ? vmalloc(parcel.size)
 					     : vmalloc_node(parcel.size, (int)(tap_random(random) % 2));
 	if (parcel.addr)
 		stamp(parcel.addr, parcel.size, parcel.value);
+	else
+		__atomic_fetch_add(&nr_refused, 1, __ATOMIC_RELAXED);
 	return parcel;
 }
 
@@ -290,7 +295,7 @@ static void parcel_receive(unsigned long me)
 static void *allocate_and_free(void *arg)
 {
 	unsigned long me = (unsigned long)arg, random = (seed ^ (me + 1) * 0x9e3779b97f4a7c15) | 1;
-	unsigned long nr_ops = nr_operations("VMALLOC_OPS", 4000);
+	unsigned long nr_ops = nr_operations("VMALLOC_OPS", 3000) / (greedy ? 20 : 1);
 	struct parcel live[NR_LIVE] = {0};
 
 	kmm_attach(machine, (int)me);
@@ -313,11 +318,12 @@ static void *allocate_and_free(void *arg)
 	return NULL;
 }
 
-static void threads_keep_their_memory_apart(void)
+static void run_threads(void)
 {
 	pthread_t threads[NR_THREADS];
 
 	seed = tap_seed();
+	nr_refused = 0;
 	for (unsigned long i = 0; i < NR_THREADS; i++)
 		pthread_create(&threads[i], NULL, allocate_and_free, (void *)i);
 	for (int i = 0; i < 20; i++) {
@@ -335,6 +341,27 @@ static void threads_keep_their_memory_apart(void)
 	phys_validate(machine);
 }
 
+static void threads_keep_their_memory_apart(void)
+{
+	greedy = false;
+	run_threads();
+	ok_eq(nr_refused, 0);
+}
+
+static void threads_short_of_memory_keep_it_apart(void)
+{
+	void *all;
+
+	greedy = true;
+	run_threads();
+	ok(nr_refused > 0, "there was memory enough");
+	/* What the others held lazily was theirs to keep; now nobody holds anything. */
+	kmm_drain(machine);
+	all = vmalloc(120 * MIB);
+	ok(all, "not all memory came back");
+	vfree(all);
+}
+
 int main(void)
 {
 	machine = machine_boot(2, 128 * MIB, 64 * MIB, ZONES_X86_64);
@@ -348,6 +375,7 @@ int main(void)
 	RUN(a_page_is_found_behind_each_address_of_an_area_and_nowhere_else);
 	RUN(callers_bugs_stop_the_program);
 	RUN(threads_keep_their_memory_apart);
+	RUN(threads_short_of_memory_keep_it_apart);
 	machine_end(machine);
 	return done();
 }
