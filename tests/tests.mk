@@ -105,7 +105,7 @@ virt_tests = tests/alloc/virt/pgtable_test tests/alloc/virt/virt_test tests/allo
 	tests/alloc/virt/walk_test tests/alloc/report/vmallocinfo_test
 check_PROGRAMS += $(virt_tests)
 TESTS += $(virt_tests)
-EXTRA_DIST += tests/alloc/virt/machine.h
+EXTRA_DIST += tests/alloc/virt/formats.h tests/alloc/virt/machine.h
 tests_alloc_virt_pgtable_test_LDADD = $(test_ldadd)
 tests_alloc_virt_virt_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmalloc_test_LDADD = $(test_ldadd)

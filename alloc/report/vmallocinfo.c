@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmallocinfo: a line for each live area, in the order of addresses, as s_show() in mm/vmalloc.c prints them:
+ * vmallocinfo: a line for each live area, in the order of addresses, as s_show() in mm/vmalloc.c
+ * prints them:
  *
  *	0x00007f3a40000000-0x00007f3a40003000   12288 vmalloc pages=2 N0=2
  *
- * The size counts the guard page; N<node>= says how many of its frames lie on each node that has any.
+ * The size counts the guard page; N<node>= says how many of its frames lie on each node that has
+ * any.
  */
 #include <errno.h>
 

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writers of page tables: map, unmap, make, destroy, for every format. A table is a block of the page allocator
- * (PG_TYPE_TABLE; one page in most formats), and counts its used entries in page->private.
+ * Writers of page tables: map, unmap, make, destroy, for every format. A table is a block of the
+ * page allocator (PG_TYPE_TABLE; one page in most formats), and counts its used entries in
+ * page->private.
  *
  * Invariant, whenever the lock is free:
  *	a table other than the root has a used entry;
  *	used entries of a table == page->private; an unused entry is 0, a used one has PTE_PRESENT;
  *	nr_tables, nr_mapped == what a recount finds (pgtable_validate).
  *
- * map is in two passes: the first makes all tables that the range needs and finds what is in the way, the
- * second writes the leaves and cannot fail. So undoing is only to prune empty tables, and a walker never
- * sees a page of a map that fails.
+ * map is in two passes: the first makes all tables that the range needs and finds what is in the
+ * way, the second writes the leaves and cannot fail. So undoing is only to prune empty tables, and
+ * a walker never sees a page of a map that fails.
  *
- * Lock: table->lock (RANK_PGTABLE), and under it the page allocator's. Walkers take none (walk.h says what they see):
- * a store of an entry is a release, so that what it leads to is ready; and tables are freed in the order unlink,
- * advance free_gen, free.
+ * Lock: table->lock (RANK_PGTABLE), and under it the page allocator's. Walkers take none (walk.h
+ * says what they see): a store of an entry is a release, so that what it leads to is ready; and
+ * tables are freed in the order unlink, advance free_gen, free.
  *
- * Ranges are in base pages ("vpn", the address without its offset and its sign bits), so that neither the
- * top of the address space nor a sign extension is a special case.
+ * Ranges are in base pages ("vpn", the address without its offset and its sign bits), so that
+ * neither the top of the address space nor a sign extension is a special case.
  */
 #include <errno.h>
 
@@ -36,8 +37,8 @@ struct range {
 	u64 vpn, nr, pfn;
 };
 
-/* Release: forbids that the entry is seen before the zeroes of the table that it leads to, or before what the
- * caller wrote into the frame. */
+/* Release: forbids that the entry is seen before the zeroes of the table that it leads to, or
+ * before what the caller wrote into the frame. */
 static void entry_store(const struct pgtable_format *format, const char *entries, u64 index,
 			u64 entry)
 {
@@ -47,7 +48,8 @@ static void entry_store(const struct pgtable_format *format, const char *entries
 		__atomic_store_n((u64 *)(uintptr_t)entries + index, entry, __ATOMIC_RELEASE);
 }
 
-/* One step through a range within a table: the entry that covers its first page, and the pages it covers of it. */
+/* One step through a range within a table: the entry that covers its first page, and the pages it
+ * covers of it. */
 struct step {
 	u64 index, entry, nr;
 	bool whole; /* all that the entry covers is in the range */
@@ -118,8 +120,8 @@ static void tables_release(struct pgtable *table, struct list_head *unlinked)
 
 	if (list_empty(unlinked))
 		return;
-	/* Release: forbids that it is seen before the unlinking. Acquire: forbids that the next owner of a
-	 * freed page writes to it before. */
+	/* Release: forbids that it is seen before the unlinking. Acquire: forbids that the next
+	 * owner of a freed page writes to it before. */
 	__atomic_fetch_add(&table->free_gen, 1, __ATOMIC_ACQ_REL);
 	list_for_each_entry_safe(page, next, unlinked, lru)
 		table_free(page);
@@ -131,7 +133,8 @@ static u64 first_index(const struct pgtable *table, const struct range *range)
 	return range->vpn & ((1UL << table->format->index_bits[1]) - 1);
 }
 
-static bool leaves_unused(const struct pgtable *table, const char *entries, const struct range *range)
+static bool leaves_unused(const struct pgtable *table, const char *entries,
+			  const struct range *range)
 {
 	u64 index = first_index(table, range);
 
@@ -170,8 +173,8 @@ static void leaves_clear(struct pgtable *table, const char *entries, const struc
 }
 
 /*
- * Take what was mapped in the range away (clear), and every table of the range that is empty then. Without clear it
- * is the undoing of make_tables: empty tables only.
+ * Take what was mapped in the range away (clear), and every table of the range that is empty then.
+ * Without clear it is the undoing of make_tables: empty tables only.
  */
 static void sweep(struct pgtable *table, unsigned int level, const char *entries,
 		  struct range range, bool clear, struct list_head *unlinked)
@@ -197,7 +200,8 @@ static void sweep(struct pgtable *table, unsigned int level, const char *entries
 		} else {
 			const char *child = entry_table(table, step.entry);
 
-			sweep(table, level - 1, child, range_part(&range, step.nr), clear, unlinked);
+			sweep(table, level - 1, child, range_part(&range, step.nr), clear,
+			      unlinked);
 			if (!*table_used(table, child))
 				table_unlink(table, entries, step.index, child, unlinked);
 		}
@@ -205,7 +209,8 @@ static void sweep(struct pgtable *table, unsigned int level, const char *entries
 	}
 }
 
-/* The one table of leaves that has all of the range, if it is there; NULL: the range must be stepped through. */
+/* The one table of leaves that has all of the range, if it is there; NULL: the range must be
+ * stepped through. */
 static const char *leaf_table(const struct pgtable *table, const struct range *range)
 {
 	const struct pgtable_format *format = table->format;
@@ -218,8 +223,9 @@ static const char *leaf_table(const struct pgtable *table, const struct range *r
 		u64 entry;
 
 		shift -= format->index_bits[level];
-		entry = pgtable_entry_load(format, entries, range->vpn >> shift &
-							    ((1UL << format->index_bits[level]) - 1));
+		entry = pgtable_entry_load(format, entries,
+					   range->vpn >> shift &
+						   ((1UL << format->index_bits[level]) - 1));
 		if (!entry || pgtable_is_leaf(format, level, entry))
 			return NULL;
 		entries = entry_table(table, entry);
@@ -227,11 +233,13 @@ static const char *leaf_table(const struct pgtable *table, const struct range *r
 	return entries;
 }
 
-/* Does the range's next step in an empty entry become one larger leaf? The same answer in both passes of a map. */
+/* Does the range's next step in an empty entry become one larger leaf? The same answer in both
+ * passes of a map. */
 static bool takes_large_leaf(const struct pgtable *table, unsigned int level,
 			     const struct step *step, const struct range *range, bool huge)
 {
-	return huge && !step->entry && step->whole && (table->format->leaf_levels >> (level - 1) & 1) &&
+	return huge && !step->entry && step->whole &&
+	       (table->format->leaf_levels >> (level - 1) & 1) &&
 	       !(range->pfn & ((1UL << span_shift(table->format, level)) - 1));
 }
 
@@ -248,7 +256,8 @@ static const char *table_link_new(struct pgtable *table, unsigned int level, con
 	return child;
 }
 
-/* First pass of a map: -EEXIST for anything in the way, -ENOMEM. Empty tables are left behind then. */
+/* First pass of a map: -EEXIST for anything in the way, -ENOMEM. Empty tables are left behind
+ * then. */
 static int make_tables(struct pgtable *table, unsigned int level, const char *entries,
 		       struct range range, bool huge)
 {
@@ -266,7 +275,8 @@ static int make_tables(struct pgtable *table, unsigned int level, const char *en
 					   : table_link_new(table, level - 1, entries, step.index);
 			if (!child)
 				return -ENOMEM;
-			err = make_tables(table, level - 1, child, range_part(&range, step.nr), huge);
+			err = make_tables(table, level - 1, child, range_part(&range, step.nr),
+					  huge);
 			if (err)
 				return err;
 		}
@@ -302,7 +312,8 @@ static void fill(struct pgtable *table, unsigned int level, const char *entries,
 }
 
 /* The range as base pages; -EINVAL as pgtable_map says. */
-static int range_make(const struct pgtable_format *format, u64 va, u64 nr_pages, struct range *range)
+static int range_make(const struct pgtable_format *format, u64 va, u64 nr_pages,
+		      struct range *range)
 {
 	unsigned int unused = 64U - format->va_bits;
 	u64 last;
@@ -320,7 +331,8 @@ static int range_make(const struct pgtable_format *format, u64 va, u64 nr_pages,
 	return 0;
 }
 
-static bool frames_and_bits_fit(const struct pgtable_format *format, u64 pfn, u64 nr_pages, u64 prot)
+static bool frames_and_bits_fit(const struct pgtable_format *format, u64 pfn, u64 nr_pages,
+				u64 prot)
 {
 	u64 entry_mask = format->entry_bytes == 4 ? 0xffffffffUL : ~0UL;
 	u64 max_pfn = format->addr_mask >> format->page_shift;

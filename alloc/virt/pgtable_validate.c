@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slow checker of page tables: reads every entry of every table, counts again what pgtable.c counts as it
- * goes, and compares. Takes table->lock.
+ * The slow checker of page tables: reads every entry of every table, counts again what pgtable.c
+ * counts as it goes, and compares. Takes table->lock.
  */
 #include "base/check.h"
 #include "virt/table.h"
@@ -38,8 +38,9 @@ static void recount(const struct pgtable *table, unsigned int level, const char 
 			   "leaf %#lx of level %u for %#lx is not aligned", entry, level, entry_va);
 		sum->nr_mapped += 1UL << shift;
 	}
-	KMM_BUG_ON(used != page->private, "table of level %u for %#lx: %lu entries used, %lu counted",
-		   level, va, used, page->private);
+	KMM_BUG_ON(used != page->private,
+		   "table of level %u for %#lx: %lu entries used, %lu counted", level, va, used,
+		   page->private);
 	KMM_BUG_ON(!used && entries != table->root, "empty table of level %u for %#lx", level, va);
 }
 

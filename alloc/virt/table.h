@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From an entry to the table it leads to, and from a table to its frame. Private to alloc/virt: what the writers
- * of page tables (pgtable.c) and their checker (pgtable_validate.c) share.
+ * From an entry to the table it leads to, and from a table to its frame. Private to alloc/virt:
+ * what the writers of page tables (pgtable.c) and their checker (pgtable_validate.c) share.
  */
 #ifndef KMM_VIRT_TABLE_H
 #define KMM_VIRT_TABLE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The layer: kernel page tables and the vmalloc region at boot, taken apart at shutdown. The boot thread is
- * attached, and pages and slabs are there.
+ * The layer: kernel page tables and the vmalloc region at boot, taken apart at shutdown. The boot
+ * thread is attached, and pages and slabs are there.
  */
 #include "virt/virt.h"
 
@@ -17,9 +17,10 @@
 #include "slab/slab.h"
 #include "virt/walk.h"
 
-/* The region: room for every frame several times over, because guard pages and lazy areas take addresses too. */
-#define REGION_MAX  (64UL << 30)
-#define REGION_MIN  (64UL << 20)
+/* The region: room for every frame several times over, because guard pages and lazy areas take
+ * addresses too. */
+#define REGION_MAX   (64UL << 30)
+#define REGION_MIN   (64UL << 20)
 #define REGION_TIMES 4
 
 static u64 count_shared_pages(const struct phys *phys)
@@ -32,7 +33,8 @@ static u64 count_shared_pages(const struct phys *phys)
 	return nr_pages;
 }
 
-/* As the kernel's lazy_max_pages, 32 MiB for each doubling of CPUs, but an eighth of the frames at most. */
+/* As the kernel's lazy_max_pages, 32 MiB for each doubling of CPUs, but an eighth of the frames at
+ * most. */
 static void set_bounds(struct virt *virt, const struct kmm *machine)
 {
 	unsigned int nr_cpus = topology_nr_cpus(machine->topology);
@@ -154,8 +156,8 @@ static void virt_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
 }
 
 /*
- * Areas that are left: live ones are leaks, and their frames stay taken, so that phys counts them too; the
- * region is gone, so those that the host would not unmap can give theirs back.
+ * Areas that are left: live ones are leaks, and their frames stay taken, so that phys counts them
+ * too; the region is gone, so those that the host would not unmap can give theirs back.
  */
 static u64 take_areas_apart(struct virt *virt)
 {
@@ -173,7 +175,8 @@ static u64 take_areas_apart(struct virt *virt)
 		while ((range = vmap_space_unused(&virt->space)))
 			kmem_cache_free(virt->cache, container_of(range, struct vmap_area, range));
 	}
-	/* Everything has merged into the one range that boot began with, and one struct may be spare. */
+	/* Everything has merged into the one range that boot began with, and one struct may be
+	 * spare. */
 	while ((range = vmap_space_unused(&virt->space)))
 		kmem_cache_free(virt->cache, container_of(range, struct vmap_area, range));
 	range = vmap_space_any_free(&virt->space);
@@ -222,7 +225,8 @@ void virt_for_each_lock(struct kmm *machine,
 	visit(virt->kernel->lock.name, &virt->kernel->lock.stats, arg);
 }
 
-/* Does the area's every page translate to the frame that its blocks say, and its guard page to nothing? */
+/* Does the area's every page translate to the frame that its blocks say, and its guard page to
+ * nothing? */
 static void validate_translation(const struct virt *virt, const struct vmap_area *area)
 {
 	u64 addr = (u64)area->addr;

@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmalloc's own state, and what its files share. An area is LIVE (the caller's), LAZY (freed, still mapped, for
- * the next vmalloc of its size) or neither (being made or being unmapped):
+ * vmalloc's own state, and what its files share. An area is LIVE (the caller's), LAZY (freed,
+ * still mapped, for the next vmalloc of its size) or neither (being made or being unmapped):
  *
  *	            vmalloc                     vfree
  *	made ------------------------> LIVE ----------------> LAZY, in a magazine of this CPU
  *	  ^                             ^  ^                    |  ^
- *	  |                             |  +-- vmalloc: reuse --+  | refill, flush: half a magazine at a time
+ *	  |                             |  +-- vmalloc: reuse --+  | refill, flush: half a magazine
  *	  | frames, address,            |                       v  |
  *	  | mmap, page tables           +----- vmalloc: reuse - LAZY, in the machine's lists
- *	  |                                                     | purge: page tables, munmap, frames, address
+ *	  |                                                     | purge: all of that, undone
  *	nothing <-----------------------------------------------+
  *
- * So a lazily freed area is still mapped, in the kernel page tables as in the host's, as the kernel's own
- * lazily freed areas are until they are purged. A use after vfree is therefore not always caught by a fault.
+ * So a lazily freed area is still mapped, in the kernel page tables as in the host's, as the
+ * kernel's own lazily freed areas are until they are purged. A use after vfree is therefore not
+ * always caught by a fault.
  *
- * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the magazines
- * of one CPU hold at most VMAP_BINS * magazine_pages besides, which boot sets to at most 1/4 of
- * max_lazy_pages over all CPUs of the topology.
+ * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the
+ * magazines of one CPU hold at most VMAP_BINS * magazine_pages besides, which boot sets to at most
+ * 1/4 of max_lazy_pages over all CPUs of the topology.
  *
- * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area that starts at that
- * page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages over lazy_age;
+ * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area that
+ * starts at that page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages over lazy_age;
  * nr_mappings == sum of nr_runs + 1 over all areas.
  *
- * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's. Not held while
- * the host maps or unmaps.
+ * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's.
+ * Not held while the host maps or unmaps.
  */
 #ifndef KMM_VIRT_VIRT_H
 #define KMM_VIRT_VIRT_H
@@ -52,16 +53,17 @@ struct vmap_area {
 	/* Whoever has the area in hand: its caller, a magazine's owner, or virt->lock. */
 	u32 state; /* enum vmap_state */
 	/* virt->lock protects: */
-	struct vmap_range range;    /* addresses, the guard page's included */
-	struct list_head blocks;    /* of frames, through page->lru, in the order of addresses; constant while mapped */
+	struct vmap_range range; /* addresses, the guard page's included */
+	/* Blocks of frames, through page->lru, in the order of addresses; constant while mapped. */
+	struct list_head blocks;
 	struct list_head lazy_size; /* in its bucket; the most recently freed first */
-	struct list_head lazy_age;  /* among all; the most recently freed last; or its unmapper's list */
+	struct list_head lazy_age;  /* among all, the latest last; or its unmapper's list */
 	struct virt_cpu *unmapping; /* who is to unmap it and has not begun */
 };
 
 /*
- * Per CPU and size: recently freed areas of nr_pages == bin + 1 and this CPU's home node. LIFO, for the most
- * recently freed is the one in the CPU's cache.
+ * Per CPU and size: recently freed areas of nr_pages == bin + 1 and this CPU's home node. LIFO,
+ * for the most recently freed is the one in the CPU's cache.
  */
 #define VMAP_BINS      16
 #define VMAP_MAG_AREAS 31
@@ -72,7 +74,8 @@ struct vmap_magazine {
 };
 
 struct virt_cpu {
-	/* The owner writes; anyone may read a counter or a magazine's nr, and sees some recent value. */
+	/* The owner writes; anyone may read a counter or a magazine's nr, and sees some recent
+	 * value. */
 	struct vmap_magazine magazine[VMAP_BINS];
 	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
 };
@@ -83,7 +86,7 @@ struct virt {
 	/* Set at boot, then constant: */
 	struct kmm *machine;
 	struct pgtable *kernel;
-	unsigned long base, size; /* the region; base is a multiple of HPAGE_SIZE */
+	unsigned long base, size;   /* the region; base is a multiple of HPAGE_SIZE */
 	struct vmap_area **area_of; /* a page of the region each; memory as touched */
 	size_t percpu;		    /* struct virt_cpu, from percpu_alloc */
 	struct kmem_cache *cache;   /* struct vmap_area */
@@ -116,12 +119,14 @@ static inline struct virt_cpu *virt_cpu(const struct virt *virt, struct kmm_cpu 
 
 /* vmap_map.c: areas that nobody has yet, or has any more. */
 
-/* Make an area of nr_pages pages with frames from node `home` if it can be had: LIVE, or NULL with nothing done.
- * Takes and drops virt->lock; system calls. Purges nothing: the caller does, and tries again. */
+/* Make an area of nr_pages pages with frames from node `home` if it can be had: LIVE, or NULL with
+ * nothing done. Takes and drops virt->lock; system calls. Purges nothing: the caller does, and
+ * tries again. */
 struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages,
 				 s32 home);
-/* Take areas (BUSY, chained by lazy_age, in no other list, counted in nr_unmaking) apart: page tables, host mappings, frames,
- * addresses, in that order. Neighbours are unmapped by one call. vcpu: the caller's, or one that it holds. */
+/* Take areas (BUSY, chained by lazy_age, in no other list, counted in nr_unmaking) apart: page
+ * tables, host mappings, frames, addresses, in that order. Neighbours are unmapped by one call.
+ * vcpu: the caller's, or one that it holds. */
 void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_head *areas);
 
 /* Give an area's frames back to the page allocator. */
@@ -131,15 +136,17 @@ unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *
 
 /* vmap_lazy.c: areas that nobody has, still mapped. */
 
-/* This CPU's slow paths. take: an area of that size and home, LIVE, the magazine refilled besides; NULL if none. */
+/* This CPU's slow paths. take: an area of that size and home, LIVE, the magazine refilled besides;
+ * NULL if none. */
 struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigned int nr_pages,
 				 s32 home);
 /* put: a LIVE area becomes LAZY; purges when too much is held then. */
 void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *area);
 /* Unmap all that a CPU's magazines and the lists hold. Its owner, or slots_lock held and idle. */
 void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu);
-/* Something ran out: unmap all that this CPU, idle ones and the lists hold, and wait for other threads that are
- * unmapping. Returns whether there was anything. Takes slots_lock if it is free. */
+/* Something ran out: unmap all that this CPU, idle ones and the lists hold, and wait for other
+ * threads that are unmapping. Returns whether there was anything. Takes slots_lock if it is free.
+ */
 bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu);
 /* Set a slot's magazines up; more than once does no harm. */
 void vmap_magazines_init(const struct virt *virt, struct virt_cpu *vcpu);

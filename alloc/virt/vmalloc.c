@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmalloc and vfree, under the kernel's names. An area that was freed lately is reused as it is, still mapped:
+ * vmalloc and vfree, under the kernel's names. An area that was freed lately is reused as it is,
+ * still mapped:
  *
  *	vmalloc -> this CPU's magazine for the size               fast: no lock, no call
  *	   slow -> the machine's lazy areas; else frames, addresses, mmap, page tables (vmap_map.c)
  *	        -> something ran out: unmap all lazy areas, once more
  *	vfree   -> area_of[page], this CPU's magazine              fast: no lock, no call
- *	   slow -> half the magazine to the machine's lists; purge when they hold too much (vmap_lazy.c)
+ *	   slow -> half the magazine to the machine's lists; purge when they are full
  *
- * From address to area is one load from an array of a pointer for each page of the region. It costs memory
- * only where areas start, low addresses are dealt out first, and so it stays small. The alternatives are
- * dearer: a walk of the page tables to the frame is four loads, the tree O(log n) and a lock.
+ * From address to area is one load from an array of a pointer for each page of the region. It
+ * costs memory only where areas start, low addresses are dealt out first, and so it stays small.
+ * The alternatives are dearer: a walk of the page tables to the frame is four loads, the tree
+ * O(log n) and a lock.
  *
- * Locks: none on the fast paths. An area's state is written by whoever has the area in hand: its owner until
- * vfree, then the owner of the magazine, then virt->lock. A double free finds the state not LIVE.
+ * Locks: none on the fast paths. An area's state is written by whoever has the area in hand: its
+ * owner until vfree, then the owner of the magazine, then virt->lock. A double free finds the
+ * state not LIVE.
  *
- * After mm/vmalloc.c (6.1), which keeps freed address ranges per CPU but unmaps them; keeping them mapped
- * is what makes a pair cost no system call.
+ * After mm/vmalloc.c (6.1), which keeps freed address ranges per CPU but unmaps them; keeping them
+ * mapped is what makes a pair cost no system call.
  */
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmalloc: memory that is contiguous in addresses and not in frames. Really mapped: the frames come from
- * the machine's memfd-backed zone, and appear at the area's address with an inaccessible guard page behind.
- * The kernel page tables (virt/pgtable.h) say the same for every area.
+ * vmalloc: memory that is contiguous in addresses and not in frames. Really mapped: the frames
+ * come from the machine's memfd-backed zone, and appear at the area's address with an inaccessible
+ * guard page behind. The kernel page tables (virt/pgtable.h) say the same for every area.
  */
 #ifndef KMM_VIRT_VMALLOC_H
 #define KMM_VIRT_VMALLOC_H
@@ -14,8 +14,8 @@
 
 KMM_BEGIN_DECLS
 
-/* size bytes (rounded up to pages), page-aligned, readable and writable, contents undefined. NULL for size 0, no
- * frames, no address range, or the host's limit of mappings. Never partly done. */
+/* size bytes (rounded up to pages), page-aligned, readable and writable, contents undefined. NULL
+ * for size 0, no frames, no address range, or the host's limit of mappings. Never partly done. */
 KMM_API void *vmalloc(unsigned long size);
 KMM_API void *vzalloc(unsigned long size);
 /* Frames from node nid if it can be had. */
@@ -33,7 +33,8 @@ struct vm_area_info {
 	unsigned int nr_pages;
 	int nid; /* of its first page */
 };
-KMM_API void vmalloc_for_each(struct kmm *machine, void (*visit)(const struct vm_area_info *, void *arg), void *arg);
+KMM_API void vmalloc_for_each(struct kmm *machine,
+			      void (*visit)(const struct vm_area_info *, void *arg), void *arg);
 
 /* As PHYS_COUNTERS. */
 #define VMALLOC_COUNTERS(X)                                                                        \
@@ -49,7 +50,8 @@ struct vmalloc_counters {
 };
 KMM_API void vmalloc_count(struct kmm *machine, struct vmalloc_counters *sum);
 
-/* Check areas, free ranges and page tables against each other; stops the program with what differs. */
+/* Check areas, free ranges and page tables against each other; stops the program with what
+ * differs. */
 KMM_API void vmalloc_validate(struct kmm *machine);
 
 KMM_END_DECLS

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The tree of free and the tree of busy address ranges. See vmap_area.h for the invariant; the caller locks. */
+/* The tree of free and the tree of busy address ranges. See vmap_area.h for the invariant; the
+ * caller locks. */
 #include <errno.h>
 
 #include "base/check.h"
@@ -38,7 +39,8 @@ static void tree_insert(struct rb_root *root, struct vmap_range *range, rb_updat
 
 	while (*link) {
 		parent = *link;
-		link = range->start < range_of(parent)->start ? &parent->rb_left : &parent->rb_right;
+		link = range->start < range_of(parent)->start ? &parent->rb_left
+							      : &parent->rb_right;
 	}
 	rb_link_node(&range->node, parent, link);
 	rb_insert(&range->node, root, update);

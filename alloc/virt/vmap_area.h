@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The address space that vmalloc deals out: a region cut into ranges, each free or busy. Ranges of both kinds
- * are in a tree by address; the tree of free ones also keeps the largest size below each node, so that the lowest
- * range that is large enough is found in O(log n), as mm/vmalloc.c does (find_vmap_lowest_match).
+ * The address space that vmalloc deals out: a region cut into ranges, each free or busy. Ranges of
+ * both kinds are in a tree by address; the tree of free ones also keeps the largest size below
+ * each node, so that the lowest range that is large enough is found in O(log n), as mm/vmalloc.c
+ * does (find_vmap_lowest_match).
  *
  *	base                                                        base + size
  *	|  busy   |    free    | busy |     busy     |     free     |
  *
  * Invariant: the ranges tile the region, and no two free ones are neighbours.
  *
- * A plain data structure: no locks (vmalloc's lock protects it), no memory of its own. Who takes an address range
- * brings the struct for it; giving it back turns that struct into the free range, and structs that merging
- * leaves over come out through vmap_space_unused().
+ * A plain data structure: no locks (vmalloc's lock protects it), no memory of its own. Who takes
+ * an address range brings the struct for it; giving it back turns that struct into the free range,
+ * and structs that merging leaves over come out through vmap_space_unused().
  */
 #ifndef KMM_VIRT_VMAP_AREA_H
 #define KMM_VIRT_VMAP_AREA_H
@@ -20,7 +21,7 @@
 #include "base/types.h"
 
 struct vmap_range {
-	struct rb_node node; /* in the tree of free or of busy ranges, or chained as unused by rb_right */
+	struct rb_node node; /* in the tree of free or busy ranges; or unused, by rb_right */
 	unsigned long start; /* address */
 	unsigned long size;  /* bytes */
 	unsigned long max;   /* free only: the largest size in the subtree below, itself included */
@@ -37,15 +38,17 @@ void vmap_space_init(struct vmap_space *space, unsigned long base, unsigned long
 		     struct vmap_range *first);
 
 /*
- * Take size bytes at a multiple of align (a power of two; both multiples of PAGE_SIZE), and put them into *range. The
- * lowest free range that has them in any position; exactly the lowest addresses when align is PAGE_SIZE.
- * 0; -ENOSPC when there is none; -ENOMEM when a free range must be cut in the middle and no unused struct
- * is at hand (vmap_space_add_unused, then try again). O(log n).
+ * Take size bytes at a multiple of align (a power of two; both multiples of PAGE_SIZE), and put
+ * them into *range. The lowest free range that has them in any position; exactly the lowest
+ * addresses when align is PAGE_SIZE. 0; -ENOSPC when there is none; -ENOMEM when a free range must
+ * be cut in the middle and no unused struct is at hand (vmap_space_add_unused, then try again).
+ * O(log n).
  */
 int vmap_space_take(struct vmap_space *space, unsigned long size, unsigned long align,
 		    struct vmap_range *range);
 
-/* Make a busy range free, merged with free neighbours. Cannot fail. *range is the space's from now on. O(log n). */
+/* Make a busy range free, merged with free neighbours. Cannot fail. *range is the space's from now
+ * on. O(log n). */
 void vmap_space_give(struct vmap_space *space, struct vmap_range *range);
 
 /* Hand in a struct for later, or get one out that is not needed; NULL if there is none. */

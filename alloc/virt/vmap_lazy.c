@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Areas that are free and still mapped: each CPU's magazines, and behind them the machine's lists, by size for
- * reuse and by age for the purge. See virt.h for the states and the bounds.
+ * Areas that are free and still mapped: each CPU's magazines, and behind them the machine's lists,
+ * by size for reuse and by age for the purge. See virt.h for the states and the bounds.
  *
- * The lists are a hash by (pages, home) of lists, newest first: sizes below half of VMAP_BUCKETS pages on one or two
- * nodes each have a bucket for themselves; larger ones may share, so a search looks at a few entries only.
+ * The lists are a hash by (pages, home) of lists, newest first: sizes below half of VMAP_BUCKETS
+ * pages on one or two nodes each have a bucket for themselves; larger ones may share, so a search
+ * looks at a few entries only.
  *
- * Purging unmaps the oldest first, and down to half of the bound, so that a batch is worth its system calls
- * and sizes in use stay.
+ * Purging unmaps the oldest first, and down to half of the bound, so that a batch is worth its
+ * system calls and sizes in use stay.
  */
 #include <sched.h>
 #include <string.h>
@@ -126,7 +127,8 @@ static bool purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
 	return true;
 }
 
-/* Let other threads' purges finish, for what they unmap is what is missing. Returns whether there were any. */
+/* Let other threads' purges finish, for what they unmap is what is missing. Returns whether there
+ * were any. */
 static bool wait_for_unmaking(struct virt *virt)
 {
 	u64 nr_unmaking;
@@ -246,5 +248,6 @@ void vmap_lazy_validate_locked(const struct virt *virt)
 	for (int i = 0; i < VMAP_BUCKETS; i++)
 		list_for_each_entry(area, &virt->lazy_size[i], lazy_size)
 			nr_areas--;
-	KMM_BUG_ON(nr_areas, "the lazy lists by age and by size differ by %ld areas", (long)nr_areas);
+	KMM_BUG_ON(nr_areas, "the lazy lists by age and by size differ by %ld areas",
+		   (long)nr_areas);
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making and unmaking areas: frames, addresses, the host's mappings and the kernel page tables. What one takes
- * from where, in this order, and gives back in the other:
+ * Making and unmaking areas: frames, addresses, the host's mappings and the kernel page tables.
+ * What one takes from where, in this order, and gives back in the other:
  *
- *	frames		page allocator, __GFP_SHARED, large blocks first so that few runs cover the area
- *	addresses	vmap_space, with the guard page; and nr_runs + 1 of the mappings that the host allows
+ *	frames		page allocator, __GFP_SHARED, large blocks first, for few runs
+ *	addresses	vmap_space, with the guard page; and nr_runs + 1 host mappings
  *	host mapping	one host_shared_map a run of contiguous frames
  *	page tables	one pgtable_map a run
  *
- * A host mapping beside the reservation is at most two for the host, itself and the gap behind it (the guard
- * page), so an area of n runs costs n + 1.
+ * A host mapping beside the reservation is at most two for the host, itself and the gap behind it
+ * (the guard page), so an area of n runs costs n + 1.
  *
- * Page tables never say more than the host has mapped: they are written after mmap and cleared before munmap.
+ * Page tables never say more than the host has mapped: they are written after mmap and cleared
+ * before munmap.
  */
 #include <errno.h>
 
@@ -41,7 +42,8 @@ void vmap_blocks_free(struct list_head *blocks)
 	INIT_LIST_HEAD(blocks);
 }
 
-/* nr_pages frames in as large blocks as there are; all or none. Only the smallest are worth a search for memory. */
+/* nr_pages frames in as large blocks as there are; all or none. Only the smallest are worth a
+ * search for memory. */
 static int blocks_alloc(struct list_head *blocks, unsigned int nr_pages, s32 home)
 {
 	unsigned int order = MAX_PAGE_ORDER;
@@ -65,7 +67,8 @@ static int blocks_alloc(struct list_head *blocks, unsigned int nr_pages, s32 hom
 	return 0;
 }
 
-/* The run that starts with the block at *at, which is advanced behind it. False at the end of the list. */
+/* The run that starts with the block at *at, which is advanced behind it. False at the end of the
+ * list. */
 static bool run_next(const struct kmm *machine, const struct vmap_area *area, struct list_head **at,
 		     struct run *run)
 {
@@ -97,7 +100,8 @@ unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *
 	return nr;
 }
 
-/* Host mappings and page tables of all runs. After an error some may be there: vmap_areas_unmake. */
+/* Host mappings and page tables of all runs. After an error some may be there: vmap_areas_unmake.
+ */
 static int area_map(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area)
 {
 	struct list_head *at = area->blocks.next;
@@ -166,7 +170,8 @@ static void area_unplace_locked(struct virt *virt, struct vmap_area *area)
 	}
 }
 
-/* Unmap what lies between two addresses. On an error host mappings may be left, but no page tables. */
+/* Unmap what lies between two addresses. On an error host mappings may be left, but no page
+ * tables. */
 static int addresses_unmap(struct virt *virt, unsigned long start, unsigned long end)
 {
 	pgtable_unmap(virt->kernel, start, (end - start) >> PAGE_SHIFT);
@@ -181,8 +186,8 @@ static struct vmap_area *unmapping(struct vmap_range *range, const struct virt_c
 	return area && area->unmapping == vcpu ? area : NULL;
 }
 
-/* Move the first of areas, and all that adjoin it and each other, to group, in the order of addresses. Neighbours
- * include each other's guard pages, which are not mapped. */
+/* Move the first of areas, and all that adjoin it and each other, to group, in the order of
+ * addresses. Neighbours include each other's guard pages, which are not mapped. */
 static void group_take_locked(const struct virt_cpu *vcpu, struct list_head *areas,
 			      struct list_head *group)
 {
@@ -264,7 +269,8 @@ struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsig
 		vmap_areas_unmake(virt, vcpu, &failed);
 		return NULL;
 	}
-	/* Under the lock, so that whoever holds it and finds an area that is not BUSY may read it. */
+	/* Under the lock, so that whoever holds it and finds an area that is not BUSY may read it.
+	 */
 	lock_acquire(&virt->lock);
 	WRITE_ONCE(*vmap_area_slot(virt, area->range.start), area);
 	WRITE_ONCE(area->state, VMAP_LIVE);

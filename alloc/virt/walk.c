@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk as a function: of the format's own straight code where there is one, else generic. See walk.h for
- * what a walk beside a writer sees.
+ * The walk as a function: of the format's own straight code where there is one, else generic. See
+ * walk.h for what a walk beside a writer sees.
  */
 #include "virt/walk.h"
 
 const struct pgtable_format pgtable_x86_64 = PGTABLE_FORMAT_X86_64;
 
 /*
- * Neither walk is instrumented by the thread sanitizer: it may read a page that was a table when it came there,
- * and throws the value away (free_gen). That race is meant; the sanitizer would name it. clang instruments
- * atomic accesses even where no_sanitize is said, and has an attribute of its own.
+ * Neither walk is instrumented by the thread sanitizer: it may read a page that was a table when
+ * it came there, and throws the value away (free_gen). That race is meant; the sanitizer would
+ * name it. clang instruments atomic accesses even where no_sanitize is said, and has an attribute
+ * of its own.
  */
 #ifndef __has_attribute
 #define __has_attribute(x) 0
@@ -21,8 +22,8 @@ const struct pgtable_format pgtable_x86_64 = PGTABLE_FORMAT_X86_64;
 #define RACY_READER __attribute__((no_sanitize("thread")))
 #endif
 
-RACY_READER static __attribute__((noinline)) bool
-walk_any_format(const struct pgtable *table, u64 va, struct pgtable_walk *walk)
+RACY_READER static __attribute__((noinline)) bool walk_any_format(const struct pgtable *table,
+								  u64 va, struct pgtable_walk *walk)
 {
 	return pgtable_walk_format(table->format, table, va, walk);
 }

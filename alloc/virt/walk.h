@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk of page tables, once for all formats: with a format that the compiler can see (a constant such as
- * walk_x86_64) it becomes straight code of one load a level; with a pointer to any other it is the generic walk.
+ * The walk of page tables, once for all formats: with a format that the compiler can see (a
+ * constant such as walk_x86_64) it becomes straight code of one load a level; with a pointer to
+ * any other it is the generic walk.
  *
  *	va      | index 4 | index 3 | index 2 | index 1 | offset |
  *	             |         |         |         |
- *	root ---> entry --> entry --> entry --> entry --> frame       an entry without PTE_PRESENT ends it early,
- *	                              (PS) ------------> frame        an entry with PTE_PS is a larger leaf
+ *	root ---> entry --> entry --> entry --> entry --> frame    an entry without PTE_PRESENT
+ *	                              (PS) ------------> frame    ends it; PTE_PS: a larger leaf
  *
  * Beside a writer. A walk takes no lock, so three things must hold:
  *   - an entry is one store, and one load here: it is seen whole or not at all;
- *   - a table is zeroed before it is linked: the writer's store of the link is a release, the load of it
- *     here an acquire, which forbids reading the table's entries before the link;
- *   - a table that an unmap frees can be some other page's memory before the walk has read its entry. It
- *     stays readable (it lies in the direct map), so the walk may read nonsense but cannot fault; and
- *     the writer advances table->free_gen between unlinking and freeing, so the walk notices and starts again.
- * A retry means that an unmap has finished, so walkers and writers cannot hold each other up for ever.
+ *   - a table is zeroed before it is linked: the writer's store of the link is a release, the load
+ *     of it here an acquire, which forbids reading the table's entries before the link;
+ *   - a table that an unmap frees can be some other page's memory before the walk has read its
+ *     entry. It stays readable (it lies in the direct map), so the walk may read nonsense but
+ *     cannot fault; and the writer advances table->free_gen between unlinking and freeing, so the
+ *     walk notices and starts again.
+ * A retry means that an unmap has finished, so walkers and writers cannot hold each other up for
+ * ever.
  */
 #ifndef KMM_VIRT_WALK_H
 #define KMM_VIRT_WALK_H
@@ -24,8 +27,8 @@
 
 #define KMM_ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* The formats, as initialisers: pgtable.c makes the exported objects of them, this header the constants
- * that compilers fold. */
+/* The formats, as initialisers: walk.c makes the exported objects of them, this header the
+ * constants that compilers fold. */
 #define PGTABLE_FORMAT_X86_64                                                                      \
 	{                                                                                          \
 		.name = "x86_64", .levels = 4, .page_shift = 12, .entry_bytes = 8,                 \
@@ -35,7 +38,8 @@
 
 static const struct pgtable_format walk_x86_64 __attribute__((unused)) = PGTABLE_FORMAT_X86_64;
 
-/* Acquire: forbids that the entries of the table it leads to, or free_gen's second load, are read first. */
+/* Acquire: forbids that the entries of the table it leads to, or free_gen's second load, are read
+ * first. */
 KMM_ALWAYS_INLINE u64 pgtable_entry_load(const struct pgtable_format *format, const char *entries,
 					 u64 index)
 {
@@ -95,10 +99,12 @@ KMM_ALWAYS_INLINE bool pgtable_walk_end(const struct pgtable_format *format, u64
 	return true;
 }
 
-/* Read one level; true, and *walk written, if the walk ends there. *shift goes down by the level's bits. */
-KMM_ALWAYS_INLINE bool pgtable_walk_step(const struct pgtable_format *format, const char *direct_map,
-					 u64 va, unsigned int level, const char **entries,
-					 unsigned int *shift, struct pgtable_walk *walk)
+/* Read one level; true, and *walk written, if the walk ends there. *shift goes down by the level's
+ * bits. */
+KMM_ALWAYS_INLINE bool pgtable_walk_step(const struct pgtable_format *format,
+					 const char *direct_map, u64 va, unsigned int level,
+					 const char **entries, unsigned int *shift,
+					 struct pgtable_walk *walk)
 {
 	u64 entry;
 

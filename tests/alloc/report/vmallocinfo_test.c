@@ -30,7 +30,8 @@ static void no_areas_are_no_lines(void)
 
 static void each_area_is_a_line_in_the_order_of_addresses(void)
 {
-	void *a = vmalloc(2 * PAGE_SIZE), *b = vmalloc_node(100 * PAGE_SIZE, 1), *c = vmalloc(1), *freed;
+	void *a = vmalloc(2 * PAGE_SIZE), *b = vmalloc_node(100 * PAGE_SIZE, 1), *c = vmalloc(1),
+	     *freed;
 	char *text, expected[512];
 
 	freed = vmalloc(PAGE_SIZE);
@@ -40,8 +41,8 @@ static void each_area_is_a_line_in_the_order_of_addresses(void)
 		 "0x%016lx-0x%016lx   12288 vmalloc pages=2 N0=2\n"
 		 "0x%016lx-0x%016lx  413696 vmalloc pages=100 N1=100\n"
 		 "0x%016lx-0x%016lx    8192 vmalloc pages=1 N0=1\n",
-		 (unsigned long)a, (unsigned long)a + 12288, (unsigned long)b, (unsigned long)b + 413696,
-		 (unsigned long)c, (unsigned long)c + 8192);
+		 (unsigned long)a, (unsigned long)a + 12288, (unsigned long)b,
+		 (unsigned long)b + 413696, (unsigned long)c, (unsigned long)c + 8192);
 	ok(a < b && b < c, "addresses are not dealt out from below");
 	ok(!strcmp(text, expected), "\"%s\", not \"%s\"", text, expected);
 	free(text);

@@ -15,8 +15,10 @@
 static inline struct kmm *machine_boot(unsigned int nr_nodes, u64 node_bytes, u64 shared_bytes,
 				       enum zone_layout layout)
 {
-	struct kmm_config config = {.layout = layout, .node_bytes = node_bytes,
-				    .shared_bytes = shared_bytes, .no_thp = true};
+	struct kmm_config config = {.layout = layout,
+				    .node_bytes = node_bytes,
+				    .shared_bytes = shared_bytes,
+				    .no_thp = true};
 	struct kmm *machine;
 	char synthetic[80];
 	int err;
@@ -44,7 +46,8 @@ static inline void machine_end(struct kmm *machine)
 	ok_eq(leaks.vmap_areas, 0);
 }
 
-/* The signal that act(arg) ends a forked child with; 0 if it returned. The child's words are not shown. */
+/* The signal that act(arg) ends a forked child with; 0 if it returned. The child's words are not
+ * shown. */
 static inline int signal_of_child(void (*act)(void *), void *arg)
 {
 	int status = 0;
@@ -69,7 +72,8 @@ static inline int signal_of_child(void (*act)(void *), void *arg)
 	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/* Operations of a random test: environment variable `name`, or a default that takes about a second. */
+/* Operations of a random test: environment variable `name`, or a default that takes about a
+ * second. */
 static inline unsigned long nr_operations(const char *name, unsigned long standard)
 {
 	const char *word = getenv(name);

@@ -1,39 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables of every classic format through one code: map and unmap at random against a dictionary, whole
- * undoing of what fails, and walkers beside writers. The dictionary is an array, a page of a small window each.
+ * Page tables of every classic format through one code: map and unmap at random against a
+ * dictionary, whole undoing of what fails, and walkers beside writers. The dictionary is an array,
+ * a page of a small window each.
  */
 #include <errno.h>
 #include <pthread.h>
 
+#include "formats.h"
 #include "machine.h"
 #include "virt/walk.h"
 
 static struct kmm *machine;
-
-static const struct pgtable_format flat_32 = {
-	.name = "20+12", .levels = 1, .page_shift = 12, .entry_bytes = 4, .index_bits = {0, 20},
-	.leaf_levels = 1, .va_bits = 32, .addr_mask = 0xfffff000};
-static const struct pgtable_format four_by_5 = {
-	.name = "5+5+5+5+12", .levels = 4, .page_shift = 12, .entry_bytes = 4,
-	.index_bits = {0, 5, 5, 5, 5}, .leaf_levels = 1, .va_bits = 32, .addr_mask = 0xfffff000};
-static const struct pgtable_format i386 = {
-	.name = "i386", .levels = 2, .page_shift = 12, .entry_bytes = 4, .index_bits = {0, 10, 10},
-	.leaf_levels = 3, .va_bits = 32, .addr_mask = 0xfffff000};
-static const struct pgtable_format pae = {
-	.name = "pae", .levels = 3, .page_shift = 12, .entry_bytes = 8, .index_bits = {0, 9, 9, 2},
-	.leaf_levels = 3, .va_bits = 32, .addr_mask = 0x000ffffffffff000};
-static const struct pgtable_format alpha = {
-	.name = "10+10+10+13", .levels = 3, .page_shift = 13, .entry_bytes = 8,
-	.index_bits = {0, 10, 10, 10}, .leaf_levels = 1, .va_bits = 43, .canonical = true,
-	.addr_mask = 0x000fffffffffe000};
-static const struct pgtable_format la57 = {
-	.name = "la57", .levels = 5, .page_shift = 12, .entry_bytes = 8,
-	.index_bits = {0, 9, 9, 9, 9, 9}, .leaf_levels = 7, .va_bits = 57, .canonical = true,
-	.addr_mask = 0x000ffffffffff000};
-
-static const struct pgtable_format *const formats[] = {&pgtable_x86_64, &flat_32, &four_by_5, &i386,
-						       &pae, &alpha, &la57};
 
 static struct pgtable *table_make(const struct pgtable_format *format)
 {
@@ -115,7 +93,7 @@ static void a_large_leaf_serves_where_all_is_aligned_and_only_there(void)
 static void ranges_that_are_no_addresses_are_refused(void)
 {
 	struct pgtable *table = table_make(&pgtable_x86_64);
-	struct pgtable *small = table_make(&i386);
+	struct pgtable *small = table_make(&format_i386);
 	struct pgtable_walk walk;
 	u64 top = 0x7ffffffff000, kernel = 0xffff800000000000;
 
@@ -160,7 +138,7 @@ static void formats_that_contradict_themselves_are_refused(void)
 	format = pgtable_x86_64;
 	format.levels = 6;
 	ok_eq(pgtable_create(&format, &table), -EINVAL);
-	format = flat_32;
+	format = format_flat_32;
 	format.entry_bytes = 8; /* 8 MiB of table: larger than any block */
 	ok_eq(pgtable_create(&format, &table), -EINVAL);
 	ok(!table, "a table of a bad format");
@@ -216,8 +194,8 @@ static void a_map_without_memory_is_undone(void)
 }
 
 /*
- * Random operations in windows that lie across table borders, against a dictionary: pfn + 1 of each page, 0 for
- * none. In formats with larger leaves the windows are wide enough for some.
+ * Random operations in windows that lie across table borders, against a dictionary: pfn + 1 of
+ * each page, 0 for none. In formats with larger leaves the windows are wide enough for some.
  */
 #define WINDOW 3072
 
@@ -325,7 +303,8 @@ static void random_maps_and_unmaps_agree_with_a_dictionary(void)
 
 		memset(&dict, 0, sizeof(dict));
 		/* Across the middle of the space below the sign bit: a border of every level. */
-		dict.base = (1UL << (format->va_bits - 2)) - ((WINDOW / 2 + 100UL) << format->page_shift);
+		dict.base = (1UL << (format->va_bits - 2)) -
+			    ((WINDOW / 2 + 100UL) << format->page_shift);
 		for (unsigned long op = 0; op < nr_ops; op++) {
 			random_operation(table, &dict, &random);
 			if (op % 64 == 0) {

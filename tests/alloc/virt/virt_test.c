@@ -46,7 +46,8 @@ static void highmem_is_mapped_where_the_direct_map_is_not(void)
 static void machines_come_and_go_with_what_is_lazily_held(void)
 {
 	for (int i = 0; i < 5; i++) {
-		struct kmm *machine = machine_boot(1 + (unsigned int)i % 2, 32 * MIB, 0, ZONES_X86_64);
+		struct kmm *machine =
+			machine_boot(1 + (unsigned int)i % 2, 32 * MIB, 0, ZONES_X86_64);
 		void *addrs[50];
 
 		for (int j = 0; j < 50; j++)
@@ -64,14 +65,16 @@ static void a_small_machine_works_within_its_bounds(void)
 	struct vmalloc_counters sum;
 	void *addr;
 
-	ok(machine->virt->max_lazy_pages <= 128, "%lu pages may be held", machine->virt->max_lazy_pages);
+	ok(machine->virt->max_lazy_pages <= 128, "%lu pages may be held",
+	   machine->virt->max_lazy_pages);
 	for (int i = 0; i < 200; i++) {
 		addr = vmalloc((unsigned long)(i % 40 + 1) * PAGE_SIZE);
 		ok(addr, "no memory after %d areas", i);
 		vfree(addr);
 	}
 	vmalloc_count(machine, &sum);
-	ok(sum.lazy_pages <= machine->virt->max_lazy_pages + VMAP_BINS * machine->virt->magazine_pages,
+	ok(sum.lazy_pages <=
+		   machine->virt->max_lazy_pages + VMAP_BINS * machine->virt->magazine_pages,
 	   "%lu pages held", sum.lazy_pages);
 	vmalloc_validate(machine);
 	machine_end(machine);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmalloc as its users see it: memory that holds what is written, guard pages, failures that leave nothing
- * behind, and bugs of the caller that stop the program.
+ * vmalloc as its users see it: memory that holds what is written, guard pages, failures that leave
+ * nothing behind, and bugs of the caller that stop the program.
  */
 #include <pthread.h>
 
@@ -48,9 +48,9 @@ static void check_stamp(const void *addr, unsigned long size, unsigned long valu
 
 static void memory_of_any_size_holds_what_is_written(void)
 {
-	static const unsigned long sizes[] = {1,	   4096,     4097,	  16 * 4096,
-					      16 * 4096 + 1, 100000, 511 * 4096UL, 512 * 4096UL,
-					      MIB * 4,	   5 * MIB + 123};
+	static const unsigned long sizes[] = {
+		1,	4096,	      4097,	    16 * 4096, 16 * 4096 + 1,
+		100000, 511 * 4096UL, 512 * 4096UL, MIB * 4,   5 * MIB + 123};
 	void *addrs[ARRAY_SIZE(sizes)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -162,7 +162,8 @@ static void a_large_area_is_mapped_by_large_leaves(void)
 
 static void callers_bugs_stop_the_program(void)
 {
-	char *addr = vmalloc(3 * PAGE_SIZE), *large = vmalloc(MIB), *purged = vmalloc(5 * PAGE_SIZE);
+	char *addr = vmalloc(3 * PAGE_SIZE), *large = vmalloc(MIB),
+	     *purged = vmalloc(5 * PAGE_SIZE);
 	struct page *page = alloc_pages(GFP_KERNEL, 0);
 	char on_stack[64];
 
@@ -226,8 +227,8 @@ static void a_page_is_found_behind_each_address_of_an_area_and_nowhere_else(void
 }
 
 /*
- * Threads: each allocates, stamps, checks and frees at random; and hands every other area to the next thread, which
- * frees it.
+ * Threads: each allocates, stamps, checks and frees at random; and hands every other area to the
+ * next thread, which frees it.
  */
 #define NR_THREADS 4
 #define NR_LIVE	   40
@@ -257,8 +258,9 @@ static struct parcel parcel_make(unsigned long *random)
 	parcel.size = tap_random(random) % 64 ? tap_random(random) % 3 : 3;
 	parcel.size = 1 + tap_random(random) % (greedy ? 8 * MIB : limits[parcel.size]);
 	parcel.value = tap_random(random);
-	parcel.addr = tap_random(random) % 4 ? vmalloc(parcel.size)
-					     : vmalloc_node(parcel.size, (int)(tap_random(random) % 2));
+	parcel.addr = tap_random(random) % 4
+			      ? vmalloc(parcel.size)
+			      : vmalloc_node(parcel.size, (int)(tap_random(random) % 2));
 	if (parcel.addr)
 		stamp(parcel.addr, parcel.size, parcel.value);
 	else

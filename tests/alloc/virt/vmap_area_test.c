@@ -3,7 +3,7 @@
  * The address space against a slow model: a byte a page, and a search from the bottom.
  *
  *	page	 0   1   2   3   4   5   6   7
- *		|   A   |   |   B   |   |   |   |     take 1 page: 2; take 2: 5; take 2 aligned to 4: none below 8
+ *		|   A   |   |   B   |   |   |   |     take 1 page: 2; take 2: 5
  */
 #include <errno.h>
 
@@ -59,7 +59,8 @@ static struct vmap_range *take(unsigned long nr_pages, unsigned long align_pages
 	*err = vmap_space_take(&space, nr_pages * PAGE_SIZE, align_pages * PAGE_SIZE, range);
 	if (*err == -ENOMEM) {
 		vmap_space_add_unused(&space, range_new());
-		*err = vmap_space_take(&space, nr_pages * PAGE_SIZE, align_pages * PAGE_SIZE, range);
+		*err = vmap_space_take(&space, nr_pages * PAGE_SIZE, align_pages * PAGE_SIZE,
+				       range);
 	}
 	settle();
 	if (*err) {
@@ -208,7 +209,8 @@ static void random_takes_and_gives_agree_with_a_model(void)
 		/* Grow and shrink in turns, so that full and empty spaces are met. */
 		if (tap_random(&random) % 16 < (op / 500 % 2 ? 6 : 10)) {
 			unsigned long nr = 1 + tap_random(&random) % 12;
-			unsigned long align = tap_random(&random) % 3 ? 1 : 1UL << tap_random(&random) % 5;
+			unsigned long align =
+				tap_random(&random) % 3 ? 1 : 1UL << tap_random(&random) % 5;
 			unsigned long lowest = model_lowest(nr);
 			struct vmap_range *range;
 

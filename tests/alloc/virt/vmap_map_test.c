@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What runs out while an area is made leaves no trace: frames, addresses, the host's mappings, struct memory. */
+/* What runs out while an area is made leaves no trace: frames, addresses, the host's mappings,
+ * struct memory. */
 #include <sys/mman.h>
 
 #include "arch/host.h"
@@ -173,7 +174,8 @@ static void free_chain(struct page *page)
 	}
 }
 
-/* Use up the host's mappings but for `spare`, by pages of alternating access; returns how many pages alternate. */
+/* Use up the host's mappings but for `spare`, by pages of alternating access; returns how many
+ * pages alternate. */
 static unsigned long use_up_mappings(char *base, unsigned long nr_pages, unsigned long spare)
 {
 	unsigned long nr = 0;
@@ -200,7 +202,8 @@ static void mappings_that_the_host_refuses_are_undone(void)
 	base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ok(base != MAP_FAILED, "cannot reserve %zu bytes", size);
 	kept = scatter_frames();
-	/* With no mapping to spare nothing can be mapped; with some the area is left half mapped, and undone. */
+	/* With no mapping to spare nothing can be mapped; with some the area is left half mapped,
+	 * and undone. */
 	for (unsigned long spare = 0; spare <= 6; spare += 2) {
 		unsigned long nr = use_up_mappings(base, max, spare);
 		void *addr = vmalloc(40 * PAGE_SIZE);
@@ -229,8 +232,8 @@ static void scattered_frames_make_an_area_all_the_same(void)
 	for (unsigned long page = 0; page < 40; page++)
 		addr[page * 512] = page;
 	for (unsigned long page = 0; page < 40; page++)
-		ok(addr[page * 512] == page &&
-			   *(unsigned long *)page_address(vmalloc_to_page(addr + page * 512)) == page,
+		ok(addr[page * 512] == page && *(unsigned long *)page_address(
+						       vmalloc_to_page(addr + page * 512)) == page,
 		   "page %lu", page);
 	vmalloc_validate(machine);
 	vfree(addr);
@@ -249,7 +252,8 @@ static void addresses_that_run_out_give_null(void)
 	filler->state = VMAP_BUSY;
 	filler->nr_runs = -1U;
 	filler->unmapping = NULL;
-	ok_eq(vmap_space_take(&virt->space, virt->size - 3 * PAGE_SIZE, PAGE_SIZE, &filler->range), 0);
+	ok_eq(vmap_space_take(&virt->space, virt->size - 3 * PAGE_SIZE, PAGE_SIZE, &filler->range),
+	      0);
 	ok(!vmalloc(3 * PAGE_SIZE), "4 pages of addresses, of 3");
 	ok(!vmalloc(4 * MIB), "4 MiB of addresses, of 3 pages");
 	addr = vmalloc(2 * PAGE_SIZE);

@@ -1,57 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How addresses are cut into indices, with the classic exercises' numbers; and the specialised walk against the
- * generic one and against a walk transcribed from the processor's manual.
+ * How addresses are cut into indices, with the classic exercises' numbers; and the specialised
+ * walk against the generic one and against a walk transcribed from the processor's manual.
  *
  *	i386, 0xc0a81234:	1100000010 1010000001 001000110100
  *				directory 0x302, table 0x281, offset 0x234
  */
+#include "formats.h"
 #include "machine.h"
 #include "virt/walk.h"
 
 static struct kmm *machine;
 
-static const struct pgtable_format i386 = {
-	.name = "i386", .levels = 2, .page_shift = 12, .entry_bytes = 4, .index_bits = {0, 10, 10},
-	.leaf_levels = 3, .va_bits = 32, .addr_mask = 0xfffff000};
-static const struct pgtable_format flat_32 = {
-	.name = "20+12", .levels = 1, .page_shift = 12, .entry_bytes = 4, .index_bits = {0, 20},
-	.leaf_levels = 1, .va_bits = 32, .addr_mask = 0xfffff000};
-static const struct pgtable_format pae = {
-	.name = "pae", .levels = 3, .page_shift = 12, .entry_bytes = 8, .index_bits = {0, 9, 9, 2},
-	.leaf_levels = 3, .va_bits = 32, .addr_mask = 0x000ffffffffff000};
-static const struct pgtable_format alpha = {
-	.name = "10+10+10+13", .levels = 3, .page_shift = 13, .entry_bytes = 8,
-	.index_bits = {0, 10, 10, 10}, .leaf_levels = 1, .va_bits = 43, .canonical = true,
-	.addr_mask = 0x000fffffffffe000};
-static const struct pgtable_format la57 = {
-	.name = "la57", .levels = 5, .page_shift = 12, .entry_bytes = 8,
-	.index_bits = {0, 9, 9, 9, 9, 9}, .leaf_levels = 7, .va_bits = 57, .canonical = true,
-	.addr_mask = 0x000ffffffffff000};
-
 static void addresses_are_cut_as_the_exercises_say(void)
 {
-	ok_eq(pgtable_index(&flat_32, 0xc0a81234, 1), 0xc0a81);
-	ok_eq(pgtable_index(&i386, 0xc0a81234, 2), 0x302);
-	ok_eq(pgtable_index(&i386, 0xc0a81234, 1), 0x281);
+	ok_eq(pgtable_index(&format_flat_32, 0xc0a81234, 1), 0xc0a81);
+	ok_eq(pgtable_index(&format_i386, 0xc0a81234, 2), 0x302);
+	ok_eq(pgtable_index(&format_i386, 0xc0a81234, 1), 0x281);
 	/* 0x08048000, where programs began: directory 32, table 72. */
-	ok_eq(pgtable_index(&i386, 0x08048000, 2), 32);
-	ok_eq(pgtable_index(&i386, 0x08048000, 1), 72);
+	ok_eq(pgtable_index(&format_i386, 0x08048000, 2), 32);
+	ok_eq(pgtable_index(&format_i386, 0x08048000, 1), 72);
 	/* The kernel's first page of its upper gigabyte: directory 768. */
-	ok_eq(pgtable_index(&i386, 0xc0000000, 2), 768);
-	ok_eq(pgtable_index(&pae, 0xc0a81234, 3), 3);
-	ok_eq(pgtable_index(&pae, 0xc0a81234, 2), 5);
-	ok_eq(pgtable_index(&pae, 0xc0a81234, 1), 0x81);
-	/* The last canonical page of the lower half: 255, 511, 511, 511; the direct map's start: 273, 0, 0, 0. */
+	ok_eq(pgtable_index(&format_i386, 0xc0000000, 2), 768);
+	ok_eq(pgtable_index(&format_pae, 0xc0a81234, 3), 3);
+	ok_eq(pgtable_index(&format_pae, 0xc0a81234, 2), 5);
+	ok_eq(pgtable_index(&format_pae, 0xc0a81234, 1), 0x81);
+	/* The last canonical page of the lower half: 255, 511, 511, 511; the direct map's start:
+	 * 273, 0, 0, 0. */
 	ok_eq(pgtable_index(&pgtable_x86_64, 0x7ffffffff000, 4), 255);
 	ok_eq(pgtable_index(&pgtable_x86_64, 0x7ffffffff000, 3), 511);
 	ok_eq(pgtable_index(&pgtable_x86_64, 0x7ffffffff000, 2), 511);
 	ok_eq(pgtable_index(&pgtable_x86_64, 0x7ffffffff000, 1), 511);
 	ok_eq(pgtable_index(&pgtable_x86_64, 0xffff888000000000, 4), 273);
 	ok_eq(pgtable_index(&pgtable_x86_64, 0xffff888000000000, 3), 0);
-	ok_eq(pgtable_index(&la57, 0xff11000000000000, 5), 273);
-	ok_eq(pgtable_index(&alpha, 0x123456789abc, 3), 0x123456789abc >> 33 & 1023);
-	ok_eq(pgtable_index(&alpha, 0x123456789abc, 1), 0x123456789abc >> 13 & 1023);
+	ok_eq(pgtable_index(&format_la57, 0xff11000000000000, 5), 273);
+	ok_eq(pgtable_index(&format_alpha, 0x123456789abc, 3), 0x123456789abc >> 33 & 1023);
+	ok_eq(pgtable_index(&format_alpha, 0x123456789abc, 1), 0x123456789abc >> 13 & 1023);
 }
 
 static void entries_cover_what_the_manual_says(void)
@@ -59,10 +43,10 @@ static void entries_cover_what_the_manual_says(void)
 	static const unsigned int shifts[] = {12, 21, 30, 39, 48};
 
 	for (unsigned int level = 1; level <= 5; level++)
-		ok_eq(pgtable_level_shift(&la57, level), shifts[level - 1]);
-	ok_eq(pgtable_level_shift(&i386, 2), 22);
-	ok_eq(pgtable_level_shift(&pae, 3), 30);
-	ok_eq(pgtable_level_shift(&alpha, 2), 23);
+		ok_eq(pgtable_level_shift(&format_la57, level), shifts[level - 1]);
+	ok_eq(pgtable_level_shift(&format_i386, 2), 22);
+	ok_eq(pgtable_level_shift(&format_pae, 3), 30);
+	ok_eq(pgtable_level_shift(&format_alpha, 2), 23);
 }
 
 /* A flat table of 2^47 bytes takes 256 GiB; tables for one page take one table a level. */
@@ -71,8 +55,9 @@ static void tables_take_what_the_sums_say(void)
 	const struct {
 		const struct pgtable_format *format;
 		u64 one_page_bytes;
-	} sums[] = {{&flat_32, 4UL << 20}, {&i386, 8UL << 10}, {&pae, 12UL << 10},
-		    {&alpha, 24UL << 10},  {&la57, 20UL << 10}, {&pgtable_x86_64, 16UL << 10}};
+	} sums[] = {{&format_flat_32, 4UL << 20}, {&format_i386, 8UL << 10},
+		    {&format_pae, 12UL << 10},	  {&format_alpha, 24UL << 10},
+		    {&format_la57, 20UL << 10},	  {&pgtable_x86_64, 16UL << 10}};
 	struct pgtable *table;
 
 	ok_eq((1UL << 47 >> PAGE_SHIFT) * 8, 256UL << 30);
@@ -83,8 +68,9 @@ static void tables_take_what_the_sums_say(void)
 		   sums[i].format->name, table->nr_tables * PAGE_SIZE, sums[i].one_page_bytes);
 		pgtable_destroy(table);
 	}
-	/* Text, data and stack of a small program: a directory and three tables, for three pages. */
-	ok_eq(pgtable_create(&i386, &table), 0);
+	/* Text, data and stack of a small program: a directory and three tables, for three pages.
+	 */
+	ok_eq(pgtable_create(&format_i386, &table), 0);
 	ok_eq(pgtable_map(table, 0x00400000, 1, 1, 0, false), 0);
 	ok_eq(pgtable_map(table, 0x10000000, 2, 1, 0, false), 0);
 	ok_eq(pgtable_map(table, 0xbffff000, 3, 1, 0, false), 0);
@@ -140,7 +126,8 @@ static void all_walks_agree_on_random_addresses(void)
 	ok_eq(pgtable_create(&pgtable_x86_64, &table), 0);
 	ok_eq(pgtable_create(&generic, &twin), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(bases); i++) {
-		u64 base = tap_random(&random) << 21, pfn = tap_random(&random) % (1UL << 40) & ~511UL;
+		u64 base = tap_random(&random) << 21,
+		    pfn = tap_random(&random) % (1UL << 40) & ~511UL;
 
 		base = (u64)((s64)(base << 16) >> 16);
 		bases[i] = base;
