@@ -3,6 +3,7 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 
 static void a_machine_boots_and_ends_with_nothing_left(void)
@@ -52,6 +53,65 @@ static void boot_survives_any_shortage_of_pages(void)
 	slab_layer.cpu_init(machine, this_cpu);
 	while (nr)
 		__free_pages(pages[--nr], 0);
+	end_machine(machine);
+}
+
+/* All pages there are, chained; give_back frees n of them. */
+static struct page *hog_pages(void)
+{
+	struct page *page, *taken = NULL;
+
+	while ((page = alloc_pages(GFP_KERNEL, 0))) {
+		page->private = (unsigned long)taken;
+		taken = page;
+	}
+	return taken;
+}
+
+static struct page *give_back(struct page *taken, unsigned long nr)
+{
+	while (taken && nr--) {
+		struct page *page = taken;
+
+		taken = (struct page *)page->private;
+		page->private = 0;
+		__free_pages(page, 0);
+	}
+	return taken;
+}
+
+/*
+ * On two nodes, so that a cache needs structs on both: whichever page is the first not to be had.
+ */
+static void a_cache_is_made_whole_or_not_at_all(void)
+{
+	struct kmm *machine = boot_machine(TWO_NODES, 16UL << 20);
+	struct kmem_cache *caches[100];
+	struct page *taken;
+	unsigned int nr = 0, refused = 0;
+	char name[32];
+
+	slab_reap(machine);
+	taken = hog_pages();
+	/* Each cache takes a few hundred bytes: some fit, and then one more page is needed. */
+	while (nr < 100 && refused < 10) {
+		struct kmem_cache *cache;
+
+		snprintf(name, sizeof(name), "whole-%u", nr);
+		cache = kmem_cache_create(name, 64, 0, 0, NULL);
+		slab_validate(machine);
+		if (cache) {
+			caches[nr++] = cache;
+		} else {
+			refused++;
+			taken = give_back(taken, 1);
+		}
+	}
+	ok(refused > 1, "%u refused", refused);
+	ok(nr > 10, "%u made", nr);
+	give_back(taken, ULONG_MAX);
+	while (nr)
+		ok_eq(kmem_cache_destroy(caches[--nr]), 0);
 	end_machine(machine);
 }
 
@@ -185,7 +245,7 @@ static void one_cache_gets_what_others_hold_back(void)
 	struct kmm *machine = boot_machine(ONE_NODE, 128UL << 20);
 	struct kmem_cache *idle = kmem_cache_create("idle", 64, 0, 0, NULL);
 	static void *objects[20000];
-	struct page *page, *taken = NULL;
+	struct page *taken;
 	void *large;
 
 	for (int i = 0; i < 20000; i++)
@@ -193,19 +253,12 @@ static void one_cache_gets_what_others_hold_back(void)
 	for (int i = 0; i < 20000; i++)
 		kmem_cache_free(idle, objects[i]);
 	ok(info_of(machine, "idle").num_slabs > 50, "nothing is held back");
-	while ((page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, 0))) {
-		page->private = (unsigned long)taken;
-		taken = page;
-	}
+	taken = hog_pages();
 	ok(!kmalloc(8192, GFP_NOWAIT), "there was memory after all");
 	large = kmalloc(4096, GFP_KERNEL);
 	ok(large, "idle objects were not reclaimed");
 	kfree(large);
-	while ((page = taken)) {
-		taken = (struct page *)page->private;
-		page->private = 0;
-		__free_pages(page, 0);
-	}
+	give_back(taken, ULONG_MAX);
 	ok_eq(kmem_cache_destroy(idle), 0);
 	end_machine(machine);
 }
@@ -214,6 +267,7 @@ int main(void)
 {
 	RUN(a_machine_boots_and_ends_with_nothing_left);
 	RUN(boot_survives_any_shortage_of_pages);
+	RUN(a_cache_is_made_whole_or_not_at_all);
 	RUN(threads_that_end_leave_nothing);
 	RUN(reports_and_shrinks_run_beside_allocations);
 	RUN(exhaustion_gives_null_and_all_comes_back);
