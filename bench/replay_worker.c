@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "alloc/arch/host.h"
+#include "arch/host.h"
 #include "bench/command.h"
 #include "bench/latency.h"
 

@@ -19,36 +19,39 @@
 
 static const struct {
 	const char *name;
+	size_t length;
 	u32 flags;
 } names_known[] = {
-	{"GFP_KERNEL", KERNEL},
-	{"GFP_KERNEL_ACCOUNT", KERNEL | KMT_GFP_ACCOUNT},
-	{"GFP_NOFS", RECLAIM | KMT_GFP_IO},
-	{"GFP_NOIO", RECLAIM},
-	{"GFP_NOWAIT", KMT_GFP_KSWAPD_RECLAIM | KMT_GFP_NOWARN},
-	{"GFP_ATOMIC", KMT_GFP_HIGH | KMT_GFP_KSWAPD_RECLAIM},
-	{"GFP_USER", USER},
-	{"GFP_HIGHUSER", HIGHUSER},
-	{"GFP_HIGHUSER_MOVABLE", MOVABLE},
-	{"GFP_TRANSHUGE_LIGHT", THP_LIGHT},
-	{"GFP_TRANSHUGE", THP_LIGHT | KMT_GFP_DIRECT_RECLAIM},
-	{"GFP_TEMPORARY", KERNEL | KMT_GFP_RECLAIMABLE},
-	{"GFP_DMA", KMT_GFP_DMA},
-	{"GFP_DMA32", KMT_GFP_DMA32},
-	{"__GFP_RECLAIM", RECLAIM},
-	{"__GFP_REPEAT", KMT_GFP_RETRY_MAYFAIL},
-	{"none", 0},
-	{"0", 0},
-	{"0x0", 0},
-#define X(name) {"__GFP_" #name, KMT_GFP_##name},
+#define NAME(text) text, sizeof(text) - 1
+	{NAME("GFP_KERNEL"), KERNEL},
+	{NAME("GFP_KERNEL_ACCOUNT"), KERNEL | KMT_GFP_ACCOUNT},
+	{NAME("GFP_NOFS"), RECLAIM | KMT_GFP_IO},
+	{NAME("GFP_NOIO"), RECLAIM},
+	{NAME("GFP_NOWAIT"), KMT_GFP_KSWAPD_RECLAIM | KMT_GFP_NOWARN},
+	{NAME("GFP_ATOMIC"), KMT_GFP_HIGH | KMT_GFP_KSWAPD_RECLAIM},
+	{NAME("GFP_USER"), USER},
+	{NAME("GFP_HIGHUSER"), HIGHUSER},
+	{NAME("GFP_HIGHUSER_MOVABLE"), MOVABLE},
+	{NAME("GFP_TRANSHUGE_LIGHT"), THP_LIGHT},
+	{NAME("GFP_TRANSHUGE"), THP_LIGHT | KMT_GFP_DIRECT_RECLAIM},
+	{NAME("GFP_TEMPORARY"), KERNEL | KMT_GFP_RECLAIMABLE},
+	{NAME("GFP_DMA"), KMT_GFP_DMA},
+	{NAME("GFP_DMA32"), KMT_GFP_DMA32},
+	{NAME("__GFP_RECLAIM"), RECLAIM},
+	{NAME("__GFP_REPEAT"), KMT_GFP_RETRY_MAYFAIL},
+	{NAME("none"), 0},
+	{NAME("0"), 0},
+	{NAME("0x0"), 0},
+#define X(name) {NAME("__GFP_" #name), KMT_GFP_##name},
 	KMT_GFP_FLAGS(X)
 #undef X
+#undef NAME
 };
 
 static u32 gfp_from_name(const char *name, size_t length)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(names_known); i++)
-		if (strlen(names_known[i].name) == length && !memcmp(names_known[i].name, name, length))
+		if (names_known[i].length == length && !memcmp(names_known[i].name, name, length))
 			return names_known[i].flags;
 	return KMT_GFP_OTHER;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of the .kmt reader, shared by its two files: kmt_read.c (blocks and events) and kmt_define.c (what
+/* The inside of the .kmt reader, shared by its two files: kmt_read.c (blocks and events) and kmt_read_defs.c (what
  * blocks define, and the trailer). */
 #ifndef WORKLOADS_KMT_READER_H
 #define WORKLOADS_KMT_READER_H

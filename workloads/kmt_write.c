@@ -7,77 +7,14 @@
 #define _GNU_SOURCE /* asprintf, mkostemp */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include "workloads/crc32c.h"
-#include "workloads/kmt_format.h"
-#include "workloads/kmt_index.h"
+#include "workloads/kmt_writer.h"
 
 #define ZSTD_LEVEL 9
-
-/* Room that one definition can take. */
-#define DEF_BYTES_MAX	(2 + 2 * KMT_VARINT_MAX + KMT_MAX_NAME + 8 * KMT_VARINT_MAX)
-/* A full column ends a block early, so that the bound on a block's bytes holds whatever is written. */
-#define COLUMN_BYTES_MAX (KMT_MAX_BLOCK_BYTES / 8)
-_Static_assert(KMT_NR_COLUMNS * COLUMN_BYTES_MAX + 64 < KMT_MAX_BLOCK_BYTES, "a full block fits");
-
-struct column {
-	u8 *begin, *at;
-};
-
-struct context {
-	u32 cpu;
-	s32 tid;
-};
-
-struct name {
-	u8 length;
-	char text[KMT_MAX_NAME];
-};
-
-struct kmt_writer {
-	int fd;
-	bool own_fd;
-	char *name;	 /* for errors */
-	char *temporary; /* to be renamed to name, or NULL */
-	char error[KMT_ERROR_SIZE];
-
-	u32 time_unit_ns;
-	u64 now; /* in units */
-	u32 context;
-	u32 nr_events, nr_blocks; /* events of the open block */
-	struct column columns[KMT_NR_COLUMNS];
-	ZSTD_CCtx *zstd;
-	u8 *raw, *stored;
-	size_t stored_room;
-
-	struct kmt_shape *shapes;
-	struct context *contexts;
-	struct name *caches;
-	u32 nr_shapes, nr_contexts, nr_caches;
-	struct kmt_index shape_index, context_index, cache_index;
-
-	struct kmt_account account;
-	u64 *sizes[KMT_NR_POPULATIONS]; /* requested bytes by id, live ones only */
-	u32 sizes_room[KMT_NR_POPULATIONS];
-	u64 live_bytes[KMT_NR_POPULATIONS];
-	u64 peak_live[KMT_NR_POPULATIONS], peak_bytes[KMT_NR_POPULATIONS];
-};
-
-__attribute__((format(printf, 3, 4))) static int fail(struct kmt_writer *w, int error, const char *fmt, ...)
-{
-	va_list ap;
-	int n = snprintf(w->error, sizeof(w->error), "%.300s: ", w->name);
-
-	va_start(ap, fmt);
-	vsnprintf(w->error + n, sizeof(w->error) - (size_t)n, fmt, ap);
-	va_end(ap);
-	return error;
-}
 
 static int write_all(struct kmt_writer *w, const void *bytes, size_t length)
 {
@@ -89,7 +26,7 @@ static int write_all(struct kmt_writer *w, const void *bytes, size_t length)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return fail(w, -errno, "%s", strerror(errno));
+			return kmt_writer_fail(w, -errno, "%s", strerror(errno));
 		p += n;
 		length -= (size_t)n;
 	}
@@ -104,7 +41,7 @@ static int write_block(struct kmt_writer *w, u32 type, u32 nr_events, const u8 *
 	int error;
 
 	if (ZSTD_isError(stored))
-		return fail(w, -EIO, "cannot compress: %s", ZSTD_getErrorName(stored));
+		return kmt_writer_fail(w, -EIO, "cannot compress: %s", ZSTD_getErrorName(stored));
 	header.stored_bytes = (u32)stored;
 	header.checksum = crc32c(crc32c(0, &header, sizeof(header)), w->stored, stored);
 	w->nr_blocks++;
@@ -112,7 +49,7 @@ static int write_block(struct kmt_writer *w, u32 type, u32 nr_events, const u8 *
 	return error ? error : write_all(w, w->stored, stored);
 }
 
-static int flush_block(struct kmt_writer *w)
+int kmt_writer_flush(struct kmt_writer *w)
 {
 	u8 *p = w->raw;
 	int error;
@@ -122,7 +59,7 @@ static int flush_block(struct kmt_writer *w)
 	for (int i = 0; i < KMT_NR_COLUMNS; i++)
 		p = kmt_put_varint(p, (u64)(w->columns[i].at - w->columns[i].begin));
 	for (int i = 0; i < KMT_NR_COLUMNS; i++) {
-		struct column *column = &w->columns[i];
+		struct kmt_column_out *column = &w->columns[i];
 		size_t bytes = (size_t)(column->at - column->begin);
 
 		memcpy(p, column->begin, bytes);
@@ -134,7 +71,7 @@ static int flush_block(struct kmt_writer *w)
 	return error;
 }
 
-static bool block_is_full(const struct kmt_writer *w)
+bool kmt_writer_full(const struct kmt_writer *w)
 {
 	if (w->nr_events == KMT_MAX_BLOCK_EVENTS)
 		return true;
@@ -144,117 +81,6 @@ static bool block_is_full(const struct kmt_writer *w)
 	return false;
 }
 
-static size_t shape_length(const void *thing)
-{
-	(void)thing;
-	return sizeof(struct kmt_shape);
-}
-
-static size_t context_length(const void *thing)
-{
-	(void)thing;
-	return sizeof(struct context);
-}
-
-static size_t name_length(const void *thing)
-{
-	return 1 + (size_t)((const struct name *)thing)->length;
-}
-
-int kmt_write_cache(struct kmt_writer *w, const char *name, size_t length, u32 *cache)
-{
-	struct column *defs = &w->columns[KMT_COL_DEFS];
-	struct name key = {.length = (u8)length};
-	u32 *slot;
-
-	if (length > KMT_MAX_NAME)
-		return fail(w, -E2BIG, "the name of a cache is longer than %u bytes", KMT_MAX_NAME);
-	if (kmt_index_reserve(&w->cache_index, (void **)&w->caches, sizeof(key), name_length))
-		return fail(w, -ENOMEM, "no memory for cache names");
-	memcpy(key.text, name, length);
-	slot = kmt_index_slot(&w->cache_index, w->caches, sizeof(key), &key, name_length(&key));
-	if (!*slot) {
-		if (w->nr_caches == KMT_MAX_CACHES)
-			return fail(w, -E2BIG, "more than %u caches", KMT_MAX_CACHES);
-		if (block_is_full(w)) {
-			int error = flush_block(w);
-
-			if (error)
-				return error;
-		}
-		if (defs->at - defs->begin > (ptrdiff_t)(COLUMN_BYTES_MAX - 3 * DEF_BYTES_MAX))
-			return fail(w, -E2BIG, "too many caches without an event between them");
-		w->caches[w->nr_caches++] = key;
-		*slot = ++w->cache_index.nr;
-		defs->at = kmt_put_varint(defs->at, KMT_DEF_CACHE);
-		defs->at = kmt_put_varint(defs->at, length);
-		memcpy(defs->at, name, length);
-		defs->at += length;
-	}
-	*cache = *slot - 1;
-	return 0;
-}
-
-static int find_context(struct kmt_writer *w, u32 cpu, s32 tid, u32 *number)
-{
-	struct column *defs = &w->columns[KMT_COL_DEFS];
-	struct context key = {cpu, tid};
-	u32 *slot;
-
-	if (likely(w->nr_contexts && w->contexts[w->context].cpu == cpu && w->contexts[w->context].tid == tid)) {
-		*number = w->context;
-		return 0;
-	}
-	if (kmt_index_reserve(&w->context_index, (void **)&w->contexts, sizeof(key), context_length))
-		return fail(w, -ENOMEM, "no memory for threads");
-	slot = kmt_index_slot(&w->context_index, w->contexts, sizeof(key), &key, sizeof(key));
-	if (!*slot) {
-		if (w->nr_contexts == KMT_MAX_CONTEXTS)
-			return fail(w, -E2BIG, "more than %u threads on CPUs", KMT_MAX_CONTEXTS);
-		w->contexts[w->nr_contexts++] = key;
-		*slot = ++w->context_index.nr;
-		defs->at = kmt_put_varint(defs->at, KMT_DEF_CONTEXT);
-		defs->at = kmt_put_varint(defs->at, cpu);
-		defs->at = kmt_put_varint(defs->at, kmt_zigzag(tid));
-	}
-	*number = *slot - 1;
-	return 0;
-}
-
-static int find_shape(struct kmt_writer *w, const struct kmt_shape *key, u32 *number)
-{
-	struct column *defs = &w->columns[KMT_COL_DEFS];
-	const char *problem;
-	u32 *slot;
-	u8 *p;
-
-	if (kmt_index_reserve(&w->shape_index, (void **)&w->shapes, sizeof(*key), shape_length))
-		return fail(w, -ENOMEM, "no memory for shapes");
-	slot = kmt_index_slot(&w->shape_index, w->shapes, sizeof(*key), key, sizeof(*key));
-	*number = *slot - 1;
-	if (likely(*slot))
-		return 0;
-	if (w->nr_shapes == KMT_MAX_SHAPES)
-		return fail(w, -E2BIG, "more than %u kinds of calls", KMT_MAX_SHAPES);
-	problem = kmt_shape_problem(key, w->nr_caches);
-	if (problem)
-		return fail(w, -EINVAL, "%s", problem);
-	w->shapes[w->nr_shapes++] = *key;
-	*slot = ++w->shape_index.nr;
-	*number = *slot - 1;
-	p = kmt_put_varint(defs->at, KMT_DEF_SHAPE);
-	*p++ = key->kind;
-	*p++ = key->flags;
-	*p++ = key->order;
-	*p++ = key->migratetype;
-	p = kmt_put_varint(p, kmt_zigzag(key->node));
-	p = kmt_put_varint(p, key->gfp);
-	p = kmt_put_varint(p, key->cache == KMT_NO_CACHE ? 0 : (u64)key->cache + 1);
-	p = kmt_put_varint(p, key->requested);
-	defs->at = kmt_put_varint(p, key->allocated);
-	return 0;
-}
-
 static int remember_size(struct kmt_writer *w, enum kmt_population population, u32 id, u64 size)
 {
 	if (id >= w->sizes_room[population]) {
@@ -262,7 +88,7 @@ static int remember_size(struct kmt_writer *w, enum kmt_population population, u
 		u64 *sizes = realloc(w->sizes[population], room * sizeof(*sizes));
 
 		if (!sizes)
-			return fail(w, -ENOMEM, "no memory for live objects");
+			return kmt_writer_fail(w, -ENOMEM, "no memory for live objects");
 		w->sizes[population] = sizes;
 		w->sizes_room[population] = room;
 	}
@@ -281,16 +107,16 @@ static int apply(struct kmt_writer *w, const struct kmt_shape *shape, u64 size, 
 	enum kmt_population population = kmt_kind_population(shape->kind);
 	enum kmt_effect effect = kmt_kind_effect(shape->kind);
 	struct kmt_ids *ids = &w->account.ids[population];
-	struct column *column = &w->columns[KMT_COL_IDS];
+	struct kmt_column_out *column = &w->columns[KMT_COL_IDS];
 
 	if (effect == KMT_ALLOCATES) {
 		*id = kmt_ids_alloc(ids);
 		if (*id == KMT_NONE)
-			return fail(w, -ENOMEM, "no memory for live objects");
+			return kmt_writer_fail(w, -ENOMEM, "no memory for live objects");
 		return remember_size(w, population, *id, size);
 	}
 	if (!kmt_ids_live(ids, *id))
-		return fail(w, -EINVAL, "%s of object %u, which is not live", kmt_kind_name(shape->kind), *id);
+		return kmt_writer_fail(w, -EINVAL, "%s of object %u, which is not live", kmt_kind_name(shape->kind), *id);
 	column->at = kmt_put_varint(column->at, *id);
 	if (shape->kind == KMT_ACCESS)
 		return 0;
@@ -304,20 +130,20 @@ static int apply(struct kmt_writer *w, const struct kmt_shape *shape, u64 size, 
 int kmt_write(struct kmt_writer *w, u64 time_ns, u32 cpu, s32 tid, const struct kmt_shape *shape, u64 arg, u32 *id)
 {
 	bool is_inline = shape->flags & KMT_ARG_INLINE;
-	struct column *columns = w->columns;
+	struct kmt_column_out *columns = w->columns;
 	u64 time = time_ns / w->time_unit_ns;
 	u32 number = 0, context = 0;
 	int error;
 
-	if (block_is_full(w) && (error = flush_block(w)))
+	if (kmt_writer_full(w) && (error = kmt_writer_flush(w)))
 		return error;
 	if (time < w->now)
-		return fail(w, -EINVAL, "time goes back");
+		return kmt_writer_fail(w, -EINVAL, "time goes back");
 	if (cpu > KMT_MAX_CPU)
-		return fail(w, -EINVAL, "CPU %u is out of range", cpu);
+		return kmt_writer_fail(w, -EINVAL, "CPU %u is out of range", cpu);
 	if (arg > KMT_MAX_SIZE)
-		return fail(w, -EINVAL, "size %llu is out of range", (unsigned long long)arg);
-	if ((error = find_context(w, cpu, tid, &context)) || (error = find_shape(w, shape, &number)) ||
+		return kmt_writer_fail(w, -EINVAL, "size %llu is out of range", (unsigned long long)arg);
+	if ((error = kmt_find_context(w, cpu, tid, &context)) || (error = kmt_find_shape(w, shape, &number)) ||
 	    (error = apply(w, shape, is_inline ? arg : shape->requested, id)))
 		return error;
 
@@ -488,7 +314,7 @@ struct kmt_writer *kmt_writer_create(const char *path, const struct kmt_info *in
 
 int kmt_writer_commit(struct kmt_writer *w, struct kmt_counts *counts, char error[KMT_ERROR_SIZE])
 {
-	int result = flush_block(w);
+	int result = kmt_writer_flush(w);
 
 	if (!result)
 		result = write_trailer(w, counts);
@@ -498,7 +324,7 @@ int kmt_writer_commit(struct kmt_writer *w, struct kmt_counts *counts, char erro
 		w->fd = -1;
 		/* The file system's last chance to say that the disk is full. */
 		if (close(fd) || (w->temporary && rename(w->temporary, w->name)))
-			result = fail(w, -errno, "%s", strerror(errno));
+			result = kmt_writer_fail(w, -errno, "%s", strerror(errno));
 	}
 	if (result) {
 		memcpy(error, w->error, KMT_ERROR_SIZE);

@@ -11,13 +11,15 @@ libworkloads_la_SOURCES = \
 	workloads/gfp_names.h \
 	workloads/kmt.h \
 	workloads/kmt_common.c \
-	workloads/kmt_define.c \
 	workloads/kmt_format.h \
 	workloads/kmt_index.c \
 	workloads/kmt_index.h \
 	workloads/kmt_read.c \
+	workloads/kmt_read_defs.c \
 	workloads/kmt_reader.h \
 	workloads/kmt_write.c \
+	workloads/kmt_write_defs.c \
+	workloads/kmt_writer.h \
 	workloads/live_map.c \
 	workloads/live_map.h \
 	workloads/perf_script.c \
