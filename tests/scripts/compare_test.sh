@@ -8,6 +8,8 @@ if ! command -v python3 >/dev/null; then
 	tap_done
 fi
 compare="$top/scripts/compare"
+FEW=1
+export FEW
 "$top/tests/scripts/make-run" "$work/base" || exit 99
 "$top/tests/scripts/make-run" "$work/new" slab/pair/kmm=1.2 page/pair/kmm=0.8 kmalloc/xcpu/kmm=1.01 || exit 99
 
