@@ -57,13 +57,17 @@ format:
 lint:
 	@$(srcdir)/scripts/lint $(srcdir) $(builddir)
 
-# lcov is pointed at our own folders instead of being told what to leave out: a checkout below /usr or /tmp counts.
+# In a copy of the sources, so that it works whether this build is in the source folder or not. lcov is pointed at the
+# copy instead of being told what to leave out: a checkout below /usr or /tmp counts.
 coverage:
-	@command -v lcov >/dev/null || { echo "coverage: lcov is not installed" >&2; exit 2; }
-	mkdir -p build-coverage
-	cd build-coverage && $(abs_srcdir)/configure --quiet --enable-coverage --disable-shared \
-		&& $(MAKE) $(AM_MAKEFLAGS) check
-	lcov --quiet --capture --no-external -b $(abs_srcdir) -d build-coverage -o build-coverage/lcov.info
-	genhtml --quiet build-coverage/lcov.info -o build-coverage/html
-	lcov --summary build-coverage/lcov.info
-	@echo "coverage: build-coverage/html/index.html"
+	@command -v lcov >/dev/null || { echo "kmm: coverage: lcov is not installed" >&2; exit 2; }
+	rm -rf coverage
+	$(MAKE) $(AM_MAKEFLAGS) distdir distdir=coverage
+	cd coverage && ./configure --quiet --enable-coverage --disable-shared && $(MAKE) $(AM_MAKEFLAGS) check
+	lcov --quiet --capture --no-external --base-directory coverage --directory coverage --output-file coverage/lcov.info
+	genhtml --quiet coverage/lcov.info --output-directory coverage/html
+	@lcov --summary coverage/lcov.info
+	@echo "coverage: coverage/html/index.html"
+
+clean-local:
+	-rm -rf coverage
