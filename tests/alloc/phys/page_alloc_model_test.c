@@ -16,7 +16,6 @@
 
 #define THREADS	  4
 #define ROUNDS	  5
-#define TABLE_MAX 4096
 
 #ifdef __SANITIZE_THREAD__
 #define DEFAULT_OPS 20000
@@ -30,6 +29,7 @@ struct model {
 	struct kmm *machine;
 	enum zone_layout layout;
 	struct page **table;
+	unsigned long nr_places;
 	bool *used; /* [pfn] */
 	pthread_barrier_t barrier;
 	unsigned long seed;
@@ -123,7 +123,7 @@ static void step(struct worker *worker)
 {
 	struct model *model = worker->model;
 	unsigned long r = tap_random(&worker->state);
-	struct page **place = &model->table[(r >> 8) % TABLE_MAX];
+	struct page **place = &model->table[(r >> 8) % model->nr_places];
 	/* Acquire and release: who takes a block out of the table sees what was written to it. */
 	struct page *page = __atomic_exchange_n(place, NULL, __ATOMIC_ACQ_REL), *other;
 	/* Half of the blocks are of order 0, a quarter of order 1, ... */
@@ -184,15 +184,15 @@ static unsigned long count_used(const struct model *model)
 	return nr;
 }
 
-static void run(struct kmm_config config)
+static void run(struct kmm_config config, unsigned long nr_places)
 {
 	struct kmm *machine = boot(config);
-	struct model model = {.machine = machine, .layout = config.layout, .seed = tap_seed()};
+	struct model model = {.machine = machine, .layout = config.layout, .nr_places = nr_places, .seed = tap_seed()};
 	struct worker workers[THREADS] = {{0}};
 	pthread_t threads[THREADS];
 	unsigned long before = nr_free(machine, NUMA_NO_NODE), nr_allocs = 0, nr_refused = 0;
 
-	model.table = calloc(TABLE_MAX, sizeof(*model.table));
+	model.table = calloc(nr_places, sizeof(*model.table));
 	model.used = calloc(machine->nr_frames, sizeof(*model.used));
 	pthread_barrier_init(&model.barrier, NULL, THREADS);
 	for (int i = 0; i < THREADS; i++) {
@@ -205,9 +205,9 @@ static void run(struct kmm_config config)
 		nr_refused += workers[i].nr_refused;
 	}
 	printf("# %lu allocations, %lu refused\n", nr_allocs, nr_refused);
-	ok(nr_allocs > nr_ops / 8, "only %lu allocations", nr_allocs);
+	ok(nr_allocs > nr_ops / 16, "only %lu allocations", nr_allocs);
 	ok_eq(nr_free(machine, NUMA_NO_NODE), before - count_used(&model));
-	for (int i = 0; i < TABLE_MAX; i++)
+	for (unsigned long i = 0; i < nr_places; i++)
 		if (model.table[i])
 			give_up(&model, model.table[i]);
 	ok_eq(count_used(&model), 0);
@@ -220,28 +220,29 @@ static void run(struct kmm_config config)
 
 static void blocks_are_nobody_else_s_on_two_nodes_of_x86_64(void)
 {
-	run((struct kmm_config){.synthetic = TWO_NODES});
+	run((struct kmm_config){.synthetic = TWO_NODES}, 4096);
 }
 
 static void blocks_are_nobody_else_s_on_i386_with_highmem(void)
 {
-	run((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 464UL << 20, .layout = ZONES_I386});
+	run((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 464UL << 20, .layout = ZONES_I386}, 4096);
 }
 
 static void blocks_are_nobody_else_s_with_tiny_lists_and_ticket_locks(void)
 {
 	run((struct kmm_config){
-		.synthetic = TWO_NODES, .pcp_high = 3, .pcp_batch = 2, .lock_kind = LOCK_TICKET});
+		.synthetic = TWO_NODES, .pcp_high = 3, .pcp_batch = 2, .lock_kind = LOCK_TICKET}, 4096);
 }
 
 static void blocks_are_nobody_else_s_without_lists_and_with_mcs_locks(void)
 {
-	run((struct kmm_config){.synthetic = TWO_NODES, .no_pcp = true, .lock_kind = LOCK_MCS});
+	run((struct kmm_config){.synthetic = TWO_NODES, .no_pcp = true, .lock_kind = LOCK_MCS}, 4096);
 }
 
+/* More places than there are frames. */
 static void blocks_are_nobody_else_s_when_memory_always_runs_out(void)
 {
-	run((struct kmm_config){.node_bytes = 16UL << 20, .synthetic = TWO_NODES, .lock_kind = LOCK_MUTEX});
+	run((struct kmm_config){.node_bytes = 16UL << 20, .synthetic = TWO_NODES, .lock_kind = LOCK_MUTEX}, 32768);
 }
 
 int main(void)
