@@ -2,9 +2,10 @@
 /*
  * The buddy allocator; see buddy.h for what it keeps true. No locks: the caller holds the zone's.
  *
- * A neighbour's head is read to see whether it is free while its owner may be writing it (an allocated head
- * changes type without the zone's lock). Only a holder of the lock writes PG_TYPE_BUDDY or takes it away, so
- * the answer to "is it free" cannot change under us; READ_ONCE and WRITE_ONCE keep the access single.
+ * A neighbour's head is read to see whether it is free while its owner may be writing it (an
+ * allocated head changes type without the zone's lock). Only a holder of the lock writes
+ * PG_TYPE_BUDDY or takes it away, so the answer to "is it free" cannot change under us; READ_ONCE
+ * and WRITE_ONCE keep the access single.
  */
 #include "phys/buddy.h"
 
@@ -22,8 +23,8 @@ static inline unsigned long pfn_of(const struct buddy *buddy, const struct page 
 	return (unsigned long)(page - buddy->mem_map);
 }
 
-void buddy_init(struct buddy *buddy, struct page *mem_map, unsigned long start_pfn, unsigned long end_pfn,
-		u32 place)
+void buddy_init(struct buddy *buddy, struct page *mem_map, unsigned long start_pfn,
+		unsigned long end_pfn, u32 place)
 {
 	*buddy = (struct buddy){
 		.mem_map = mem_map,
@@ -97,7 +98,8 @@ struct page *buddy_take(struct buddy *buddy, unsigned int order)
 	return page;
 }
 
-unsigned int buddy_take_bulk(struct buddy *buddy, unsigned int order, unsigned int nr, struct page **pages)
+unsigned int buddy_take_bulk(struct buddy *buddy, unsigned int order, unsigned int nr,
+			     struct page **pages)
 {
 	const u32 kind = kind_of(buddy, PG_TYPE_PCP, order);
 	unsigned int taken = 0;
@@ -138,7 +140,8 @@ void buddy_give(struct buddy *buddy, struct page *page, unsigned int order)
 		if (READ_ONCE(other->kind) != kind_of(buddy, PG_TYPE_BUDDY, order))
 			break;
 		area_del(buddy, other, order);
-		/* The upper of the two is a head no longer; the lower one's kind is written below. */
+		/* The upper of the two is a head no longer; the lower one's kind is written
+		 * below. */
 		WRITE_ONCE(buddy->mem_map[pfn | other_pfn].kind, buddy->place);
 		pfn &= other_pfn;
 		order++;
@@ -150,10 +153,11 @@ void buddy_give(struct buddy *buddy, struct page *page, unsigned int order)
 void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn)
 {
 	KMM_BUG_ON(start_pfn < buddy->start_pfn || end_pfn > buddy->end_pfn,
-		   "frames %lu-%lu are not in the zone's %lu-%lu", start_pfn, end_pfn, buddy->start_pfn,
-		   buddy->end_pfn);
+		   "frames %lu-%lu are not in the zone's %lu-%lu", start_pfn, end_pfn,
+		   buddy->start_pfn, buddy->end_pfn);
 	while (start_pfn < end_pfn) {
-		unsigned int order = min_t(unsigned int, MAX_PAGE_ORDER, ilog2(end_pfn - start_pfn));
+		unsigned int order =
+			min_t(unsigned int, MAX_PAGE_ORDER, ilog2(end_pfn - start_pfn));
 		unsigned long nr;
 
 		if (start_pfn)

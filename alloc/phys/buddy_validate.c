@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slow checker beside buddy.c: recounts a range of frames from its struct pages and from its lists, and stops
- * the program at the first difference. The caller holds the zone's lock, and nothing else runs.
+ * The slow checker beside buddy.c: recounts a range of frames from its struct pages and from its
+ * lists, and stops the program at the first difference. The caller holds the zone's lock, and
+ * nothing else runs.
  */
 #include "base/check.h"
 #include "phys/buddy.h"
@@ -17,7 +18,8 @@ void buddy_validate_lists(const struct buddy *buddy, const char *name)
 		unsigned long nr = 0;
 
 		do {
-			KMM_BUG_ON(node->next->prev != node, "%s: order %u: broken list", name, order);
+			KMM_BUG_ON(node->next->prev != node, "%s: order %u: broken list", name,
+				   order);
 			node = node->next;
 			if (node == &area->list)
 				break;
@@ -26,18 +28,21 @@ void buddy_validate_lists(const struct buddy *buddy, const char *name)
 
 			KMM_BUG_ON(pfn < buddy->start_pfn || pfn >= buddy->end_pfn,
 				   "%s: order %u: frame %lu is of another zone", name, order, pfn);
-			KMM_BUG_ON(page->kind != kind, "%s: frame %lu on the list of order %u is %#x, not %#x",
-				   name, pfn, order, page->kind, kind);
+			KMM_BUG_ON(page->kind != kind,
+				   "%s: frame %lu on the list of order %u is %#x, not %#x", name,
+				   pfn, order, page->kind, kind);
 			nr++;
 		} while (nr <= area->nr_free);
-		KMM_BUG_ON(nr != area->nr_free, "%s: order %u: %lu blocks or more on the list, %lu counted",
-			   name, order, nr, area->nr_free);
-		KMM_BUG_ON(!!(buddy->nonempty & 1U << order) != !!nr, "%s: order %u: nonempty is %#x with %lu blocks",
-			   name, order, buddy->nonempty, nr);
+		KMM_BUG_ON(nr != area->nr_free,
+			   "%s: order %u: %lu blocks or more on the list, %lu counted", name, order,
+			   nr, area->nr_free);
+		KMM_BUG_ON(!!(buddy->nonempty & 1U << order) != !!nr,
+			   "%s: order %u: nonempty is %#x with %lu blocks", name, order,
+			   buddy->nonempty, nr);
 		nr_pages += nr << order;
 	}
-	KMM_BUG_ON(nr_pages != buddy->nr_pages, "%s: %lu frames on the lists, %lu counted", name, nr_pages,
-		   buddy->nr_pages);
+	KMM_BUG_ON(nr_pages != buddy->nr_pages, "%s: %lu frames on the lists, %lu counted", name,
+		   nr_pages, buddy->nr_pages);
 }
 
 static bool is_free_block(const struct buddy *buddy, unsigned long pfn, unsigned int order)
@@ -52,17 +57,20 @@ static void check_block(const struct buddy *buddy, const char *name, unsigned lo
 	unsigned int order = page->order;
 	unsigned long nr = 1UL << (order & 31);
 
-	KMM_BUG_ON(order > MAX_PAGE_ORDER, "%s: frame %lu heads a block of order %u", name, pfn, order);
+	KMM_BUG_ON(order > MAX_PAGE_ORDER, "%s: frame %lu heads a block of order %u", name, pfn,
+		   order);
 	KMM_BUG_ON(pfn & (nr - 1), "%s: frame %lu, order %u: not aligned", name, pfn, order);
-	KMM_BUG_ON(pfn + nr > buddy->end_pfn, "%s: frame %lu, order %u: beyond the zone", name, pfn, order);
+	KMM_BUG_ON(pfn + nr > buddy->end_pfn, "%s: frame %lu, order %u: beyond the zone", name, pfn,
+		   order);
 	for (unsigned long i = 1; i < nr; i++)
 		KMM_BUG_ON(page[i].type != PG_TYPE_NONE && page[i].type != PG_TYPE_TAIL &&
 				   !(page->type == PG_TYPE_SLAB && page[i].type == PG_TYPE_SLAB),
-			   "%s: frame %lu is of type %u inside the block of order %u at %lu", name, pfn + i,
-			   page[i].type, order, pfn);
+			   "%s: frame %lu is of type %u inside the block of order %u at %lu", name,
+			   pfn + i, page[i].type, order, pfn);
 	if (page->type == PG_TYPE_BUDDY && order < MAX_PAGE_ORDER)
-		KMM_BUG_ON(is_free_block(buddy, pfn ^ nr, order), "%s: frames %lu and %lu, order %u: not merged",
-			   name, pfn, pfn ^ nr, order);
+		KMM_BUG_ON(is_free_block(buddy, pfn ^ nr, order),
+			   "%s: frames %lu and %lu, order %u: not merged", name, pfn, pfn ^ nr,
+			   order);
 }
 
 unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsigned long nr_managed)
@@ -75,9 +83,11 @@ unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsign
 	while (pfn < buddy->end_pfn) {
 		const struct page *page = buddy->mem_map + pfn;
 
-		KMM_BUG_ON((page->kind & 0xffff) != buddy->place, "%s: frame %lu says zone %u of node %u", name,
-			   pfn, page->zone, page->nid);
-		KMM_BUG_ON(page->type == PG_TYPE_NONE || page->type == PG_TYPE_TAIL || page->type > PG_TYPE_TABLE,
+		KMM_BUG_ON((page->kind & 0xffff) != buddy->place,
+			   "%s: frame %lu says zone %u of node %u", name, pfn, page->zone,
+			   page->nid);
+		KMM_BUG_ON(page->type == PG_TYPE_NONE || page->type == PG_TYPE_TAIL ||
+				   page->type > PG_TYPE_TABLE,
 			   "%s: frame %lu of type %u begins no block", name, pfn, page->type);
 		if (page->type != PG_TYPE_RESERVED)
 			check_block(buddy, name, pfn);
@@ -86,9 +96,9 @@ unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsign
 	}
 	nr_free = nr_blocks_of[PG_TYPE_BUDDY];
 	nr_seen = buddy->end_pfn - buddy->start_pfn - nr_blocks_of[PG_TYPE_RESERVED];
-	KMM_BUG_ON(nr_free != buddy->nr_pages, "%s: %lu frames in free blocks, %lu counted", name, nr_free,
-		   buddy->nr_pages);
-	KMM_BUG_ON(nr_seen != nr_managed, "%s: %lu frames are not reserved, %lu are managed", name, nr_seen,
-		   nr_managed);
+	KMM_BUG_ON(nr_free != buddy->nr_pages, "%s: %lu frames in free blocks, %lu counted", name,
+		   nr_free, buddy->nr_pages);
+	KMM_BUG_ON(nr_seen != nr_managed, "%s: %lu frames are not reserved, %lu are managed", name,
+		   nr_seen, nr_managed);
 	return nr_blocks_of[PG_TYPE_PCP];
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the page allocator holds and has done: counts for reports and results, and the check of everything.
- * Takes each zone's lock in turn; per-CPU figures are read without one, a little behind their owners.
+ * What the page allocator holds and has done: counts for reports and results, and the check of
+ * everything. Takes each zone's lock in turn; per-CPU figures are read without one, a little behind
+ * their owners.
  */
 #include <string.h>
 
@@ -41,7 +42,8 @@ static void count_slot(const struct phys_cpu *pcpu, struct phys_counters *sum)
 	PHYS_COUNTERS(X)
 #undef X
 	sum->pcp_alloc += allocs;
-	/* Every block came by a refill or a free, and left by an allocation or a drain, or is still there. */
+	/* Every block came by a refill or a free, and left by an allocation or a drain, or is still
+	 * there. */
 	sum->pcp_free += allocs + READ_ONCE(pcpu->blocks_out) + held - READ_ONCE(pcpu->blocks_in);
 }
 
@@ -58,7 +60,8 @@ void phys_count(struct kmm *machine, struct phys_counters *sum)
 	}
 }
 
-void phys_for_each_lock(struct kmm *machine, void (*visit)(const char *name, const struct lock_stats *, void *arg),
+void phys_for_each_lock(struct kmm *machine,
+			void (*visit)(const char *name, const struct lock_stats *, void *arg),
 			void *arg)
 {
 	for_each_zone(machine->phys, node, zone) {
@@ -72,7 +75,8 @@ void phys_for_each_lock(struct kmm *machine, void (*visit)(const char *name, con
 	}
 }
 
-void phys_for_each_zone(struct kmm *machine, void (*visit)(const struct phys_zone_info *, void *arg), void *arg)
+void phys_for_each_zone(struct kmm *machine,
+			void (*visit)(const struct phys_zone_info *, void *arg), void *arg)
 {
 	for_each_zone(machine->phys, node, zone) {
 		struct phys_zone_info info = {
@@ -107,7 +111,7 @@ void phys_validate(struct kmm *machine)
 		nr_seen = buddy_validate(&zone->buddy, zone->lock_name, zone->nr_managed);
 		lock_release(&zone->lock);
 		KMM_BUG_ON(nr_seen != nr_pcp[zone->nid][zone->type],
-			   "%s: %lu frames say they are in per-CPU lists, %lu are", zone->lock_name, nr_seen,
-			   nr_pcp[zone->nid][zone->type]);
+			   "%s: %lu frames say they are in per-CPU lists, %lu are", zone->lock_name,
+			   nr_seen, nr_pcp[zone->nid][zone->type]);
 	}
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* GFP flags: which zones an allocation may use, and how hard it may try. After include/linux/gfp_types.h (6.1). */
+/* GFP flags: which zones an allocation may use, and how hard it may try. After
+ * include/linux/gfp_types.h (6.1). */
 #ifndef KMM_PHYS_GFP_H
 #define KMM_PHYS_GFP_H
 
@@ -12,7 +13,8 @@ typedef u32 gfp_t;
 #define __GFP_HIGHMEM 0x02U
 #define __GFP_DMA32   0x04U
 #define __GFP_MOVABLE 0x08U
-#define __GFP_SHARED  0x10U /* kmm's own: only frames that can be mapped at a second address (vmalloc) */
+/* kmm's own: only frames that can be mapped at a second address (vmalloc) */
+#define __GFP_SHARED  0x10U
 #define GFP_ZONEMASK  0x17U
 
 /* Mobility and placement. */

@@ -2,17 +2,18 @@
 /*
  * The host memory behind a machine's frames.
  *
- *	direct map   | anonymous, huge pages | memfd | anonymous ... | memfd |       frame n at direct_map + n * 4096
- *	mem_map      | node 0's structs              | node 1's      |               frame n at mem_map + n * 64
+ *	direct map   | anonymous, huge pages | memfd | anonymous | memfd |   direct_map + pfn * 4096
+ *	mem_map      | node 0's structs              | node 1's          |   mem_map + pfn * 64
  *
- * Both are one reserved range each, so that pointers convert by arithmetic, and each node's part is bound to it.
- * HighMem has memory (a memfd) and a struct page for every frame, but no place in the direct map: its addresses
- * stay reserved, without access, so that nothing else comes to lie there.
+ * Both are one reserved range each, so that pointers convert by arithmetic, and each node's part is
+ * bound to it. HighMem has memory (a memfd) and a struct page for every frame, but no place in the
+ * direct map: its addresses stay reserved, without access, so that nothing else comes to lie there.
  *
- * mem_map follows the kernel's SPARSEMEM_VMEMMAP: the frames that hold a node's structs are taken from the node
- * at boot, and appear at the virtual address of mem_map. Here too they are taken (reserved in memblock, and so
- * missing from the zone's managed pages); what appears at mem_map is host memory of the same size on the same
- * node, and the reserved frames' own place in the direct map is never touched, so the host pays for them once.
+ * mem_map follows the kernel's SPARSEMEM_VMEMMAP: the frames that hold a node's structs are taken
+ * from the node at boot, and appear at the virtual address of mem_map. Here too they are taken
+ * (reserved in memblock, and so missing from the zone's managed pages); what appears at mem_map is
+ * host memory of the same size on the same node, and the reserved frames' own place in the direct
+ * map is never touched, so the host pays for them once.
  */
 #include "phys/mem_map.h"
 
@@ -44,14 +45,16 @@ static void bind(const struct phys *phys, void *addr, size_t size, int nid)
 
 static int map_anonymous(const struct phys *phys, const struct zone *zone)
 {
-	int err = host_commit(zone_addr(phys, zone), zone_bytes(zone), !phys->machine->config.no_thp);
+	int err =
+		host_commit(zone_addr(phys, zone), zone_bytes(zone), !phys->machine->config.no_thp);
 
 	if (!err)
 		bind(phys, zone_addr(phys, zone), zone_bytes(zone), zone->nid);
 	return err;
 }
 
-/* The kernel keeps a binding with the shared object, so a mapping made only to set it will do for HighMem. */
+/* The kernel keeps a binding with the shared object, so a mapping made only to set it will do for
+ * HighMem. */
 static int bind_unmapped(const struct phys *phys, const struct zone *zone)
 {
 	void *window = host_reserve(zone_bytes(zone), PAGE_SIZE);
@@ -95,13 +98,15 @@ int memory_map(struct phys *phys)
 		int err = zone->memfd_backed ? map_shared(phys, zone) : map_anonymous(phys, zone);
 
 		if (err)
-			return boot_refuse(err, "phys: the host refuses %zu MiB for %s on node %d (errno %d)",
-					   zone_bytes(zone) >> 20, zone->name, zone->nid, -err);
+			return boot_refuse(
+				err, "phys: the host refuses %zu MiB for %s on node %d (errno %d)",
+				zone_bytes(zone) >> 20, zone->name, zone->nid, -err);
 	}
 	return 0;
 }
 
-/* Frames of a node that its structs cost: below its memfd-backed zones where there is room, as those are precious. */
+/* Frames of a node that its structs cost: below its memfd-backed zones where there is room, as
+ * those are precious. */
 static int reserve_node(struct memblock *mb, const struct pglist_data *node, u64 size)
 {
 	u64 limit = 0, base;
@@ -118,7 +123,8 @@ static void init_structs(struct page *mem_map, const struct pglist_data *node)
 {
 	for (const struct zone *zone = node->zones; zone < node->zones + NR_ZONE_TYPES; zone++)
 		for (unsigned long pfn = zone->start_pfn; pfn < zone->end_pfn; pfn++) {
-			mem_map[pfn].kind = page_kind(zone->type, (unsigned int)node->nid, PG_TYPE_RESERVED, 0);
+			mem_map[pfn].kind =
+				page_kind(zone->type, (unsigned int)node->nid, PG_TYPE_RESERVED, 0);
 			mem_map[pfn].refcount = 1;
 		}
 }
@@ -138,7 +144,8 @@ int mem_map_create(struct phys *phys, struct memblock *mb)
 		if (!err)
 			err = reserve_node(mb, node, size);
 		if (err)
-			return boot_refuse(err, "phys: no memory for mem_map of node %d (errno %d)", node->nid, -err);
+			return boot_refuse(err, "phys: no memory for mem_map of node %d (errno %d)",
+					   node->nid, -err);
 		bind(phys, slice, size, node->nid);
 		init_structs(machine->mem_map, node);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The host memory behind a machine's frames: the direct map, the memfds, and mem_map. Private to alloc/phys. */
+/* The host memory behind a machine's frames: the direct map, the memfds, and mem_map. Private to
+ * alloc/phys. */
 #ifndef KMM_PHYS_MEM_MAP_H
 #define KMM_PHYS_MEM_MAP_H
 
@@ -7,14 +8,16 @@
 #include "phys/zone.h"
 
 /*
- * Reserve the direct map, put memory behind every zone, bound to its node, and (memfd-backed zones) at a second
- * place. Sets machine->direct_map. 0 or -errno, with what was made left for memory_release().
+ * Reserve the direct map, put memory behind every zone, bound to its node, and (memfd-backed zones)
+ * at a second place. Sets machine->direct_map. 0 or -errno, with what was made left for
+ * memory_release().
  */
 int memory_map(struct phys *phys);
 
 /*
- * Make mem_map, and take from each node in mb the frames that its part of mem_map costs. Every struct page says its
- * zone, its node and PG_TYPE_RESERVED. Sets machine->mem_map. 0 or -errno, as above.
+ * Make mem_map, and take from each node in mb the frames that its part of mem_map costs. Every
+ * struct page says its zone, its node and PG_TYPE_RESERVED. Sets machine->mem_map. 0 or -errno, as
+ * above.
  */
 int mem_map_create(struct phys *phys, struct memblock *mb);
 

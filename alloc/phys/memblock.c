@@ -71,7 +71,8 @@ static int type_replace(struct memblock_type *type, unsigned int at, unsigned in
 static void type_delete(struct memblock_type *type, unsigned int at)
 {
 	type->nr--;
-	memmove(&type->regions[at], &type->regions[at + 1], (type->nr - at) * sizeof(*type->regions));
+	memmove(&type->regions[at], &type->regions[at + 1],
+		(type->nr - at) * sizeof(*type->regions));
 }
 
 /* Add a range, joining it with those of its node that it overlaps or touches. */
@@ -114,7 +115,8 @@ static int type_remove(struct memblock_type *type, u64 base, u64 size)
 		} else if (region->base >= end) {
 			break;
 		} else if (region->base < base && region->end > end) {
-			struct memblock_region upper = {.base = end, .end = region->end, .nid = region->nid};
+			struct memblock_region upper = {
+				.base = end, .end = region->end, .nid = region->nid};
 			int err = type_replace(type, i + 1, 0, &upper);
 
 			if (err)
@@ -150,7 +152,8 @@ int memblock_free(struct memblock *mb, u64 base, u64 size)
 }
 
 /* The highest aligned base of size free bytes in [min, max), all of it memory. */
-static bool find_below(const struct memblock_type *reserved, u64 size, u64 align, u64 min, u64 max, u64 *base)
+static bool find_below(const struct memblock_type *reserved, u64 size, u64 align, u64 min, u64 max,
+		       u64 *base)
 {
 	unsigned int i = reserved->nr;
 
@@ -199,7 +202,8 @@ bool memblock_next_free(const struct memblock *mb, u64 *at, u64 *base, u64 *end,
 		if (start >= region->end)
 			continue;
 		*base = start;
-		*end = j < mb->reserved.nr ? min_t(u64, region->end, mb->reserved.regions[j].base) : region->end;
+		*end = j < mb->reserved.nr ? min_t(u64, region->end, mb->reserved.regions[j].base)
+					   : region->end;
 		*nid = region->nid;
 		*at = *end;
 		return true;

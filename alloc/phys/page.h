@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * struct page: one per frame, 64 bytes, in mem_map. What a frame is doing is in `type`; who may change the
- * rest follows from that:
+ * struct page: one per frame, 64 bytes, in mem_map. What a frame is doing is in `type`; who may
+ * change the rest follows from that:
  *
- *	PG_TYPE_RESERVED  boot's own, never free                          constant
- *	PG_TYPE_BUDDY	  head of a free block of `order` in its zone     zone->lock
- *	PG_TYPE_PCP	  head of a block of `order` in a per-CPU list    the slot's owner
- *	PG_TYPE_ALLOC	  head of an allocated block of `order`           its owner
- *	PG_TYPE_TAIL	  another frame of an allocated compound block    head's owner; `head` is set
- *	PG_TYPE_SLAB	  head frame of a slab, allocated through slab    slab's node lock (see slab/)
- *	PG_TYPE_TABLE	  a page table                                    the table's lock (see virt/)
+ *	PG_TYPE_RESERVED  boot's own, never free                         constant
+ *	PG_TYPE_BUDDY     head of a free block of `order` in its zone    zone->lock
+ *	PG_TYPE_PCP       head of a block of `order` in a per-CPU list   the slot's owner
+ *	PG_TYPE_ALLOC     head of an allocated block of `order`          its owner
+ *	PG_TYPE_TAIL      another frame of an allocated compound block   head's owner; `head` is set
+ *	PG_TYPE_SLAB      head frame of a slab, allocated through slab   slab's node lock
+ *	PG_TYPE_TABLE     a page table                                   the table's lock
  *
- * The frames of a block behind its head keep what they had while the block is free; the type of a non-head
- * frame of a free block is PG_TYPE_TAIL or PG_TYPE_NONE, never one of a head.
+ * The frames of a block behind its head keep what they had while the block is free; the type of a
+ * non-head frame of a free block is PG_TYPE_TAIL or PG_TYPE_NONE, never one of a head.
  */
 #ifndef KMM_PHYS_PAGE_H
 #define KMM_PHYS_PAGE_H
@@ -38,11 +38,11 @@ struct page {
 	union {
 		struct {
 			u8 zone;  /* enum zone_type; set at boot, then constant */
-			u8 nid;   /* set at boot, then constant */
-			u8 type;  /* enum page_type; see the table above; written by page_set_type() */
+			u8 nid;	  /* set at boot, then constant */
+			u8 type;  /* enum page_type; see the table above, and page_set_type() */
 			u8 order; /* of the block this frame heads */
 		};
-		u32 kind; /* the four as one word (page_kind()), so that a free checks them all by one compare */
+		u32 kind; /* the four as one word: a free checks them all by one compare */
 	};
 	u32 flags; /* PG_* bits, for reclaim and page cache */
 
@@ -58,14 +58,16 @@ struct page {
 			u64 slab_free; /* a bit an object that lies free in the slab ... */
 			u16 inuse;     /* objects that do not */
 			u16 objects;
-			u32 slab_key; /* every frame of a slab; 0 on all others, for the fast path of kfree */
+			/* Every frame of a slab; 0 on all others. For the fast path of kfree. */
+			u32 slab_key;
 		};
 		u64 *slab_bitmap; /* ... or where the bits are, with more than 64 objects */
 	};
-	/* Every frame of a slab points at its cache, so that kfree finds it in one load; NULL otherwise. */
+	/* Every frame of a slab points at its cache, so that kfree finds it in one load; NULL
+	 * otherwise. */
 	struct kmem_cache *slab_cache;
 	struct page *head; /* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page */
-	s32 refcount; /* 1 in a free block's head, so that an allocation need not set it */
+	s32 refcount;	   /* 1 in a free block's head, so that an allocation need not set it */
 	s32 mapcount;
 };
 
@@ -74,19 +76,22 @@ _Static_assert(sizeof(struct page) == 64, "one cache line a frame");
 #define PAGE_STRUCT_SHIFT 6 /* log2(sizeof(struct page)) */
 
 /* The word `kind` of a frame. Little-endian: zone is the lowest byte. */
-static inline u32 page_kind(unsigned int zone, unsigned int nid, enum page_type type, unsigned int order)
+static inline u32 page_kind(unsigned int zone, unsigned int nid, enum page_type type,
+			    unsigned int order)
 {
 	return zone | nid << 8 | (u32)type << 16 | (u32)order << 24;
 }
 
-/* The owner of a block says what it is for. A single store, because the allocator may look at any head to see
- * whether it is free. The owner sets it back to PG_TYPE_ALLOC before the block is freed. */
+/* The owner of a block says what it is for. A single store, because the allocator may look at any
+ * head to see whether it is free. The owner sets it back to PG_TYPE_ALLOC before the block is
+ * freed. */
 static inline void page_set_type(struct page *page, enum page_type type)
 {
 	WRITE_ONCE(page->type, (u8)type);
 }
 
-/* The first frame of the compound block (__GFP_COMP) that page belongs to. Means nothing for frames of other blocks. */
+/* The first frame of the compound block (__GFP_COMP) that page belongs to. Means nothing for frames
+ * of other blocks. */
 static inline struct page *compound_head(struct page *page)
 {
 	return page->type == PG_TYPE_TAIL ? page->head : page;

@@ -3,16 +3,18 @@
  * Allocation and free of blocks of frames, under the kernel's names.
  *
  *	alloc_pages -> this CPU's stack for (gfp's zone, order)        fast: no lock, no call
- *	    slow    -> the zonelist: refill the stack of a zone of this node, or take from the zone's buddy
+ *	    slow    -> the zonelist: refill the stack of a zone of this node, or take from its buddy
  *	            -> drain what per-CPU lists hold, and look again
  *	__free_pages -> this CPU's stack of the block's zone and order  fast: no lock, no call
- *	    slow     -> check, drain the coldest blocks; or give to the zone's buddy (another node, other orders)
+ *	    slow     -> check, drain the coldest blocks; or give to the zone's buddy (other nodes)
  *
- * Locks: a zone's, one at a time. Out of memory also tries machine->slots_lock, and does not wait for it.
+ * Locks: a zone's, one at a time. Out of memory also tries machine->slots_lock, and does not wait
+ * for it.
  *
- * The free fast path checks what it can for nothing. One comparison of struct page's `kind` with what a block
- * of this node, allocated and of that order must say finds the zone, and refuses double frees, tail frames, wrong
- * orders and blocks of other nodes all at once; the slow path sorts out which it was.
+ * The free fast path checks what it can for nothing. One comparison of struct page's `kind` with
+ * what a block of this node, allocated and of that order must say finds the zone, and refuses
+ * double frees, tail frames, wrong orders and blocks of other nodes all at once; the slow path
+ * sorts out which it was.
  *
  * After mm/page_alloc.c (6.1).
  */
@@ -27,10 +29,12 @@
 #include "phys/pcp.h"
 #include "phys/zone.h"
 
-/* What to do with a block beyond taking it off its list; the fast path leaves that to the slow one. */
+/* What to do with a block beyond taking it off its list; the fast path leaves that to the slow
+ * one. */
 #define GFP_PREPARE (__GFP_ZERO | __GFP_COMP)
 
-/* Out of line like KMM_COLD, but not rare (orders without a list come here each time): so compiled for speed. */
+/* Out of line like KMM_COLD, but not rare (orders without a list come here each time): so compiled
+ * for speed. */
 #define SLOW __attribute__((noinline))
 
 /* Attempts to find memory after asking other CPUs for theirs. */
@@ -80,8 +84,8 @@ static struct page *zonelist_take(struct phys *phys, struct phys_cpu *pcpu, int 
 }
 
 /* Nothing in any zone: what per-CPU lists hold may be what is missing, or may merge into it. */
-static KMM_COLD struct page *drain_and_take(struct phys *phys, struct kmm_cpu *cpu, int nid, gfp_t gfp,
-					    unsigned int order)
+static KMM_COLD struct page *drain_and_take(struct phys *phys, struct kmm_cpu *cpu, int nid,
+					    gfp_t gfp, unsigned int order)
 {
 	for (int attempt = 0; attempt < DRAIN_ATTEMPTS; attempt++) {
 		struct page *page;
@@ -106,8 +110,9 @@ static KMM_COLD int zero_highmem(const struct phys *phys, const struct page *pag
 
 	if (!window)
 		return -ENOMEM;
-	err = host_shared_map(window, size, zone->memfd,
-			      zone_memfd_offset(zone, (unsigned long)(page - phys->machine->mem_map)), true);
+	err = host_shared_map(
+		window, size, zone->memfd,
+		zone_memfd_offset(zone, (unsigned long)(page - phys->machine->mem_map)), true);
 	if (!err)
 		memset(window, 0, size);
 	host_release(window, size);
@@ -142,7 +147,8 @@ static SLOW struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order
 
 	if (nid == NUMA_NO_NODE)
 		nid = cpu->nid;
-	KMM_BUG_ON((unsigned int)nid >= phys->nr_nodes, "node %d: the machine has %u", nid, phys->nr_nodes);
+	KMM_BUG_ON((unsigned int)nid >= phys->nr_nodes, "node %d: the machine has %u", nid,
+		   phys->nr_nodes);
 	if (likely(order <= MAX_PAGE_ORDER)) {
 		if (pcp_drain_wanted(pcp_stack_for(pcpu, gfp, order)))
 			pcp_honour_drain(phys, cpu);
@@ -163,7 +169,8 @@ static SLOW struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order
  * Free, slow
  */
 
-/* Is page the struct of a frame of this machine? Rotated, a pointer between two structs is a huge number, too. */
+/* Is page the struct of a frame of this machine? Rotated, a pointer between two structs is a huge
+ * number, too. */
 static inline bool page_is_ours(const struct kmm_cpu *cpu, const struct page *page)
 {
 	unsigned long offset = (unsigned long)page - (unsigned long)cpu->mem_map;
@@ -172,12 +179,13 @@ static inline bool page_is_ours(const struct kmm_cpu *cpu, const struct page *pa
 }
 
 /* A free that cannot be: say what the frame is, and stop. */
-static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *page, unsigned int order)
+static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *page,
+				 unsigned int order)
 {
 	unsigned long pfn;
 
-	KMM_BUG_ON(!page_is_ours(cpu, page), "free of %p, order %u: not a page of this machine", (const void *)page,
-		   order);
+	KMM_BUG_ON(!page_is_ours(cpu, page), "free of %p, order %u: not a page of this machine",
+		   (const void *)page, order);
 	pfn = (unsigned long)(page - cpu->mem_map);
 	switch ((enum page_type)page->type) {
 	case PG_TYPE_BUDDY:
@@ -190,11 +198,13 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 		KMM_BUG("free of frame %lu, order %u: it is reserved", pfn, order);
 	case PG_TYPE_SLAB:
 	case PG_TYPE_TABLE:
-		KMM_BUG("free of frame %lu, order %u: it is in use (type %u)", pfn, order, page->type);
+		KMM_BUG("free of frame %lu, order %u: it is in use (type %u)", pfn, order,
+			page->type);
 	case PG_TYPE_ALLOC:
 		break;
 	}
-	KMM_BUG_ON(page->order != order, "free of frame %lu, order %u: it was allocated with order %u", pfn, order,
+	KMM_BUG_ON(page->order != order,
+		   "free of frame %lu, order %u: it was allocated with order %u", pfn, order,
 		   page->order);
 }
 
@@ -227,7 +237,8 @@ static SLOW void free_pages_slow(struct page *page, unsigned int order)
  * Fast paths
  */
 
-static inline bool alloc_pages_fast(struct kmm_cpu *cpu, gfp_t gfp, unsigned int order, struct page **out)
+static inline bool alloc_pages_fast(struct kmm_cpu *cpu, gfp_t gfp, unsigned int order,
+				    struct page **out)
 {
 	if (unlikely(order > MAX_PAGE_ORDER) || unlikely(gfp & GFP_PREPARE))
 		return false;
@@ -248,7 +259,8 @@ struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 	struct kmm_cpu *cpu = this_cpu;
 	struct page *page;
 
-	if (likely(nid == NUMA_NO_NODE || nid == cpu->nid) && likely(alloc_pages_fast(cpu, gfp, order, &page)))
+	if (likely(nid == NUMA_NO_NODE || nid == cpu->nid) &&
+	    likely(alloc_pages_fast(cpu, gfp, order, &page)))
 		return page;
 	return alloc_pages_slow(nid, gfp, order);
 }
@@ -285,9 +297,9 @@ void *page_address(const struct page *page)
 	unsigned long offset = (unsigned long)page - (unsigned long)cpu->mem_map;
 
 	/* Only HighMem is outside the direct map, and only the i386 layout has it. */
-	return unlikely(page->zone == ZONE_HIGHMEM) ?
-		       NULL :
-		       cpu->direct_map + (offset << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
+	return unlikely(page->zone == ZONE_HIGHMEM)
+		       ? NULL
+		       : cpu->direct_map + (offset << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
 }
 
 static KMM_COLD unsigned long get_free_pages_slow(gfp_t gfp, unsigned int order)
@@ -304,8 +316,8 @@ unsigned long __get_free_pages(gfp_t gfp, unsigned int order)
 
 	if (unlikely(gfp & __GFP_HIGHMEM) || unlikely(!alloc_pages_fast(cpu, gfp, order, &page)))
 		return get_free_pages_slow(gfp, order);
-	return (unsigned long)cpu->direct_map +
-	       (((unsigned long)page - (unsigned long)cpu->mem_map) << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
+	return (unsigned long)cpu->direct_map + (((unsigned long)page - (unsigned long)cpu->mem_map)
+						 << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
 }
 
 unsigned long get_zeroed_page(gfp_t gfp)
@@ -318,7 +330,8 @@ static KMM_COLD void free_addr_slow(unsigned long addr, unsigned int order)
 	if (!addr)
 		return;
 	KMM_BUG_ON(!virt_addr_valid((void *)addr) || addr & ~PAGE_MASK,
-		   "free of address %#lx, order %u: not the start of a page of this machine", addr, order);
+		   "free of address %#lx, order %u: not the start of a page of this machine", addr,
+		   order);
 	free_pages_slow(virt_to_page((void *)addr), order);
 }
 
@@ -326,7 +339,8 @@ void free_pages(unsigned long addr, unsigned int order)
 {
 	struct kmm_cpu *cpu = this_cpu;
 	unsigned long offset = addr - (unsigned long)cpu->direct_map;
-	struct page *page = (struct page *)((char *)cpu->mem_map + (offset >> (PAGE_SHIFT - PAGE_STRUCT_SHIFT)));
+	struct page *page = (struct page *)((char *)cpu->mem_map +
+					    (offset >> (PAGE_SHIFT - PAGE_STRUCT_SHIFT)));
 
 	if (unlikely(addr & ~PAGE_MASK) || unlikely(!free_pages_fast(cpu, page, order)))
 		free_addr_slow(addr, order);

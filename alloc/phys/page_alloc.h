@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page allocator's interface, under the kernel's names. An order is 0 to MAX_PAGE_ORDER; a block of
- * order n is 2^n frames, aligned to its size in frames.
+ * The page allocator's interface, under the kernel's names. An order is 0 to MAX_PAGE_ORDER; a
+ * block of order n is 2^n frames, aligned to its size in frames.
  *
- * Every call works on the machine that the calling thread is attached to (attaching it if it is not),
- * from any thread, and may be freed by another. Fast path: this CPU's page lists, no lock, no atomic.
+ * Every call works on the machine that the calling thread is attached to (attaching it if it is
+ * not), from any thread, and may be freed by another. Fast path: this CPU's page lists, no lock, no
+ * atomic.
  */
 #ifndef KMM_PHYS_PAGE_ALLOC_H
 #define KMM_PHYS_PAGE_ALLOC_H
@@ -18,16 +19,18 @@
 
 KMM_BEGIN_DECLS
 
-/* A block of 2^order frames from the preferred node of this CPU, or the nearest that has one. NULL when no
- * zone that gfp allows can give it, or for an order beyond MAX_PAGE_ORDER. */
+/* A block of 2^order frames from the preferred node of this CPU, or the nearest that has one. NULL
+ * when no zone that gfp allows can give it, or for an order beyond MAX_PAGE_ORDER. */
 KMM_API struct page *alloc_pages(gfp_t gfp, unsigned int order);
-/* The same, from node nid first (NUMA_NO_NODE: this CPU's); with __GFP_THISNODE from nowhere else. */
+/* The same, from node nid first (NUMA_NO_NODE: this CPU's); with __GFP_THISNODE from nowhere
+ * else. */
 KMM_API struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
-/* Give a block back. The order is the one it was allocated with. Stops the program on a double free, a
- * tail page, or an order that cannot be. */
+/* Give a block back. The order is the one it was allocated with. Stops the program on a double
+ * free, a tail page, or an order that cannot be. */
 KMM_API void __free_pages(struct page *page, unsigned int order);
 
-/* The same by address in the direct map; 0 for no memory, and for gfp with __GFP_HIGHMEM. free of 0 does nothing. */
+/* The same by address in the direct map; 0 for no memory, and for gfp with __GFP_HIGHMEM. free of 0
+ * does nothing. */
 KMM_API unsigned long __get_free_pages(gfp_t gfp, unsigned int order);
 KMM_API unsigned long get_zeroed_page(gfp_t gfp);
 KMM_API void free_pages(unsigned long addr, unsigned int order);
@@ -37,8 +40,8 @@ KMM_API void free_pages(unsigned long addr, unsigned int order);
 #define __get_free_page(gfp) __get_free_pages((gfp), 0)
 #define free_page(addr)	     free_pages((addr), 0)
 
-/* Conversions by arithmetic, of this thread's machine. page_address is NULL for a frame that the direct map
- * does not cover (HIGHMEM). virt_to_page wants an address in the direct map. */
+/* Conversions by arithmetic, of this thread's machine. page_address is NULL for a frame that the
+ * direct map does not cover (HIGHMEM). virt_to_page wants an address in the direct map. */
 static inline unsigned long page_to_pfn(const struct page *page)
 {
 	return (unsigned long)(page - cpu_get()->mem_map);
@@ -55,26 +58,30 @@ static inline bool virt_addr_valid(const void *addr)
 {
 	struct kmm_cpu *cpu = cpu_get();
 
-	return ((unsigned long)addr - (unsigned long)cpu->direct_map) >> PAGE_SHIFT < cpu->nr_frames;
+	return ((unsigned long)addr - (unsigned long)cpu->direct_map) >> PAGE_SHIFT <
+	       cpu->nr_frames;
 }
 
 static inline struct page *virt_to_page(const void *addr)
 {
 	struct kmm_cpu *cpu = cpu_get();
 
-	return cpu->mem_map + (((unsigned long)addr - (unsigned long)cpu->direct_map) >> PAGE_SHIFT);
+	return cpu->mem_map +
+	       (((unsigned long)addr - (unsigned long)cpu->direct_map) >> PAGE_SHIFT);
 }
 
-/* Free blocks, per order, of one node or (NUMA_NO_NODE) of the machine. Takes each zone's lock in turn. */
+/* Free blocks, per order, of one node or (NUMA_NO_NODE) of the machine. Takes each zone's lock in
+ * turn. */
 struct free_area_counts {
 	u64 nr_blocks[NR_PAGE_ORDERS]; /* in the buddy's lists */
 	u64 nr_buddy_pages;	       /* sum of nr_blocks[i] << i */
-	u64 nr_pcp_pages;	       /* in per-CPU lists besides (not exact while other CPUs run) */
-	u64 nr_managed_pages;	       /* all that boot gave to the buddy */
+	u64 nr_pcp_pages;     /* in per-CPU lists besides (not exact while other CPUs run) */
+	u64 nr_managed_pages; /* all that boot gave to the buddy */
 };
 KMM_API void count_free_areas(struct kmm *machine, int nid, struct free_area_counts *counts);
 
-/* Paths taken since boot, summed over CPUs. One list makes the struct, the CSV columns and the text. */
+/* Paths taken since boot, summed over CPUs. One list makes the struct, the CSV columns and the
+ * text. */
 #define PHYS_COUNTERS(X)                                                                           \
 	X(pcp_alloc)  /* from this CPU's list */                                                   \
 	X(pcp_free)   /* to this CPU's list */                                                     \
@@ -82,10 +89,10 @@ KMM_API void count_free_areas(struct kmm *machine, int nid, struct free_area_cou
 	X(pcp_drain)  /* times a list was emptied into it */                                       \
 	X(buddy_alloc)                                                                             \
 	X(buddy_free)                                                                              \
-	X(split) /* blocks cut in two */                                                           \
-	X(merge) /* buddies joined */                                                              \
+	X(split)    /* blocks cut in two */                                                        \
+	X(merge)    /* buddies joined */                                                           \
 	X(fallback) /* blocks from another zone or node than the preferred */                      \
-	X(fail)  /* allocations refused */
+	X(fail)	    /* allocations refused */
 struct phys_counters {
 #define X(name) u64 name;
 	PHYS_COUNTERS(X)
@@ -93,8 +100,9 @@ struct phys_counters {
 };
 KMM_API void phys_count(struct kmm *machine, struct phys_counters *sum);
 
-/* Recount every zone from first principles (lists, flags, alignment, buddies left unmerged, sums) with its
- * lock held; stops the program with what differs. For tests and paranoid builds: time in O(frames). */
+/* Recount every zone from first principles (lists, flags, alignment, buddies left unmerged, sums)
+ * with its lock held; stops the program with what differs. For tests and paranoid builds: time in
+ * O(frames). */
 KMM_API void phys_validate(struct kmm *machine);
 
 KMM_END_DECLS

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Per-CPU page lists: tuning, refill and drain. See pcp.h for what they keep true and who may touch them. */
+/* Per-CPU page lists: tuning, refill and drain. See pcp.h for what they keep true and who may touch
+ * them. */
 #include "phys/pcp.h"
 
 #include <sched.h>
@@ -15,8 +16,9 @@ static const u16 capacities[NR_PAGE_ORDERS] = {
 };
 
 /*
- * What a slot holds at most of each order, in a zone that is large enough, and which share of its frames the order gets
- * in one that is not. 1024 single pages let a loop over 4096 of them take the zone's lock 6 times a thousand.
+ * What a slot holds at most of each order, in a zone that is large enough, and which share of its
+ * frames the order gets in one that is not. 1024 single pages let a loop over 4096 of them take the
+ * zone's lock 6 times a thousand.
  */
 static const struct {
 	u16 most;
@@ -32,7 +34,8 @@ unsigned int pcp_tune(unsigned int order, unsigned long budget)
 	return min_t(unsigned int, tuning[order].most, min_t(unsigned long, share, UINT16_MAX));
 }
 
-unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slot, unsigned int nr_machine_cpus)
+unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slot,
+			 unsigned int nr_machine_cpus)
 {
 	unsigned long budget = nr_managed / 8 / max_t(unsigned int, nr_cpus, 1);
 	unsigned long rank = slot + 1UL;
@@ -43,8 +46,8 @@ unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slo
 }
 
 /* The configured sizes are of order 0, in pages; larger orders hold as many pages. */
-static void configure_stack(struct pcp_stack *stack, const struct kmm_config *config, unsigned int order,
-			    unsigned long budget)
+static void configure_stack(struct pcp_stack *stack, const struct kmm_config *config,
+			    unsigned int order, unsigned long budget)
 {
 	unsigned int limit = pcp_tune(order, budget);
 	unsigned int batch = max_t(unsigned int, limit / 4, 1);
@@ -66,8 +69,8 @@ static void init_zone_stacks(struct phys *phys, struct kmm_cpu *cpu, const struc
 	struct phys_cpu *pcpu = phys_cpu(cpu);
 	struct page **slots = pcpu->slots[zone->type];
 	unsigned int nr_machine_cpus = topology_nr_cpus(phys->machine->topology);
-	unsigned long budget = pcp_budget(zone->nr_managed, phys->nodes[zone->nid].nr_cpus, cpu->slot,
-					  nr_machine_cpus);
+	unsigned long budget = pcp_budget(zone->nr_managed, phys->nodes[zone->nid].nr_cpus,
+					  cpu->slot, nr_machine_cpus);
 
 	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
 		struct pcp_stack *stack = &pcpu->stack[zone->type][order];
@@ -87,7 +90,8 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
 		init_zone_stacks(phys, cpu, &node->zones[type]);
 	for (gfp_t gfp = 0; gfp < GFP_ROWS; gfp++) {
-		const struct zone *first = node->zonelist[gfp_zone(gfp, phys->machine->config.layout)][0];
+		const struct zone *first =
+			node->zonelist[gfp_zone(gfp, phys->machine->config.layout)][0];
 		unsigned int row = first && first->nid == cpu->nid ? first->type : NR_ZONE_TYPES;
 
 		pcpu->row_of_gfp[gfp] = (u16)(row * sizeof(pcpu->stack[0]));
@@ -96,14 +100,16 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 	pcpu->nid = cpu->nid;
 }
 
-/* Paranoid builds look at a zone's lists every 64th time: each look costs a step for each free block. */
+/* Paranoid builds look at a zone's lists every 64th time: each look costs a step for each free
+ * block. */
 static void check_now_and_then(const struct zone *zone)
 {
 	if (KMM_PARANOID && zone->lock.stats.acquired % 64 == 0)
 		buddy_validate_lists(&zone->buddy, zone->lock_name);
 }
 
-bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack, unsigned int order)
+bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
+		unsigned int order)
 {
 	unsigned int nr;
 
@@ -120,8 +126,8 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stac
 	return true;
 }
 
-void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack, unsigned int order,
-		     u32 nr)
+void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
+		     unsigned int order, u32 nr)
 {
 	const u32 rest = stack->nr - nr;
 
@@ -148,8 +154,8 @@ unsigned long pcp_drain(struct phys *phys, struct kmm_cpu *cpu)
 
 			nr_pages += (unsigned long)stack->nr << order;
 			if (stack->nr)
-				pcp_drain_stack(pcpu, &phys->nodes[pcpu->nid].zones[type], stack, order,
-						stack->nr);
+				pcp_drain_stack(pcpu, &phys->nodes[pcpu->nid].zones[type], stack,
+						order, stack->nr);
 		}
 	return nr_pages;
 }
@@ -171,7 +177,8 @@ void pcp_close(struct kmm_cpu *cpu)
 
 void pcp_honour_drain(struct phys *phys, struct kmm_cpu *cpu)
 {
-	/* Open first: a request that comes in between closes again, and is met at the next slow path. */
+	/* Open first: a request that comes in between closes again, and is met at the next slow
+	 * path. */
 	set_high(phys_cpu(cpu), false);
 	pcp_drain(phys, cpu);
 	if (phys_cpu(cpu)->nid != cpu->nid)
@@ -220,16 +227,19 @@ void pcp_validate(struct phys *phys, struct kmm_cpu *cpu, unsigned long nr_pages
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
 		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
 			const struct pcp_stack *stack = &pcpu->stack[type][order];
-			const u32 kind = page_kind(type, (unsigned int)pcpu->nid, PG_TYPE_PCP, order);
+			const u32 kind =
+				page_kind(type, (unsigned int)pcpu->nid, PG_TYPE_PCP, order);
 
-			KMM_BUG_ON(stack->nr > stack->limit, "slot %u, %s, order %u: %u blocks, limit %u",
-				   cpu->slot, zone_names[type], order, stack->nr, stack->limit);
+			KMM_BUG_ON(stack->nr > stack->limit,
+				   "slot %u, %s, order %u: %u blocks, limit %u", cpu->slot,
+				   zone_names[type], order, stack->nr, stack->limit);
 			for (u32 i = 0; i < stack->nr; i++)
-				KMM_BUG_ON(stack->slots[i]->kind != kind,
-					   "slot %u, %s, order %u: frame %lu is %#x, not %#x", cpu->slot,
-					   zone_names[type], order,
-					   (unsigned long)(stack->slots[i] - phys->machine->mem_map),
-					   stack->slots[i]->kind, kind);
+				KMM_BUG_ON(
+					stack->slots[i]->kind != kind,
+					"slot %u, %s, order %u: frame %lu is %#x, not %#x",
+					cpu->slot, zone_names[type], order,
+					(unsigned long)(stack->slots[i] - phys->machine->mem_map),
+					stack->slots[i]->kind, kind);
 			nr_pages[type] += (unsigned long)stack->nr << order;
 		}
 }

@@ -2,9 +2,10 @@
 /*
  * The layer phys: boot and end of a machine's memory, in the kernel's order.
  *
- *	node sizes -> memblock -> zones -> direct map -> mem_map -> zonelists -> free memory to the buddy
+ *	node sizes -> memblock -> zones -> direct map -> mem_map -> zonelists -> buddy
  *
- * At shutdown every frame that is neither free, nor reserved by boot, nor on a per-CPU list has leaked.
+ * At shutdown every frame that is neither free, nor reserved by boot, nor on a per-CPU list has
+ * leaked.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,7 +24,8 @@ static unsigned int node_distance(const void *topology, int from, int to)
 	return topology_distance(topology, from, to);
 }
 
-/* Bytes of one node; boot has filled in the configuration, where 0 stands for the topology's own sizes. */
+/* Bytes of one node; boot has filled in the configuration, where 0 stands for the topology's own
+ * sizes. */
 static u64 node_bytes(const struct kmm *machine, int nid)
 {
 	u64 bytes = machine->config.node_bytes;
@@ -67,12 +69,15 @@ static int create_zones(struct phys *phys)
 	int err = zones_lay_out(phys->nodes, phys->nr_nodes, config->layout, config->shared_bytes);
 
 	if (err)
-		return boot_refuse(err, "phys: nodes of %lu MiB cannot have a Shared zone of %llu MiB, or are no "
-				   "multiple of 4 MiB",
-				   (phys->nodes[0].end_pfn - phys->nodes[0].start_pfn) >> (20 - PAGE_SHIFT),
-				   (unsigned long long)config->shared_bytes >> 20);
+		return boot_refuse(
+			err,
+			"phys: nodes of %lu MiB cannot have a Shared zone of %llu MiB, or are no "
+			"multiple of 4 MiB",
+			(phys->nodes[0].end_pfn - phys->nodes[0].start_pfn) >> (20 - PAGE_SHIFT),
+			(unsigned long long)config->shared_bytes >> 20);
 	for_each_zone(phys, node, zone) {
-		snprintf(zone->lock_name, sizeof(zone->lock_name), "zone %s node %d", zone->name, zone->nid);
+		snprintf(zone->lock_name, sizeof(zone->lock_name), "zone %s node %d", zone->name,
+			 zone->nid);
 		err = lock_init(&zone->lock, zone->lock_name, RANK_ZONE, config->lock_kind);
 		if (err)
 			return err;
@@ -89,7 +94,8 @@ static void release_boot_memory(struct phys *phys, const struct memblock *mb)
 
 		buddy_init(&zone->buddy, phys->machine->mem_map, zone->start_pfn, zone->end_pfn,
 			   page_kind(zone->type, (unsigned int)zone->nid, 0, 0));
-		while (memblock_next_free(mb, &at, &base, &end, &nid) && base >> PAGE_SHIFT < zone->end_pfn)
+		while (memblock_next_free(mb, &at, &base, &end, &nid) &&
+		       base >> PAGE_SHIFT < zone->end_pfn)
 			buddy_add_range(&zone->buddy, base >> PAGE_SHIFT,
 					min_t(unsigned long, end >> PAGE_SHIFT, zone->end_pfn));
 		zone->nr_managed = zone->buddy.nr_pages;
@@ -106,7 +112,8 @@ static void phys_release(struct phys *phys)
 		for_each_zone(phys, node, zone)
 			if (zone->lock.name)
 				lock_destroy(&zone->lock);
-	/* Not zeroed: phys boots before there are slots, and after its shutdown they are given back. */
+	/* Not zeroed: phys boots before there are slots, and after its shutdown they are given
+	 * back. */
 	if (phys->percpu_offset)
 		percpu_free(machine, phys->percpu_offset, sizeof(struct phys_cpu));
 	free(phys->zonelists);
@@ -149,8 +156,9 @@ static int phys_boot(struct kmm *machine)
 	memblock_init(mb);
 	phys->percpu_offset = percpu_alloc(machine, sizeof(struct phys_cpu), CACHELINE_SIZE);
 	if (phys->percpu_offset) {
-		KMM_BUG_ON(phys->percpu_offset != PERCPU_PHYS_OFFSET, "phys's part of a slot is at %zu, not %zu",
-			   phys->percpu_offset, PERCPU_PHYS_OFFSET);
+		KMM_BUG_ON(phys->percpu_offset != PERCPU_PHYS_OFFSET,
+			   "phys's part of a slot is at %zu, not %zu", phys->percpu_offset,
+			   PERCPU_PHYS_OFFSET);
 		err = boot_memory(phys, mb);
 	}
 	memblock_destroy(mb);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the layers above and the reports may ask of phys besides pages (phys/page_alloc.h). Private to alloc/. */
+/* What the layers above and the reports may ask of phys besides pages (phys/page_alloc.h). Private
+ * to alloc/. */
 #ifndef KMM_PHYS_PHYS_H
 #define KMM_PHYS_PHYS_H
 
@@ -7,7 +8,8 @@
 #include "base/types.h"
 
 /* Each zone's lock, nodes and zones in ascending order. */
-void phys_for_each_lock(struct kmm *machine, void (*visit)(const char *name, const struct lock_stats *, void *arg),
+void phys_for_each_lock(struct kmm *machine,
+			void (*visit)(const char *name, const struct lock_stats *, void *arg),
 			void *arg);
 
 struct phys_zone_info {
@@ -18,7 +20,9 @@ struct phys_zone_info {
 	bool memfd_backed, direct_mapped;
 	unsigned long nr_blocks[NR_PAGE_ORDERS]; /* free in the buddy */
 };
-/* Each populated zone, nodes and zones in ascending order. Takes each one's lock in turn; none is held in visit. */
-void phys_for_each_zone(struct kmm *machine, void (*visit)(const struct phys_zone_info *, void *arg), void *arg);
+/* Each populated zone, nodes and zones in ascending order. Takes each one's lock in turn; none is
+ * held in visit. */
+void phys_for_each_zone(struct kmm *machine,
+			void (*visit)(const struct phys_zone_info *, void *arg), void *arg);
 
 #endif

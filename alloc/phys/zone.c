@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Zone layouts and zonelists; see zone.h. All of it is arithmetic on frame numbers, done once at boot.
+ * Zone layouts and zonelists; see zone.h. All of it is arithmetic on frame numbers, done once at
+ * boot.
  *
- * Follows mm/page_alloc.c (6.1): zones by physical address, zonelists in node order. It differs in the
- * memfd-backed zones, which the kernel has no need of: __GFP_SHARED allocates from them alone, and ordinary
- * allocations fall back to the Shared zone of x86_64 when all else is full, to i386's HighMem only when they ask for it.
+ * Follows mm/page_alloc.c (6.1): zones by physical address, zonelists in node order. It differs in
+ * the memfd-backed zones, which the kernel has no need of: __GFP_SHARED allocates from them alone,
+ * and ordinary allocations fall back to the Shared zone of x86_64 when all else is full, to i386's
+ * HighMem only when they ask for it.
  */
 #include "phys/zone.h"
 
@@ -34,7 +36,8 @@ enum zone_type gfp_zone(gfp_t gfp, enum zone_layout layout)
 }
 
 /* Give the zone what of the node's frames lies in [start, end). */
-static void zone_set_range(struct pglist_data *node, enum zone_type type, unsigned long start, unsigned long end)
+static void zone_set_range(struct pglist_data *node, enum zone_type type, unsigned long start,
+			   unsigned long end)
 {
 	struct zone *zone = &node->zones[type];
 
@@ -72,7 +75,8 @@ static void lay_out_i386(struct pglist_data *node)
 	node->zones[ZONE_HIGHMEM].direct_mapped = false;
 }
 
-/* vmalloc needs frames that can be mapped twice. On i386 those are of the highest zone type that the machine has. */
+/* vmalloc needs frames that can be mapped twice. On i386 those are of the highest zone type that
+ * the machine has. */
 static void i386_choose_memfd(struct pglist_data *nodes, unsigned int nr_nodes)
 {
 	enum zone_type type = ZONE_HIGHMEM;
@@ -86,13 +90,15 @@ found:
 		nodes[i].zones[type].memfd_backed = true;
 }
 
-int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_layout layout, u64 shared_bytes)
+int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_layout layout,
+		  u64 shared_bytes)
 {
 	for (unsigned int i = 0; i < nr_nodes; i++) {
 		struct pglist_data *node = &nodes[i];
 		int err = 0;
 
-		if (node->end_pfn <= node->start_pfn || !IS_ALIGNED(node->start_pfn, MAX_ORDER_NR_PAGES) ||
+		if (node->end_pfn <= node->start_pfn ||
+		    !IS_ALIGNED(node->start_pfn, MAX_ORDER_NR_PAGES) ||
 		    !IS_ALIGNED(node->end_pfn, MAX_ORDER_NR_PAGES))
 			return -EINVAL;
 		for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
@@ -117,7 +123,8 @@ int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_la
 
 /* The nodes as seen from nodes[from], nearest first. */
 static void sort_by_distance(struct phys *phys, int from, struct pglist_data **order,
-			     unsigned int (*distance)(const void *arg, int from, int to), const void *arg)
+			     unsigned int (*distance)(const void *arg, int from, int to),
+			     const void *arg)
 {
 	for (unsigned int i = 0; i < phys->nr_nodes; i++) {
 		unsigned int near = (int)i == from ? 0 : 1 + distance(arg, from, (int)i);
@@ -144,8 +151,8 @@ static bool zone_serves(const struct zone *zone, enum zone_type wanted)
 	return zone->type <= wanted && zone->type != ZONE_SHARED;
 }
 
-static struct zone **zonelist_fill(struct zone **at, struct pglist_data *const *order, unsigned int nr_nodes,
-				   enum zone_type wanted)
+static struct zone **zonelist_fill(struct zone **at, struct pglist_data *const *order,
+				   unsigned int nr_nodes, enum zone_type wanted)
 {
 	for (unsigned int i = 0; i < nr_nodes; i++)
 		for (int type = NR_ZONE_TYPES - 1; type >= 0; type--)
@@ -160,7 +167,8 @@ static struct zone **zonelist_fill(struct zone **at, struct pglist_data *const *
 	return at;
 }
 
-int zonelists_build(struct phys *phys, unsigned int (*distance)(const void *arg, int from, int to), const void *arg)
+int zonelists_build(struct phys *phys, unsigned int (*distance)(const void *arg, int from, int to),
+		    const void *arg)
 {
 	const size_t list_max = (size_t)phys->nr_nodes * NR_ZONE_TYPES + 1;
 	struct pglist_data *order[KMM_MAX_NODES];

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Nodes and zones: which frames there are, where they lie, and in what order an allocation looks for them.
- * Private to alloc/.
+ * Nodes and zones: which frames there are, where they lie, and in what order an allocation looks
+ * for them. Private to alloc/.
  *
  *	pfn 0                                                             phys->nr_frames
  *	|            node 0                |             node 1                |
  *	| DMA |   DMA32   |    Shared      |   DMA32   |  Normal   |  Shared   |     x86_64
  *	| DMA | Normal    |  HighMem       |         HighMem                   |     i386
  *
- * A node is one range of frames, a multiple of 4 MiB, right behind the node before it; a zone is one range
- * inside its node, so that a block never straddles two. A zone backed by a memfd can be mapped at a second
- * address; all others are anonymous memory with huge pages.
+ * A node is one range of frames, a multiple of 4 MiB, right behind the node before it; a zone is
+ * one range inside its node, so that a block never straddles two. A zone backed by a memfd can be
+ * mapped at a second address; all others are anonymous memory with huge pages.
  *
  * After include/linux/mmzone.h (6.1).
  */
@@ -31,11 +31,11 @@ struct zone {
 	/* Set at boot, then constant: */
 	enum zone_type type;
 	int nid;
-	const char *name;		   /* as the kernel prints it: "DMA32" */
-	char lock_name[32];		   /* "zone DMA32 node 0" */
-	unsigned long start_pfn, end_pfn;  /* equal: the node has no such zone */
-	unsigned long nr_managed;	   /* frames that boot gave to the buddy */
-	int memfd;			   /* -1: anonymous memory */
+	const char *name;		  /* as the kernel prints it: "DMA32" */
+	char lock_name[32];		  /* "zone DMA32 node 0" */
+	unsigned long start_pfn, end_pfn; /* equal: the node has no such zone */
+	unsigned long nr_managed;	  /* frames that boot gave to the buddy */
+	int memfd;			  /* -1: anonymous memory */
 	bool memfd_backed;
 	bool direct_mapped;
 
@@ -60,7 +60,8 @@ struct pglist_data {
 	unsigned int nr_cpus; /* of the topology, with this node nearest */
 	unsigned long start_pfn, end_pfn;
 	struct zone zones[NR_ZONE_TYPES];
-	/* Where an allocation that asks for zone type i on this node looks, in order; ends with NULL. */
+	/* Where an allocation that asks for zone type i on this node looks, in order; ends with
+	 * NULL. */
 	struct zone **zonelist[NR_ZONE_TYPES];
 };
 
@@ -80,27 +81,32 @@ static inline struct zone *page_zone(const struct phys *phys, const struct page 
 }
 
 #define for_each_zone(phys, node, zone)                                                            \
-	for (struct pglist_data *node = (phys)->nodes; node < (phys)->nodes + (phys)->nr_nodes; node++) \
+	for (struct pglist_data *node = (phys)->nodes; node < (phys)->nodes + (phys)->nr_nodes;    \
+	     node++)                                                                               \
 		for (struct zone *zone = node->zones; zone < node->zones + NR_ZONE_TYPES; zone++)  \
 			if (zone_populated(zone))
 
 extern const char *const zone_names[NR_ZONE_TYPES];
 
-/* The zone type that an allocation starts from. Where the flags contradict each other the narrower zone wins. */
+/* The zone type that an allocation starts from. Where the flags contradict each other the narrower
+ * zone wins. */
 enum zone_type gfp_zone(gfp_t gfp, enum zone_layout layout);
 
 /*
- * Divide nodes (whose start_pfn and end_pfn are set) into zones: types, ranges, backing. Touches no memory.
- * shared_bytes is the size of each node's Shared zone in the x86_64 layout, 0 for a quarter of the node.
- * -EINVAL if a node is no multiple of 4 MiB, or too small for its Shared zone and one block more.
+ * Divide nodes (whose start_pfn and end_pfn are set) into zones: types, ranges, backing. Touches no
+ * memory. shared_bytes is the size of each node's Shared zone in the x86_64 layout, 0 for a quarter
+ * of the node. -EINVAL if a node is no multiple of 4 MiB, or too small for its Shared zone and one
+ * block more.
  */
-int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_layout layout, u64 shared_bytes);
+int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_layout layout,
+		  u64 shared_bytes);
 
 /*
- * Make every node's zonelists: nodes by distance (nearest first, then the lower number), in each node the zones
- * from the wanted one down to DMA; memfd-backed zones that the wanted one does not name come last of all.
- * distance(arg, from, to) is relative, smaller is nearer. -ENOMEM.
+ * Make every node's zonelists: nodes by distance (nearest first, then the lower number), in each
+ * node the zones from the wanted one down to DMA; memfd-backed zones that the wanted one does not
+ * name come last of all. distance(arg, from, to) is relative, smaller is nearer. -ENOMEM.
  */
-int zonelists_build(struct phys *phys, unsigned int (*distance)(const void *arg, int from, int to), const void *arg);
+int zonelists_build(struct phys *phys, unsigned int (*distance)(const void *arg, int from, int to),
+		    const void *arg);
 
 #endif

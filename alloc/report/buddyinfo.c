@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Free blocks per node, zone and order, as /proc/buddyinfo has them: frag_show_print() in mm/vmstat.c (6.1).
- * Blocks in per-CPU lists are not free for the buddy, and not counted, here as there.
+ * Free blocks per node, zone and order, as /proc/buddyinfo has them: frag_show_print() in
+ * mm/vmstat.c (6.1). Blocks in per-CPU lists are not free for the buddy, and not counted, here as
+ * there.
  */
 #include "report/report.h"
 

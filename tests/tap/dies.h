@@ -25,7 +25,8 @@ static inline void dies_child(int fd)
 }
 
 /* In the parent: did the child die by SIGABRT, and say `want`? */
-static inline void dies_check(const char *file, int line, const char *what, const char *want, int pid, int fd)
+static inline void dies_check(const char *file, int line, const char *what, const char *want,
+			      int pid, int fd)
 {
 	char said[4096];
 	size_t len = 0;
@@ -38,8 +39,8 @@ static inline void dies_check(const char *file, int line, const char *what, cons
 	close(fd);
 	waitpid(pid, &status, 0);
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
-		tap_comment(file, line, what, "ends with status %#x, not SIGABRT; says \"%.200s\"", (unsigned int)status,
-			    said);
+		tap_comment(file, line, what, "ends with status %#x, not SIGABRT; says \"%.200s\"",
+			    (unsigned int)status, said);
 	else if (!strstr(said, want))
 		tap_comment(file, line, what, "says \"%.200s\", not \"%s\"", said, want);
 }

@@ -88,7 +88,7 @@ static void take_splits_down_and_keeps_the_upper_halves(void)
 }
 
 /*
- *	         |   f   | A |   f...            order 1 at 0; of the two of order 1 the freed one comes first
+ *	         |   f   | A |   f...            of the two of order 1 the freed one comes first
  */
 static void take_prefers_the_smallest_block_that_serves(void)
 {
@@ -108,7 +108,7 @@ static void take_prefers_the_smallest_block_that_serves(void)
 }
 
 /*
- *	| A | B | C | D |    free A, C: nothing merges; free B: with A; free D: with C, then both pairs
+ *	| A | B | C | D |    free A, C; then B: merges with A; then D: with C, then both
  */
 static void only_buddies_merge(void)
 {
@@ -134,7 +134,7 @@ static void only_buddies_merge(void)
 
 /*
  *	pfn      2       4       6
- *	  other  | zone: | A | A |  other zone, free:   blocks 0-1 and 6-7 say BUDDY, order 1, and are not ours
+ *	  other  | zone: | A | A |  other zone, free:   0-1 and 6-7 are free, and not ours
  */
 static void merge_stops_at_the_zone_s_ends(void)
 {
@@ -182,7 +182,7 @@ static void merge_stops_at_the_largest_order(void)
 
 /*
  *	before  |               16              |
- *	after   | 4 5 6 7 of them |1 2 3|f| f...      5 single frames: four from one cut, one from another
+ *	after   | 4 5 6 7 of them |1 2 3|f| f...      5 single: four of one cut, one of another
  */
 static void a_batch_is_cut_from_large_blocks_and_ascends_when_popped(void)
 {
@@ -222,14 +222,38 @@ static void the_checker_sees_what_is_wrong(void)
 	set_up(0, 64, 64);
 	a = buddy_take(&buddy, 0);
 	b = buddy_take(&buddy, 0);
-	ok_dies("counted", { buddy.nr_pages++; validate(64); });
-	ok_dies("on the list, 0 counted", { buddy.area[3].nr_free--; validate(64); });
-	ok_dies("nonempty", { buddy.nonempty |= 1; validate(64); });
-	ok_dies("on the list of order 1 is", { frames[2].order = 2; validate(64); });
-	ok_dies("begins no block", { a->type = PG_TYPE_NONE; validate(64); });
-	ok_dies("says zone", { frames[1].zone = 0; validate(64); });
-	ok_dies("inside the block", { frames[5].type = PG_TYPE_ALLOC; validate(64); });
-	ok_dies("not aligned", { b->order = 1; validate(64); });
+	ok_dies("counted", {
+		buddy.nr_pages++;
+		validate(64);
+	});
+	ok_dies("on the list, 0 counted", {
+		buddy.area[3].nr_free--;
+		validate(64);
+	});
+	ok_dies("nonempty", {
+		buddy.nonempty |= 1;
+		validate(64);
+	});
+	ok_dies("on the list of order 1 is", {
+		frames[2].order = 2;
+		validate(64);
+	});
+	ok_dies("begins no block", {
+		a->type = PG_TYPE_NONE;
+		validate(64);
+	});
+	ok_dies("says zone", {
+		frames[1].zone = 0;
+		validate(64);
+	});
+	ok_dies("inside the block", {
+		frames[5].type = PG_TYPE_ALLOC;
+		validate(64);
+	});
+	ok_dies("not aligned", {
+		b->order = 1;
+		validate(64);
+	});
 	ok_dies("are managed", validate(63));
 	ok_dies("not merged", {
 		a->type = PG_TYPE_BUDDY;
@@ -241,13 +265,16 @@ static void the_checker_sees_what_is_wrong(void)
 		buddy.nr_pages += 2;
 		validate(64);
 	});
-	ok_dies("broken list", { frames[8].lru.prev = &a->lru; validate(64); });
+	ok_dies("broken list", {
+		frames[8].lru.prev = &a->lru;
+		validate(64);
+	});
 	ok_eq(validate(64), 0);
 }
 
 /*
- * Random takes and gives of all orders, with the checker after each step at first and now and then later, against a
- * bitmap of frames. A range with odd ends, so that the zone's ends are met often.
+ * Random takes and gives of all orders, with the checker after each step at first and now and then
+ * later, against a bitmap of frames. A range with odd ends, so that the zone's ends are met often.
  */
 static void random_steps_agree_with_a_bitmap(void)
 {
@@ -263,7 +290,8 @@ static void random_steps_agree_with_a_bitmap(void)
 		unsigned long r = tap_random(&state);
 		unsigned int slot = (r >> 8) % LIVE;
 		/* Small orders are the more frequent. */
-		unsigned int order = (unsigned int)__builtin_ctzl((r >> 20) | 1UL << MAX_PAGE_ORDER);
+		unsigned int order =
+			(unsigned int)__builtin_ctzl((r >> 20) | 1UL << MAX_PAGE_ORDER);
 
 		if (live[slot]) {
 			unsigned long pfn = pfn_of(live[slot]);
@@ -276,8 +304,10 @@ static void random_steps_agree_with_a_bitmap(void)
 		} else if ((live[slot] = buddy_take(&buddy, order))) {
 			unsigned long pfn = pfn_of(live[slot]);
 
-			ok(pfn >= start && pfn + (1UL << order) <= end, "frame %lu is outside", pfn);
-			ok((pfn & ((1UL << order) - 1)) == 0, "frame %lu, order %u: not aligned", pfn, order);
+			ok(pfn >= start && pfn + (1UL << order) <= end, "frame %lu is outside",
+			   pfn);
+			ok((pfn & ((1UL << order) - 1)) == 0, "frame %lu, order %u: not aligned",
+			   pfn, order);
 			for (unsigned long i = pfn; i < pfn + (1UL << order); i++) {
 				ok(!used[i], "frame %lu is handed out twice", i);
 				used[i] = true;

@@ -9,7 +9,8 @@
 #define ONE_NODE  "numa:1 core:2 pu:1"
 #define TWO_NODES "pack:2 [numa] core:2 pu:1"
 
-/* Boot, or end the test program: nothing after it would make sense. The calling thread is on CPU 0. */
+/* Boot, or end the test program: nothing after it would make sense. The calling thread is on CPU
+ * 0. */
 static inline struct kmm *boot(struct kmm_config config)
 {
 	struct kmm *machine;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Boot memory: how regions join, split and are found. Addresses are in bytes; the pictures are in units of 4 KiB. */
+/* Boot memory: how regions join, split and are found. Addresses are in bytes; the pictures are in
+ * units of 4 KiB. */
 #include "phys/memblock.h"
 
 #include <errno.h>
@@ -10,14 +11,18 @@
 
 static struct memblock mb;
 
-static void ok_region_at(int line, const struct memblock_type *type, unsigned int i, u64 base, u64 end, int nid)
+static void ok_region_at(int line, const struct memblock_type *type, unsigned int i, u64 base,
+			 u64 end, int nid)
 {
 	if (i >= type->nr)
 		tap_comment(__FILE__, line, "region", "%u of %u is missing", i, type->nr);
-	else if (type->regions[i].base != base * U || type->regions[i].end != end * U || type->regions[i].nid != nid)
-		tap_comment(__FILE__, line, "region", "%u is %#lx-%#lx node %d, not %#lx-%#lx node %d", i,
-			    (unsigned long)type->regions[i].base, (unsigned long)type->regions[i].end,
-			    type->regions[i].nid, (unsigned long)(base * U), (unsigned long)(end * U), nid);
+	else if (type->regions[i].base != base * U || type->regions[i].end != end * U ||
+		 type->regions[i].nid != nid)
+		tap_comment(__FILE__, line, "region",
+			    "%u is %#lx-%#lx node %d, not %#lx-%#lx node %d", i,
+			    (unsigned long)type->regions[i].base,
+			    (unsigned long)type->regions[i].end, type->regions[i].nid,
+			    (unsigned long)(base * U), (unsigned long)(end * U), nid);
 }
 #define ok_region(type, i, base, end, nid) ok_region_at(__LINE__, type, i, base, end, nid)
 
@@ -202,7 +207,8 @@ static void random_steps_agree_with_a_bitmap(void)
 		case 2:
 			if (memblock_alloc(&mb, nr * U, U, 0, UINT64_MAX, 0, &base) == 0) {
 				for (unsigned int i = 0; i < nr; i++)
-					ok(!taken[base / U + i], "unit %lu is taken", (unsigned long)(base / U + i));
+					ok(!taken[base / U + i], "unit %lu is taken",
+					   (unsigned long)(base / U + i));
 				memset(taken + base / U, true, nr);
 			} else {
 				for (unsigned int i = 0, run = 0; i < UNITS; i++) {

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page allocator against a slow model, from several threads: one flag a frame says whether somebody has it, and
- * every frame of a block holds a pattern that is looked for when the block is freed, by whichever thread. Between
- * rounds everything stands still and the whole machine is recounted.
+ * The page allocator against a slow model, from several threads: one flag a frame says whether
+ * somebody has it, and every frame of a block holds a pattern that is looked for when the block is
+ * freed, by whichever thread. Between rounds everything stands still and the whole machine is
+ * recounted.
  *
- *	table    | block | free | block | ...      a thread exchanges a random entry: a block there is freed, in an
- *	                                           empty place a new one is put
+ *	table | block | free | block | ...     a thread exchanges a random entry: a block there is
+ *	                                       freed, in an empty place a new one is put
  *
- * TEST_OPS is the number of steps of each run, TEST_SEED repeats the steps (not how the threads interleave).
+ * TEST_OPS is the number of steps of each run, TEST_SEED repeats the steps (not how the threads
+ * interleave).
  */
 #include <pthread.h>
 
 #include "phys/zone.h"
 #include "tests/alloc/phys/machine.h"
 
-#define THREADS	  4
-#define ROUNDS	  5
+#define THREADS 4
+#define ROUNDS	5
 
 #ifdef __SANITIZE_THREAD__
 #define DEFAULT_OPS 20000
@@ -81,8 +83,8 @@ static void give_up(struct model *model, struct page *page)
 			ok(words[0] == pattern_of(first + i, order) &&
 				   words[PAGE_SIZE / 8 - 1] == ~pattern_of(first + i, order),
 			   "frame %lu of order %u was written by another", first + i, order);
-		ok(__atomic_exchange_n(&model->used[first + i], false, __ATOMIC_RELAXED), "frame %lu was free",
-		   first + i);
+		ok(__atomic_exchange_n(&model->used[first + i], false, __ATOMIC_RELAXED),
+		   "frame %lu was free", first + i);
 	}
 	__free_pages(page, order);
 }
@@ -90,8 +92,14 @@ static void give_up(struct model *model, struct page *page)
 static gfp_t random_gfp(unsigned long r)
 {
 	static const gfp_t zones[] = {
-		GFP_KERNEL, GFP_KERNEL, GFP_HIGHUSER_MOVABLE, GFP_ATOMIC, GFP_KERNEL | __GFP_DMA32,
-		GFP_DMA,    GFP_KERNEL | __GFP_SHARED, GFP_HIGHUSER,
+		GFP_KERNEL,
+		GFP_KERNEL,
+		GFP_HIGHUSER_MOVABLE,
+		GFP_ATOMIC,
+		GFP_KERNEL | __GFP_DMA32,
+		GFP_DMA,
+		GFP_KERNEL | __GFP_SHARED,
+		GFP_HIGHUSER,
 	};
 	gfp_t gfp = zones[r % ARRAY_SIZE(zones)];
 
@@ -146,7 +154,8 @@ static void step(struct worker *worker)
 	if ((gfp & __GFP_ZERO) && page_address(page)) {
 		const char *bytes = page_address(page);
 
-		ok(bytes[0] == 0 && !memcmp(bytes, bytes + 1, (PAGE_SIZE << order) - 1), "not zero, order %u", order);
+		ok(bytes[0] == 0 && !memcmp(bytes, bytes + 1, (PAGE_SIZE << order) - 1),
+		   "not zero, order %u", order);
 	}
 	claim(model, page, order);
 	worker->nr_allocs++;
@@ -187,7 +196,10 @@ static unsigned long count_used(const struct model *model)
 static void run(struct kmm_config config, unsigned long nr_places)
 {
 	struct kmm *machine = boot(config);
-	struct model model = {.machine = machine, .layout = config.layout, .nr_places = nr_places, .seed = tap_seed()};
+	struct model model = {.machine = machine,
+			      .layout = config.layout,
+			      .nr_places = nr_places,
+			      .seed = tap_seed()};
 	struct worker workers[THREADS] = {{0}};
 	pthread_t threads[THREADS];
 	unsigned long before = nr_free(machine, NUMA_NO_NODE), nr_allocs = 0, nr_refused = 0;
@@ -225,24 +237,34 @@ static void blocks_are_nobody_else_s_on_two_nodes_of_x86_64(void)
 
 static void blocks_are_nobody_else_s_on_i386_with_highmem(void)
 {
-	run((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 464UL << 20, .layout = ZONES_I386}, 4096);
+	run((struct kmm_config){.synthetic = TWO_NODES,
+				.node_bytes = 464UL << 20,
+				.layout = ZONES_I386},
+	    4096);
 }
 
 static void blocks_are_nobody_else_s_with_tiny_lists_and_ticket_locks(void)
 {
-	run((struct kmm_config){
-		.synthetic = TWO_NODES, .pcp_high = 3, .pcp_batch = 2, .lock_kind = LOCK_TICKET}, 4096);
+	run((struct kmm_config){.synthetic = TWO_NODES,
+				.pcp_high = 3,
+				.pcp_batch = 2,
+				.lock_kind = LOCK_TICKET},
+	    4096);
 }
 
 static void blocks_are_nobody_else_s_without_lists_and_with_mcs_locks(void)
 {
-	run((struct kmm_config){.synthetic = TWO_NODES, .no_pcp = true, .lock_kind = LOCK_MCS}, 4096);
+	run((struct kmm_config){.synthetic = TWO_NODES, .no_pcp = true, .lock_kind = LOCK_MCS},
+	    4096);
 }
 
 /* More places than there are frames. */
 static void blocks_are_nobody_else_s_when_memory_always_runs_out(void)
 {
-	run((struct kmm_config){.node_bytes = 16UL << 20, .synthetic = TWO_NODES, .lock_kind = LOCK_MUTEX}, 32768);
+	run((struct kmm_config){.node_bytes = 16UL << 20,
+				.synthetic = TWO_NODES,
+				.lock_kind = LOCK_MUTEX},
+	    32768);
 }
 
 int main(void)

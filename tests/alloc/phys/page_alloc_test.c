@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The page allocator's interface on small machines: where blocks come from, what they hold, what is refused. */
+/* The page allocator's interface on small machines: where blocks come from, what they hold, what is
+ * refused. */
 #include "phys/page_alloc.h"
 
 #include <dirent.h>
@@ -25,7 +26,8 @@ static void every_order_is_aligned_and_writable_and_comes_back(void)
 		ok_eq((unsigned long)page_address(page) & ((PAGE_SIZE << order) - 1), 0);
 		ok_eq(page->order, order);
 		ok_eq(page->refcount, 1);
-		ok(virt_to_page(page_address(page)) == page, "order %u: address leads elsewhere", order);
+		ok(virt_to_page(page_address(page)) == page, "order %u: address leads elsewhere",
+		   order);
 		ok(virt_addr_valid(page_address(page)), "order %u: address not valid", order);
 		memset(page_address(page), 0xa5, PAGE_SIZE << order);
 		ok_eq(nr_free(machine, NUMA_NO_NODE), before - (1UL << order));
@@ -63,7 +65,8 @@ static void zero_gives_zeros_in_reused_memory(void)
 		memset(addr, 0xff, size);
 		free_pages((unsigned long)addr, order);
 		addr = (char *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, order);
-		ok(addr && addr[0] == 0 && !memcmp(addr, addr + 1, size - 1), "order %u is not zero", order);
+		ok(addr && addr[0] == 0 && !memcmp(addr, addr + 1, size - 1),
+		   "order %u is not zero", order);
 		free_pages((unsigned long)addr, order);
 	}
 	char *page = (char *)get_zeroed_page(GFP_KERNEL);
@@ -114,7 +117,8 @@ static enum zone_type zone_of(gfp_t gfp)
 
 static void gfp_flags_choose_the_zone_on_x86_64(void)
 {
-	struct kmm *machine = boot((struct kmm_config){.node_bytes = 4352UL << 20, .shared_bytes = 64UL << 20});
+	struct kmm *machine =
+		boot((struct kmm_config){.node_bytes = 4352UL << 20, .shared_bytes = 64UL << 20});
 	struct page *page;
 
 	ok_eq(zone_of(GFP_KERNEL), ZONE_NORMAL);
@@ -138,7 +142,8 @@ static void gfp_flags_choose_the_zone_on_x86_64(void)
 /* HighMem has frames and no addresses: its contents are looked at through the memfd. */
 static void highmem_on_i386_has_no_address(void)
 {
-	struct kmm *machine = boot((struct kmm_config){.node_bytes = 1UL << 30, .layout = ZONES_I386});
+	struct kmm *machine =
+		boot((struct kmm_config){.node_bytes = 1UL << 30, .layout = ZONES_I386});
 	struct page *page;
 	struct zone *zone;
 	char *window;
@@ -153,11 +158,14 @@ static void highmem_on_i386_has_no_address(void)
 	ok(page_address(page) == NULL, "an address outside the direct map");
 	zone = page_zone(machine->phys, page);
 	window = host_reserve(4 * PAGE_SIZE, PAGE_SIZE);
-	ok_eq(host_shared_map(window, 4 * PAGE_SIZE, zone->memfd, zone_memfd_offset(zone, page_to_pfn(page)), false), 0);
+	ok_eq(host_shared_map(window, 4 * PAGE_SIZE, zone->memfd,
+			      zone_memfd_offset(zone, page_to_pfn(page)), false),
+	      0);
 	memset(window, 0xff, 4 * PAGE_SIZE);
 	__free_pages(page, 2);
 	ok(alloc_pages(GFP_HIGHUSER | __GFP_ZERO, 2) == page, "the hottest block comes first");
-	ok(window[0] == 0 && !memcmp(window, window + 1, 4 * PAGE_SIZE - 1), "zeroed through the memfd");
+	ok(window[0] == 0 && !memcmp(window, window + 1, 4 * PAGE_SIZE - 1),
+	   "zeroed through the memfd");
 	host_release(window, 4 * PAGE_SIZE);
 	__free_pages(page, 2);
 	shut_down(machine);
@@ -210,7 +218,8 @@ static void thisnode_fails_when_the_node_is_empty_and_others_are_not(void)
 	shut_down(machine);
 }
 
-/* All frames of the machine, one by one, and back in a random order: none lost, none twice, all merged again. */
+/* All frames of the machine, one by one, and back in a random order: none lost, none twice, all
+ * merged again. */
 static void exhaust(struct kmm_config config, gfp_t gfp, unsigned int order)
 {
 	struct kmm *machine = boot(config);
@@ -251,7 +260,8 @@ static void all_frames_can_be_had_and_given_back(void)
 	exhaust((struct kmm_config){.synthetic = TWO_NODES}, GFP_KERNEL, 0);
 	exhaust((struct kmm_config){.no_pcp = true}, GFP_KERNEL, 0);
 	exhaust((struct kmm_config){.pcp_high = 2048, .pcp_batch = 7}, GFP_KERNEL, 0);
-	exhaust((struct kmm_config){.node_bytes = 960UL << 20, .layout = ZONES_I386}, GFP_HIGHUSER, 0);
+	exhaust((struct kmm_config){.node_bytes = 960UL << 20, .layout = ZONES_I386}, GFP_HIGHUSER,
+		0);
 	exhaust((struct kmm_config){0}, GFP_KERNEL, 3);
 	exhaust((struct kmm_config){0}, GFP_KERNEL, 9);
 	exhaust((struct kmm_config){0}, GFP_KERNEL, 10);
@@ -259,12 +269,13 @@ static void all_frames_can_be_had_and_given_back(void)
 
 static void small_leftovers_on_lists_merge_when_a_large_block_is_wanted(void)
 {
-	struct kmm *machine = boot((struct kmm_config){.node_bytes = 16UL << 20, .shared_bytes = 4UL << 20});
+	struct kmm *machine =
+		boot((struct kmm_config){.node_bytes = 16UL << 20, .shared_bytes = 4UL << 20});
 	struct page *pages[4];
 	unsigned long nr = 0;
 
-	/* The zone of three largest blocks has one whole at most: mem_map and slab took some. Freed single frames on
-	 * this CPU's list break it, and have to be fetched back. */
+	/* Few of the largest blocks are whole: mem_map and slab took parts. Single frames freed to
+	 * this CPU's list keep more of them broken, and have to be fetched back. */
 	while (nr < ARRAY_SIZE(pages) && (pages[nr] = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER)))
 		nr++;
 	ok(nr >= 2 && nr < 4, "%lu blocks", nr);
@@ -274,7 +285,8 @@ static void small_leftovers_on_lists_merge_when_a_large_block_is_wanted(void)
 		struct page *single[3072];
 		unsigned long nr_single = 0, nr_again = 0;
 
-		while (nr_single < ARRAY_SIZE(single) && (single[nr_single] = alloc_pages(GFP_KERNEL, round)))
+		while (nr_single < ARRAY_SIZE(single) &&
+		       (single[nr_single] = alloc_pages(GFP_KERNEL, round)))
 			nr_single++;
 		for (unsigned long i = 0; i < nr_single; i++)
 			__free_pages(single[i], (unsigned int)round);
@@ -302,10 +314,23 @@ static void wrong_frees_stop_the_program(void)
 	comp = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
 	addr = (unsigned long)page_address(page);
 	mem_map = machine->mem_map;
-	ok_dies("double free", { __free_pages(page, 0); __free_pages(page, 0); });
-	ok_dies("double free", { __free_pages(large, 4); __free_pages(large, 4); });
-	ok_dies("double free", { __free_pages(page, 0); kmm_drain(machine); __free_pages(page, 0); });
-	ok_dies("double free", { free_pages(addr, 0); free_pages(addr, 0); });
+	ok_dies("double free", {
+		__free_pages(page, 0);
+		__free_pages(page, 0);
+	});
+	ok_dies("double free", {
+		__free_pages(large, 4);
+		__free_pages(large, 4);
+	});
+	ok_dies("double free", {
+		__free_pages(page, 0);
+		kmm_drain(machine);
+		__free_pages(page, 0);
+	});
+	ok_dies("double free", {
+		free_pages(addr, 0);
+		free_pages(addr, 0);
+	});
 	ok_dies("allocated with order 0", __free_pages(page, 1));
 	ok_dies("allocated with order 4", __free_pages(large, 3));
 	ok_dies("allocated with order 0", __free_pages(page, 256));
@@ -372,16 +397,15 @@ static int nr_open_files(void)
 	return nr;
 }
 
-/* Every call to the host fails in turn: boot says so, leaves nothing, and the next boot works. (All calls but one, in
- * which virt asks for address space: it asks again for less.) */
+/* Every call to the host fails in turn: boot says so, leaves nothing, and the next boot works. (All
+ * calls but one, in which virt asks for address space: it asks again for less.) */
 static void a_boot_that_fails_anywhere_leaves_nothing(void)
 {
 	static const enum zone_layout layouts[] = {ZONES_X86_64, ZONES_I386};
 
 	for (unsigned int l = 0; l < ARRAY_SIZE(layouts); l++) {
-		const struct kmm_config config = {.synthetic = TWO_NODES,
-						  .node_bytes = 512UL << 20,
-						  .layout = layouts[l]};
+		const struct kmm_config config = {
+			.synthetic = TWO_NODES, .node_bytes = 512UL << 20, .layout = layouts[l]};
 		int files = nr_open_files();
 		unsigned long nth = 1, nr_survived = 0;
 
@@ -399,11 +423,13 @@ static void a_boot_that_fails_anywhere_leaves_nothing(void)
 			ok_eq(nr_open_files(), files);
 			if (pending)
 				break;
-			ok(!err || err == -ENOMEM, "call %lu to the host failed, and boot says %d", nth, err);
+			ok(!err || err == -ENOMEM, "call %lu to the host failed, and boot says %d",
+			   nth, err);
 			ok(!err || *kmm_boot_error(), "call %lu: no reason is given", nth);
 			nr_survived += !err;
 		}
-		ok(nr_survived <= 1, "%lu boots went well without what they asked for", nr_survived);
+		ok(nr_survived <= 1, "%lu boots went well without what they asked for",
+		   nr_survived);
 		ok(nth > 12, "boot asks the host for %lu things only", nth - 1);
 	}
 }

@@ -47,14 +47,16 @@ static void all_slots_together_hold_a_quarter_of_a_zone_at_most(void)
 		unsigned long sum = 0;
 
 		for (u32 slot = 0; slot < KMM_MAX_SLOTS; slot++) {
-			unsigned long budget = pcp_budget(nr_managed, nr_cpus, slot, nr_cpus), held = 0;
+			unsigned long budget = pcp_budget(nr_managed, nr_cpus, slot, nr_cpus),
+				      held = 0;
 
 			for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
 				held += (unsigned long)pcp_tune(order, budget) << order;
 			ok(held <= budget, "slot %u holds %lu of %lu", slot, held, budget);
 			sum += budget;
 		}
-		ok(sum <= nr_managed / 4 + nr_managed / 64, "%u CPUs: %lu of %lu", nr_cpus, sum, nr_managed);
+		ok(sum <= nr_managed / 4 + nr_managed / 64, "%u CPUs: %lu of %lu", nr_cpus, sum,
+		   nr_managed);
 	}
 }
 
@@ -102,13 +104,14 @@ static void a_shuffle_of_4096_takes_few_locks(void)
 		}
 	}
 	locks = zone_locks(machine) - locks;
-	ok(locks * 1000 <= 16 * ROUNDS * COUNT, "%lu locks in %d operations", (unsigned long)locks, ROUNDS * COUNT);
+	ok(locks * 1000 <= 16 * ROUNDS * COUNT, "%lu locks in %d operations", (unsigned long)locks,
+	   ROUNDS * COUNT);
 	shut_down(machine);
 }
 
 /*
  *	                  free ->
- *	| batch coldest | rest          |    full; one more free drains the batch, and the hottest stay
+ *	| batch coldest | rest          |    full; one more free drains the batch
  */
 static void a_full_list_drains_its_coldest_blocks(void)
 {

@@ -11,7 +11,8 @@
 
 static struct pglist_data nodes[4];
 
-static int lay_out(enum zone_layout layout, unsigned long shared_mib, unsigned int nr, const unsigned long *node_mib)
+static int lay_out(enum zone_layout layout, unsigned long shared_mib, unsigned int nr,
+		   const unsigned long *node_mib)
 {
 	unsigned long pfn = 0;
 
@@ -23,7 +24,8 @@ static int lay_out(enum zone_layout layout, unsigned long shared_mib, unsigned i
 	return zones_lay_out(nodes, nr, layout, (u64)shared_mib << 20);
 }
 
-/* "DMA 0-16 | DMA32 16-768 | Shared 768-1024 *" with * for memfd-backed and ! for what the direct map does not cover. */
+/* "DMA 0-16 | DMA32 16-768 | Shared 768-1024 *" with * for memfd-backed and ! for what the direct
+ * map does not cover. */
 static const char *table(unsigned int nid)
 {
 	static char text[256];
@@ -34,15 +36,20 @@ static const char *table(unsigned int nid)
 		const struct zone *zone = &nodes[nid].zones[type];
 
 		if (zone_populated(zone))
-			len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s %lu-%lu%s%s", len ? " | " : "",
-					zone->name, zone->start_pfn / MIB_PAGES, zone->end_pfn / MIB_PAGES,
-					zone->memfd_backed ? "*" : "", zone->direct_mapped ? "" : "!");
+			len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s %lu-%lu%s%s",
+					len ? " | " : "", zone->name, zone->start_pfn / MIB_PAGES,
+					zone->end_pfn / MIB_PAGES, zone->memfd_backed ? "*" : "",
+					zone->direct_mapped ? "" : "!");
 	}
 	return text;
 }
 
 #define ok_table(nid, want) ok(!strcmp(table(nid), want), "node %d: %s", nid, table(nid))
-#define MIB(...)	    ARRAY_SIZE(((unsigned long[]){__VA_ARGS__})), (unsigned long[]){__VA_ARGS__}
+#define MIB(...)                                                                                   \
+	ARRAY_SIZE(((unsigned long[]){__VA_ARGS__})), (unsigned long[])                            \
+	{                                                                                          \
+		__VA_ARGS__                                                                        \
+	}
 
 static void x86_64_zones_are_as_by_hand(void)
 {
@@ -126,13 +133,14 @@ static const char *list(const struct phys *phys, int nid, enum zone_type type)
 
 	text[0] = '\0';
 	for (struct zone **zone = phys->nodes[nid].zonelist[type]; *zone; zone++)
-		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s%d", len ? " " : "", (*zone)->name,
-				(*zone)->nid);
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s%d", len ? " " : "",
+				(*zone)->name, (*zone)->nid);
 	return text;
 }
 
 #define ok_list(nid, type, want)                                                                   \
-	ok(!strcmp(list(&phys, nid, type), want), "node %d, %s: %s", nid, zone_names[type], list(&phys, nid, type))
+	ok(!strcmp(list(&phys, nid, type), want), "node %d, %s: %s", nid, zone_names[type],        \
+	   list(&phys, nid, type))
 
 static void zonelists_of_four_nodes_go_by_distance(void)
 {
@@ -140,9 +148,12 @@ static void zonelists_of_four_nodes_go_by_distance(void)
 
 	ok_eq(lay_out(ZONES_X86_64, 512, MIB(2048, 2048, 2048, 2048)), 0);
 	ok_eq(zonelists_build(&phys, ring_distance, NULL), 0);
-	ok_list(0, ZONE_NORMAL, "DMA320 DMA0 DMA321 Normal3 Normal2 Shared0 Shared1 Shared3 Shared2");
-	ok_list(2, ZONE_NORMAL, "Normal2 DMA321 Normal3 DMA320 DMA0 Shared2 Shared1 Shared3 Shared0");
-	ok_list(3, ZONE_HIGHMEM, "Normal3 DMA320 DMA0 Normal2 DMA321 Shared3 Shared0 Shared2 Shared1");
+	ok_list(0, ZONE_NORMAL,
+		"DMA320 DMA0 DMA321 Normal3 Normal2 Shared0 Shared1 Shared3 Shared2");
+	ok_list(2, ZONE_NORMAL,
+		"Normal2 DMA321 Normal3 DMA320 DMA0 Shared2 Shared1 Shared3 Shared0");
+	ok_list(3, ZONE_HIGHMEM,
+		"Normal3 DMA320 DMA0 Normal2 DMA321 Shared3 Shared0 Shared2 Shared1");
 	ok_list(3, ZONE_DMA32, "DMA320 DMA0 DMA321");
 	ok_list(1, ZONE_DMA, "DMA0");
 	ok_list(1, ZONE_SHARED, "Shared1 Shared0 Shared2 Shared3");

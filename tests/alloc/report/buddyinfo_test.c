@@ -33,10 +33,12 @@ static void zones_without_users_are_as_by_hand(void)
 
 	/* 16 MiB of DMA; 64 MiB of Shared at the top, a quarter. */
 	ok(!strcmp(line_of(machine, "Node 0, zone      DMA "),
-		   "Node 0, zone      DMA      0      0      0      0      0      0      0      0      0      0      4 "),
+		   "Node 0, zone      DMA      0      0      0      0      0      0      0      0  "
+		   "    0      0      4 "),
 	   "%s", text);
 	ok(!strcmp(line_of(machine, "Node 0, zone   Shared "),
-		   "Node 0, zone   Shared      0      0      0      0      0      0      0      0      0      0     16 "),
+		   "Node 0, zone   Shared      0      0      0      0      0      0      0      0  "
+		   "    0      0     16 "),
 	   "%s", strstr(text, "Shared"));
 	shut_down(machine);
 }
@@ -47,7 +49,8 @@ static void blocks_taken_are_missing(void)
 	struct page *page = alloc_pages(GFP_DMA, 2);
 
 	ok(!strcmp(line_of(machine, "Node 0, zone      DMA "),
-		   "Node 0, zone      DMA      0      0      1      1      1      1      1      1      1      1      3 "),
+		   "Node 0, zone      DMA      0      0      1      1      1      1      1      1  "
+		   "    1      1      3 "),
 	   "%s", text);
 	__free_pages(page, 2);
 	shut_down(machine);
