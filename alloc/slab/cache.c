@@ -266,6 +266,7 @@ int kmem_cache_destroy(struct kmem_cache *cache)
 
 	if (!cache)
 		return 0;
+	cache_cpu(cache);
 	slab = cache->machine->slab;
 	lock_acquire(&slab->lock);
 	if (cache_drain_all(cache)) {
@@ -310,7 +311,7 @@ int kmem_cache_shrink(struct kmem_cache *cache)
 	struct kmm *machine = cache->machine;
 	u64 nr_slabs = 0;
 
-	cache_flush_slot(cache, cpu_get());
+	cache_flush_slot(cache, cache_cpu(cache));
 	lock_acquire(&machine->slots_lock);
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
 		if (!cpu->owned)

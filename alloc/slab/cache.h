@@ -168,6 +168,7 @@ void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr);
 void node_drain(struct kmem_cache *cache, int nid);
 
 /* slab.c */
+struct kmm_cpu *cache_cpu(const struct kmem_cache *cache);
 KMM_COLD void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp);
 KMM_COLD void cache_free_slow(struct kmem_cache *cache, void *object);
 KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object);

@@ -190,7 +190,7 @@ static void grow_depot(struct kmem_cache *cache, int nid)
 	void **depot;
 
 	lock_release(&node->lock);
-	page = alloc_pages_node(nid, GFP_NOWAIT | __GFP_NOWARN, order);
+	page = alloc_pages_node(nid, GFP_NOWAIT | GFP_EASY, order);
 	lock_acquire(&node->lock);
 	if (!page)
 		return;

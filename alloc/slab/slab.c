@@ -21,7 +21,7 @@
 #include "slab/cache.h"
 
 /* This thread's slot, which must be of the cache's machine. */
-static struct kmm_cpu *cache_cpu(const struct kmem_cache *cache)
+struct kmm_cpu *cache_cpu(const struct kmem_cache *cache)
 {
 	struct kmm_cpu *cpu = cpu_get();
 
@@ -69,18 +69,19 @@ static unsigned int supply_easy(struct kmem_cache *cache, int nid, gfp_t gfp, vo
 }
 
 /*
- * When nid has nothing left: what is easily had elsewhere; then, if the caller may reclaim, after
- * all caches have given what they hold back; then with all that the page allocator can do.
+ * When nid has nothing left: what is easily had elsewhere; then, if the caller may reclaim and so
+ * holds no lock, after all caches have given what they hold back; then with all that the page
+ * allocator can do.
  */
 static unsigned int supply_any(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
 			       unsigned int want)
 {
 	unsigned int nr = supply_easy(cache, nid, gfp, objects, want);
 
-	if (!nr && gfp & __GFP_DIRECT_RECLAIM) {
-		slab_reap(cache->machine);
-		nr = supply_easy(cache, nid, gfp, objects, want);
-	}
+	if (nr || !(gfp & __GFP_DIRECT_RECLAIM))
+		return nr;
+	slab_reap(cache->machine);
+	nr = supply_easy(cache, nid, gfp, objects, want);
 	return nr ? nr : supply_new(cache, nid, gfp, objects, want);
 }
 
@@ -285,6 +286,8 @@ void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
 	void *object;
 
+	if (KMM_DEBUG)
+		cache_cpu(cache);
 	if (unlikely(gfp & __GFP_ZERO))
 		return cache_alloc_zeroed(cache, gfp);
 	if (likely(magazine_pop(cache_magazine(cache, this_cpu), &object)))
