@@ -24,7 +24,6 @@ libkmmcore_la_SOURCES += \
 	alloc/base/bits.h \
 	alloc/base/check.c \
 	alloc/base/check.h \
-	alloc/base/list.h \
 	alloc/base/lock.c \
 	alloc/base/rbtree.c \
 	alloc/base/rbtree.h \
@@ -33,6 +32,7 @@ nobase_kmminclude_HEADERS += \
 	alloc/base/compiler.h \
 	alloc/base/config.h \
 	alloc/base/cpu.h \
+	alloc/base/list.h \
 	alloc/base/lock.h \
 	alloc/base/machine.h \
 	alloc/base/types.h
