@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Boot and shutdown of a machine (kmm.h): configuration, topology, CPU slots, then the layers in order. Each
- * step undoes itself when it fails, and boot then undoes the steps before it, so a failed boot leaves nothing.
+ * Boot and shutdown of a machine (kmm.h): configuration, topology, CPU slots, then the layers in
+ * order. Each step undoes itself when it fails, and boot then undoes the steps before it, so a
+ * failed boot leaves nothing.
  *
- * phys boots before there is any slot, since a slot shows its owner the memory. Right after it the booting
- * thread gets slot 0, so that the later layers boot with the ordinary calls of the earlier ones.
+ * phys boots before there is any slot, since a slot shows its owner the memory. Right after it the
+ * booting thread gets slot 0, so that the later layers boot with the ordinary calls of the earlier
+ * ones.
  */
 #include "kmm.h"
 
@@ -85,7 +87,8 @@ static int boot_topology(struct kmm *machine)
 	return error;
 }
 
-/* End the layers booted, the last first, with the calling thread borrowing a slot if there is one. */
+/* End the layers booted, the last first, with the calling thread borrowing a slot if there is
+ * one. */
 static void shutdown_layers(struct kmm *machine, struct kmm_leaks *leaks)
 {
 	while (machine->nr_layers) {
@@ -207,7 +210,8 @@ int kmm_shutdown(struct kmm *machine, struct kmm_leaks *out)
 	current_withdraw(machine);
 	if (before->machine == machine)
 		before = kmm_cpu_detached;
-	/* No thread is inside a call, so any slot will do, whoever owns it; boot made at least one. */
+	/* No thread is inside a call, so any slot will do, whoever owns it; boot made at least
+	 * one. */
 	this_cpu = cpu_first(machine);
 	shutdown_layers(machine, &leaks);
 	this_cpu = before;

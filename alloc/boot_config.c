@@ -73,8 +73,8 @@ static struct topology_memory topology_memory(const struct topology *topo)
 }
 
 /*
- * The topology's own sizes if it is not the host's and fits: 0 when its nodes differ, which phys takes from the
- * topology. Else a share of what the host has to give.
+ * The topology's own sizes if it is not the host's and fits: 0 when its nodes differ, which phys
+ * takes from the topology. Else a share of what the host has to give.
  */
 static u64 default_node_bytes(const struct topology *topo, u64 available)
 {

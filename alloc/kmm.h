@@ -32,16 +32,17 @@
 KMM_BEGIN_DECLS
 
 /*
- * Boot a machine. Follows the kernel: topology, nodes, memblock, mem_map, zones, boot memory released
- * to the buddy, slab from static caches, kmalloc caches, kernel page tables and the vmalloc area.
+ * Boot a machine. Follows the kernel: topology, nodes, memblock, mem_map, zones, boot memory
+ * released to the buddy, slab from static caches, kmalloc caches, kernel page tables and the
+ * vmalloc area.
  *
  * The first machine booted becomes the process's current one: threads that never called kmm_attach
- * attach to it on first use, and the one that boots it is attached at once. Later machines leave the calling
- * thread where it is. Not for signal handlers; one boot or shutdown at a time.
+ * attach to it on first use, and the one that boots it is attached at once. Later machines leave
+ * the calling thread where it is. Not for signal handlers; one boot or shutdown at a time.
  *
- * Returns 0; -EINVAL for a configuration that cannot be (kmm_boot_error() says what is wrong with it);
- * -ENOMEM when the host refuses the memory; or another errno of the host. On an error *machine is NULL and
- * nothing is left behind. Costs a few milliseconds a GiB, for mem_map.
+ * Returns 0; -EINVAL for a configuration that cannot be (kmm_boot_error() says what is wrong with
+ * it); -ENOMEM when the host refuses the memory; or another errno of the host. On an error *machine
+ * is NULL and nothing is left behind. Costs a few milliseconds a GiB, for mem_map.
  */
 KMM_API int kmm_boot(const struct kmm_config *config, struct kmm **machine);
 
@@ -49,25 +50,27 @@ KMM_API int kmm_boot(const struct kmm_config *config, struct kmm **machine);
 KMM_API const char *kmm_boot_error(void);
 
 /*
- * End a machine: drain every slot, count what is still allocated, give all memory back to the host. No
- * thread may be inside a call of the machine, and pointers from it are dead afterwards; a thread other than the
- * caller that is still attached to it may end, but faults if it uses the library again. With leaks NULL,
- * leaks are printed to stderr, a line a kind. Returns 0, or -EBUSY when something had leaked.
+ * End a machine: drain every slot, count what is still allocated, give all memory back to the host.
+ * No thread may be inside a call of the machine, and pointers from it are dead afterwards; a thread
+ * other than the caller that is still attached to it may end, but faults if it uses the library
+ * again. With leaks NULL, leaks are printed to stderr, a line a kind. Returns 0, or -EBUSY when
+ * something had leaked.
  */
 KMM_API int kmm_shutdown(struct kmm *machine, struct kmm_leaks *leaks);
 
 /*
- * Attach the calling thread to logical CPU `cpu` of the machine's topology, or to the one it runs on if
- * cpu is -1, and detach it from where it was. Does not move the thread: see topology_bind_thread.
- * Returns 0; -EINVAL for a CPU that is not there; -EAGAIN when KMM_MAX_SLOTS threads are attached.
- * Takes slots_lock.
+ * Attach the calling thread to logical CPU `cpu` of the machine's topology, or to the one it runs
+ * on if cpu is -1, and detach it from where it was. Does not move the thread: see
+ * topology_bind_thread. Returns 0; -EINVAL for a CPU that is not there; -EAGAIN when KMM_MAX_SLOTS
+ * threads are attached. Takes slots_lock.
  */
 KMM_API int kmm_attach(struct kmm *machine, int cpu);
 
 /* Detach the calling thread; its slot keeps its caches. Done by itself when a thread ends. */
 KMM_API void kmm_detach(void);
 
-/* Give every page and object cached by this thread's slot and by idle slots back to where it came from. */
+/* Give every page and object cached by this thread's slot and by idle slots back to where it came
+ * from. */
 KMM_API void kmm_drain(struct kmm *machine);
 
 /* The process's current machine, or NULL. */

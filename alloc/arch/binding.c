@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads onto CPUs and memory onto nodes. On this host through hwloc; an emulated topology's CPUs are laid
- * over those of the host, and its nodes over nothing.
+ * Threads onto CPUs and memory onto nodes. On this host through hwloc; an emulated topology's CPUs
+ * are laid over those of the host, and its nodes over nothing.
  *
- * A thread may have pinned itself before it loads a topology, so the CPUs that count are those that the
- * process was allowed when it started, before any code of its own ran. No locks.
+ * A thread may have pinned itself before it loads a topology, so the CPUs that count are those that
+ * the process was allowed when it started, before any code of its own ran. No locks.
  */
 #include "arch/topology_impl.h"
 
@@ -18,7 +18,8 @@ __attribute__((constructor)) static void note_host_cpus(void)
 {
 	int nr;
 
-	/* The kernel wants room for all the CPUs it could ever have, so this is more than cpu_set_t. */
+	/* The kernel wants room for all the CPUs it could ever have, so this is more than
+	 * cpu_set_t. */
 	if (sched_getaffinity(0, sizeof(at_start.mask), at_start.mask))
 		return;
 	nr = CPU_COUNT_S(sizeof(at_start.mask), at_start.mask);
@@ -79,7 +80,8 @@ int topology_bind_memory(const struct topology *topo, void *addr, size_t size, i
 	if (!hwloc_set_area_membind(topo->hw, addr, size, node->nodeset, HWLOC_MEMBIND_BIND,
 				    HWLOC_MEMBIND_BYNODESET))
 		return 0;
-	/* Containers refuse the call, kernels without NUMA do not have it: the memory is good, only not placed. */
+	/* Containers refuse the call, kernels without NUMA do not have it: the memory is good, only
+	 * not placed. */
 	return errno == EPERM || errno == ENOSYS ? 1 : -errno;
 }
 

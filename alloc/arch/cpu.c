@@ -2,20 +2,22 @@
 /*
  * CPU slots (base/cpu.h): making them, attaching threads to them, adopting them, draining them.
  *
- * It lives in arch because slots are the host's memory and CPUs. It knows the layers above only through
- * machine->layers.
+ * It lives in arch because slots are the host's memory and CPUs. It knows the layers above only
+ * through machine->layers.
  *
- * Locks: slots_lock (RANK_MACHINE, the outermost), for everything but the owner's own use of its slot. The
- * lock is also what orders one owner's last use of a slot before the next owner's first.
+ * Locks: slots_lock (RANK_MACHINE, the outermost), for everything but the owner's own use of its
+ * slot. The lock is also what orders one owner's last use of a slot before the next owner's first.
  *
- * A thread's end: a pthread key holds the slot, and its destructor gives it back. Destructors run in any order
- * and may allocate again; the thread is then attached again, which arms the key for the next of the rounds that
- * pthread makes. A destructor that does so in the last round leaves a slot owned by nobody. Such slots are
- * found, by asking the OS whether the owner still exists, when slots run out and when they are drained.
+ * A thread's end: a pthread key holds the slot, and its destructor gives it back. Destructors run
+ * in any order and may allocate again; the thread is then attached again, which arms the key for
+ * the next of the rounds that pthread makes. A destructor that does so in the last round leaves a
+ * slot owned by nobody. Such slots are found, by asking the OS whether the owner still exists, when
+ * slots run out and when they are drained.
  *
- * fork: the child has the one thread that forked, and that thread's slot is good. What other threads owned stays
- * owned for ever: they may have been stopped half way. So may their locks; as with any lock, a
- * process of several threads should not fork while they are inside the machine, unless the child calls exec.
+ * fork: the child has the one thread that forked, and that thread's slot is good. What other
+ * threads owned stays owned for ever: they may have been stopped half way. So may their locks; as
+ * with any lock, a process of several threads should not fork while they are inside the machine,
+ * unless the child calls exec.
  */
 #include "arch/slots.h"
 
@@ -42,7 +44,8 @@ __thread struct kmm_cpu *this_cpu __attribute__((tls_model("initial-exec"))) =
 
 static struct kmm *current;
 
-/* A store that would have been lost in the zeros of all detached threads stops the program instead. */
+/* A store that would have been lost in the zeros of all detached threads stops the program
+ * instead. */
 __attribute__((constructor)) static void protect_detached(void)
 {
 	(void)mprotect(detached, sizeof(detached), PROT_READ);
@@ -90,7 +93,7 @@ struct kmm_cpu *cpu_next(struct kmm *machine, struct kmm_cpu *cpu)
 
 	/* Acquire: as in cpu_first. */
 	return next < __atomic_load_n(&machine->nr_slots, __ATOMIC_ACQUIRE) ? slot_at(machine, next)
-									     : NULL;
+									    : NULL;
 }
 
 /* Run a layer's work on a slot in the name of that slot. slots_lock held. */
@@ -159,7 +162,8 @@ static struct kmm_cpu *pop_idle(struct kmm *machine, unsigned int cpu)
 	return slot;
 }
 
-/* An idle slot of this CPU, else of its node; of any (anywhere) drained first and moved to this node. */
+/* An idle slot of this CPU, else of its node; of any (anywhere) drained first and moved to this
+ * node. */
 static struct kmm_cpu *adopt_locked(struct kmm *machine, unsigned int cpu, bool anywhere)
 {
 	int nid = topology_cpu(machine->topology, cpu)->nid;
@@ -197,7 +201,8 @@ static int make_locked(struct kmm *machine, unsigned int cpu, struct kmm_cpu **o
 	slot->nid = topology_cpu(machine->topology, cpu)->nid;
 	if (!machine->config.no_bind)
 		(void)topology_bind_memory(machine->topology, slot, PERCPU_SIZE, slot->nid);
-	/* Release: the constants stay before the count that shows the slot. Shown before it is opened: see cpu.h. */
+	/* Release: the constants stay before the count that shows the slot. Shown before it is
+	 * opened: see cpu.h. */
 	__atomic_store_n(&machine->nr_slots, machine->nr_slots + 1, __ATOMIC_RELEASE);
 	for (unsigned int i = 0; i < machine->nr_layers; i++)
 		open_in_layer(slot, machine->layers[i]);
@@ -417,9 +422,9 @@ void slots_shutdown(struct kmm *machine)
 
 	pthread_key_delete(machine->detach_key);
 	/*
-	 * A thread that stays attached to a machine that is gone still points at its slot. Should it use it, it must
-	 * not meet what was mapped there since, such as another machine's slots: so the addresses are kept, without
-	 * memory, and it faults.
+	 * A thread that stays attached to a machine that is gone still points at its slot. Should
+	 * it use it, it must not meet what was mapped there since, such as another machine's slots:
+	 * so the addresses are kept, without memory, and it faults.
 	 */
 	if (!others_attached(machine) || host_decommit(machine->slots_base, size))
 		host_release(machine->slots_base, size);

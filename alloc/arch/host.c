@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The Linux host, as host.h describes it: address space and memory by mmap, time, and the numbers of /proc.
- * How much memory it has to give is in hostmem.c.
+ * The Linux host, as host.h describes it: address space and memory by mmap, time, and the numbers
+ * of /proc. How much memory it has to give is in hostmem.c.
  *
- * A range is reserved as one inaccessible mapping, and everything later happens inside it with MAP_FIXED, so no
- * other mapping of the process can get in between. "Back to reserved" is a new inaccessible mapping on top.
+ * A range is reserved as one inaccessible mapping, and everything later happens inside it with
+ * MAP_FIXED, so no other mapping of the process can get in between. "Back to reserved" is a new
+ * inaccessible mapping on top.
  *
- * No locks. Of its two variables one is a constant of the host once measured, the other is for tests.
+ * No locks. Of its two variables one is a constant of the host once measured, the other is for
+ * tests.
  */
 #include "arch/host.h"
 
@@ -84,7 +86,8 @@ int host_commit(void *addr, size_t size, bool huge)
 	if (mmap(addr, size, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
 		return -errno;
-	/* EINVAL where the kernel has no transparent huge pages: then there is nothing to wish for either. */
+	/* EINVAL where the kernel has no transparent huge pages: then there is nothing to wish for
+	 * either. */
 	(void)madvise(addr, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return 0;
 }

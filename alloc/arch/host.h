@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host operating system behind one contract: everything kmm asks of it that is not in the C library.
- * Only alloc/arch calls mmap, madvise, memfd_create and hwloc. Addresses and sizes are multiples of
- * PAGE_SIZE; functions return 0 or -errno unless they say otherwise, take no lock, and may be called by any thread.
+ * The host operating system behind one contract: everything kmm asks of it that is not in the C
+ * library. Only alloc/arch calls mmap, madvise, memfd_create and hwloc. Addresses and sizes are
+ * multiples of PAGE_SIZE; functions return 0 or -errno unless they say otherwise, take no lock, and
+ * may be called by any thread.
  */
 #ifndef KMM_ARCH_HOST_H
 #define KMM_ARCH_HOST_H
 
 #include "base/types.h"
 
-/* Reserve size bytes of address space, aligned to align (a power of two >= PAGE_SIZE), without access
- * and without memory behind it. NULL when the host refuses. */
+/* Reserve size bytes of address space, aligned to align (a power of two >= PAGE_SIZE), without
+ * access and without memory behind it. NULL when the host refuses. */
 void *host_reserve(size_t size, size_t align);
 /* Give a reserved range back, whole, whatever was mapped inside it. */
 void host_release(void *base, size_t size);
@@ -21,11 +22,13 @@ int host_commit(void *addr, size_t size, bool huge);
 /* Back to reserved: its memory returns to the host. */
 int host_decommit(void *addr, size_t size);
 
-/* A new shared-memory object of size bytes, zero-filled as touched. Returns a file descriptor or -errno. */
+/* A new shared-memory object of size bytes, zero-filled as touched. Returns a file descriptor or
+ * -errno. */
 int host_shared_create(const char *name, size_t size);
 /* Map size bytes of it from byte `offset` at addr, which must lie in a reserved range; readable and
  * writable through every mapping. populate: with memory behind it at once (no later page faults).
- * -ENOMEM also when the host's limit of mappings per process is reached; addr is then still reserved. */
+ * -ENOMEM also when the host's limit of mappings per process is reached; addr is then still
+ * reserved. */
 int host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate);
 /* Back to reserved; the object's content stays. */
 int host_shared_unmap(void *addr, size_t size);
@@ -45,7 +48,8 @@ double host_cycles_per_second(void);
 /* OS number of the CPU this thread runs on, from 0. */
 int host_current_cpu(void);
 
-/* Bytes of memory the host could give without swapping (MemAvailable, and the cgroup's limit if lower). */
+/* Bytes of memory the host could give without swapping (MemAvailable, and the cgroup's limit if
+ * lower). */
 u64 host_available_bytes(void);
 /* The process's resident bytes, as the OS says (statm). */
 u64 host_rss_bytes(void);
@@ -53,10 +57,10 @@ u64 host_rss_bytes(void);
 unsigned long host_max_mappings(void);
 
 /*
- * For tests. host_available_in reads the files below root instead of the host's own ("" is the host).
- * host_fail_nth makes the nth call from now on that asks the host for memory or address space (host_reserve,
- * _commit, _shared_create, _shared_map) fail once, as if the host had refused; 0: none. host_fail_pending says
- * whether that is still to come.
+ * For tests. host_available_in reads the files below root instead of the host's own ("" is the
+ * host). host_fail_nth makes the nth call from now on that asks the host for memory or address
+ * space (host_reserve, _commit, _shared_create, _shared_map) fail once, as if the host had refused;
+ * 0: none. host_fail_pending says whether that is still to come.
  */
 u64 host_available_in(const char *root);
 void host_fail_nth(unsigned long nth);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How much memory the host could give: what /proc/meminfo says is available, and no more than the room that is
- * left under each memory limit from the process's own control group up to the root (versions 1 and 2).
+ * How much memory the host could give: what /proc/meminfo says is available, and no more than the
+ * room that is left under each memory limit from the process's own control group up to the root
+ * (versions 1 and 2).
  *
- * Inside a container the path in /proc/self/cgroup may be the host's view and lead nowhere in the container's
- * mount; its own limits are then at the mount's root, which every walk upwards ends at.
+ * Inside a container the path in /proc/self/cgroup may be the host's view and lead nowhere in the
+ * container's mount; its own limits are then at the mount's root, which every walk upwards ends at.
  */
 #include "arch/host.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What boot.c needs of the CPU slots beyond base/cpu.h. A slot is either owned by one thread, or on the idle
- * list of its CPU; owned + idle == nr_slots.
+ * What boot.c needs of the CPU slots beyond base/cpu.h. A slot is either owned by one thread, or on
+ * the idle list of its CPU; owned + idle == nr_slots.
  */
 #ifndef KMM_ARCH_SLOTS_H
 #define KMM_ARCH_SLOTS_H
@@ -9,8 +9,8 @@
 #include "base/cpu.h"
 #include "base/machine.h"
 
-/* Make the machine able to have slots, with none so far. Wants machine->topology and config. 0, or -errno and
- * nothing left behind. */
+/* Make the machine able to have slots, with none so far. Wants machine->topology and config. 0, or
+ * -errno and nothing left behind. */
 int slots_boot(struct kmm *machine);
 /* Give all slots back to the host, whoever owns them; the layers have drained and closed them. */
 void slots_shutdown(struct kmm *machine);
@@ -27,16 +27,17 @@ void slot_detach(void);
 void slots_drain(struct kmm *machine);
 
 /*
- * Let the calling thread use a slot of the machine for a while without being attached to it: returns where it was,
- * for slot_return. On an error (-EAGAIN, -ENOMEM) nothing has changed.
+ * Let the calling thread use a slot of the machine for a while without being attached to it:
+ * returns where it was, for slot_return. On an error (-EAGAIN, -ENOMEM) nothing has changed.
  */
 int slot_borrow(struct kmm *machine, struct kmm_cpu **before);
 void slot_return(struct kmm_cpu *before);
-/* Keep the borrowed slot: the thread is attached through it from now on. 0, or -ENOMEM and still borrowed. */
+/* Keep the borrowed slot: the thread is attached through it from now on. 0, or -ENOMEM and still
+ * borrowed. */
 int slot_keep(void);
 
-/* The process's current machine. current_offer makes it this one if there is none; current_withdraw makes it
- * none if it was this one. */
+/* The process's current machine. current_offer makes it this one if there is none; current_withdraw
+ * makes it none if it was this one. */
 struct kmm *current_machine(void);
 bool current_offer(struct kmm *machine);
 void current_withdraw(struct kmm *machine);

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loading a topology through hwloc, and reading it into tables: nodes, CPUs with their nearest node, distances.
- * After that hwloc is asked only to bind (binding.c) and to print (topology_print.c).
+ * Loading a topology through hwloc, and reading it into tables: nodes, CPUs with their nearest
+ * node, distances. After that hwloc is asked only to bind (binding.c) and to print
+ * (topology_print.c).
  *
  * What hwloc leaves to its user:
- * - a synthetic string or XML file takes the place of the host, but binds report success and do nothing:
+ * - a synthetic string or XML file takes the place of the host, but binds report success and do
+ * nothing:
  *   such a topology is `emulated`, unless hwloc says that the file describes this very host;
  * - this host is cut down to the CPUs that the process may run on;
- * - a synthetic topology has no distances, and a host of one node no matrix: defaults are filled in, and
+ * - a synthetic topology has no distances, and a host of one node no matrix: defaults are filled
+ * in, and
  *   given to hwloc, so that an exported XML carries them;
- * - the nodes near a CPU may be several (with CPU-less nodes, HBM, CXL): the nearest is the one whose CPUs
+ * - the nodes near a CPU may be several (with CPU-less nodes, HBM, CXL): the nearest is the one
+ * whose CPUs
  *   are the fewest, the first of those in hwloc's order.
  */
 #include "arch/topology_impl.h"
@@ -34,7 +38,8 @@ struct complaint {
 	size_t size;
 };
 
-/* One line: what came from outside is quoted, cut to a size that is easy to read, and free of control characters. */
+/* One line: what came from outside is quoted, cut to a size that is easy to read, and free of
+ * control characters. */
 static int complain(const struct complaint *to, int error, const char *what)
 {
 	char quoted[100] = "";
@@ -51,9 +56,9 @@ static int complain(const struct complaint *to, int error, const char *what)
 }
 
 /*
- * The CPUs that a synthetic string asks for: the product of its numbers, outside of attributes "(...)" and
- * attached memory "[...]". hwloc makes each of them before it can be asked how many there are. Strings that are
- * wrong in other ways are hwloc's to refuse. Stops above the limit.
+ * The CPUs that a synthetic string asks for: the product of its numbers, outside of attributes
+ * "(...)" and attached memory "[...]". hwloc makes each of them before it can be asked how many
+ * there are. Strings that are wrong in other ways are hwloc's to refuse. Stops above the limit.
  */
 static unsigned long synthetic_cpus(const char *text)
 {
@@ -219,7 +224,8 @@ static bool read_distances(struct topology *topo)
 					HWLOC_DISTANCES_KIND_MEANS_LATENCY, 0) ||
 	    nr == 0)
 		return false;
-	/* With fewer objects than nodes, the others keep the defaults. An object may be gone (NULL). */
+	/* With fewer objects than nodes, the others keep the defaults. An object may be gone
+	 * (NULL). */
 	for (unsigned int i = 0; i < matrix->nbobjs; i++) {
 		for (unsigned int j = 0; j < matrix->nbobjs; j++) {
 			if (!matrix->objs[i] || !matrix->objs[j])
@@ -252,7 +258,8 @@ static void give_distances(struct topology *topo)
 	handle = hwloc_distances_add_create(
 		topo->hw, "NUMALatency",
 		HWLOC_DISTANCES_KIND_FROM_USER | HWLOC_DISTANCES_KIND_MEANS_LATENCY, 0);
-	if (handle && !hwloc_distances_add_values(topo->hw, handle, topo->nr_nodes, objs, values, 0))
+	if (handle &&
+	    !hwloc_distances_add_values(topo->hw, handle, topo->nr_nodes, objs, values, 0))
 		(void)hwloc_distances_add_commit(topo->hw, handle, 0);
 	free(values);
 }
@@ -290,7 +297,8 @@ static int load(struct topology *topo, const char *synthetic, const char *xml,
 	default_distances(topo);
 	if (!read_distances(topo) && topo->nr_nodes > 1)
 		give_distances(topo);
-	/* hwloc brings some of its tables up to date on first use; do it now, while one thread knows of it. */
+	/* hwloc brings some of its tables up to date on first use; do it now, while one thread
+	 * knows of it. */
 	(void)hwloc_topology_refresh(topo->hw);
 	if (!topo->description[0])
 		describe_host(topo);
@@ -301,7 +309,9 @@ int topology_load(const char *synthetic, const char *xml, struct topology **out,
 		  size_t error_size)
 {
 	struct complaint to = {
-		.kind = synthetic ? "synthetic topology" : xml ? "topology file" : "this host",
+		.kind = synthetic ? "synthetic topology"
+			: xml	  ? "topology file"
+				  : "this host",
 		.name = synthetic ? synthetic : xml,
 		.text = error,
 		.size = error_size,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The end of a program that broke a rule. It may stop anywhere, with any lock held and with the memory it
- * allocates from in pieces, so this takes no lock and allocates nothing: one line made on the stack, one
- * write to stderr, abort.
+ * The end of a program that broke a rule. It may stop anywhere, with any lock held and with the
+ * memory it allocates from in pieces, so this takes no lock and allocates nothing: one line made on
+ * the stack, one write to stderr, abort.
  */
 #include "base/check.h"
 

@@ -2,7 +2,7 @@
 /*
  * Three tiers of checks.
  *
- *	KMM_BUG_ON(cond, ...)	every build: a caller's bug found where looking is free; prints the values, aborts
+ *	KMM_BUG_ON(cond, ...)	every build: a caller's bug, found where looking is free
  *	KMM_DEBUG_ON(cond, ...)	--enable-checks: an invariant of ours
  *	KMM_PARANOID		--enable-checks=paranoid: code that recounts whole structures
  */

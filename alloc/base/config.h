@@ -8,26 +8,28 @@
 
 /*
  * Where zones begin and end in physical memory.
- *	x86_64	DMA below 16 MiB, DMA32 below 4 GiB, NORMAL above; SHARED (memfd-backed) at each node's top
+ *	x86_64	DMA below 16 MiB, DMA32 below 4 GiB, NORMAL above; SHARED (memfd) at each node's top
  *	i386	DMA below 16 MiB, NORMAL below 896 MiB, HIGHMEM (memfd-backed) above
  */
 enum zone_layout { ZONES_X86_64, ZONES_I386, NR_ZONE_LAYOUTS };
 
 struct kmm_config {
-	/* Topology: at most one of the two; neither means this host. Strings need live only through kmm_boot. */
-	const char *synthetic; /* hwloc synthetic string, such as "pack:2 [numa(memory=2GB)] core:4 pu:1" */
+	/* Topology: at most one of the two; neither means this host. Strings need live only through
+	 * kmm_boot. */
+	const char *synthetic; /* hwloc's, such as "pack:2 [numa(memory=2GB)] core:4 pu:1" */
 	const char *xml;       /* path of an hwloc XML file */
 
 	/* Bytes of simulated memory per node, a multiple of 4 MiB. 0: the topology's own when it is
-	 * synthetic or XML and fits this host, else a share of this host's free memory, 4 GiB in all at most. */
+	 * synthetic or XML and fits this host, else a share of this host's free memory, 4 GiB in
+	 * all at most. */
 	u64 node_bytes;
 	u64 shared_bytes; /* x86_64: of these, bytes of the memfd-backed zone; 0: a quarter */
 
 	enum zone_layout layout;
 	enum lock_kind lock_kind;
 
-	/* Per-CPU page lists: pages moved at once, pages held at most, per zone and order (beyond 2048 there is no
-	 * room). 0: tuned from the zone. */
+	/* Per-CPU page lists: pages moved at once, pages held at most, per zone and order (beyond
+	 * 2048 there is no room). 0: tuned from the zone. */
 	unsigned int pcp_batch;
 	unsigned int pcp_high;
 	bool no_pcp;	/* no per-CPU page lists at all: every page from the buddy */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Intrusive, circular, doubly linked list: the head is a node of its own, so no operation has a special case. */
+/* Intrusive, circular, doubly linked list: the head is a node of its own, so no operation has a
+ * special case. */
 #ifndef KMM_BASE_LIST_H
 #define KMM_BASE_LIST_H
 
@@ -70,7 +71,8 @@ static inline void list_move_tail(struct list_head *node, struct list_head *head
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 #define list_last_entry(head, type, member)  list_entry((head)->prev, type, member)
 
-/* The link of an entry, by arithmetic: at the end of a walk `entry` is not one, and may not be looked into. */
+/* The link of an entry, by arithmetic: at the end of a walk `entry` is not one, and may not be
+ * looked into. */
 #define list_link(entry, member)                                                                   \
 	((struct list_head *)((char *)(entry) + offsetof(__typeof__(*(entry)), member)))
 

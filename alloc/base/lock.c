@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The four kinds of lock.h. Each has a take, a try and a give; one switch on the kind, which is the same for
- * every lock of a machine and so well predicted, leads to them. The uncontended ttas paths are inline in lock.h.
+ * The four kinds of lock.h. Each has a take, a try and a give; one switch on the kind, which is the
+ * same for every lock of a machine and so well predicted, leads to them. The uncontended ttas paths
+ * are inline in lock.h.
  *
- * Every wait is counted by the thread that waited, once it holds the lock: contention costs the statistics
- * nothing, and no counter is written by two threads at a time.
+ * Every wait is counted by the thread that waited, once it holds the lock: contention costs the
+ * statistics nothing, and no counter is written by two threads at a time.
  *
- * mcs needs a queue node for each lock a thread waits for or holds. The rank order says that a thread holds at
- * most one lock of a rank, so an array by rank, thread-local, is enough.
+ * mcs needs a queue node for each lock a thread waits for or holds. The rank order says that a
+ * thread holds at most one lock of a rank, so an array by rank, thread-local, is enough.
  *
  * Follows J. Mellor-Crummey and M. Scott, "Algorithms for Scalable Synchronization on Shared-Memory
- * Multiprocessors" (1991), for ticket (proportional back-off) and mcs; T. Anderson (1990) for ttas with
- * exponential back-off. All differ from them in yielding the CPU after a while (lock.h says why).
+ * Multiprocessors" (1991), for ticket (proportional back-off) and mcs; T. Anderson (1990) for ttas
+ * with exponential back-off. All differ from them in yielding the CPU after a while (lock.h says
+ * why).
  */
 #include "base/lock.h"
 
@@ -21,8 +23,10 @@
 
 #include "base/check.h"
 
-#define SPINS_BEFORE_YIELD 128 /* pauses: some microseconds, more than any critical section is long */
-#define MAX_BACKOFF	   64  /* pauses between two attempts at a ttas lock */
+/* Pauses before a waiter gives up the CPU: some microseconds, more than any critical section. */
+#define SPINS_BEFORE_YIELD 128
+/* Pauses between two attempts at a ttas lock. */
+#define MAX_BACKOFF 64
 
 struct mcs_node {
 	struct mcs_node *next;
@@ -106,7 +110,8 @@ static bool ticket_take(struct lock *lock, u64 *since)
 	unsigned int spins = 0;
 	u32 ahead;
 
-	/* Acquire, here and below: the critical section stays behind the load that read our number. */
+	/* Acquire, here and below: the critical section stays behind the load that read our
+	 * number. */
 	if (likely(__atomic_load_n(&lock->ticket.serving, __ATOMIC_ACQUIRE) == mine))
 		return false;
 	*since = cycles();
@@ -117,7 +122,8 @@ static bool ticket_take(struct lock *lock, u64 *since)
 
 static bool ticket_try(struct lock *lock)
 {
-	/* Acquire: should the exchange succeed, `serving` was still this, and its critical section is over. */
+	/* Acquire: should the exchange succeed, `serving` was still this, and its critical section
+	 * is over. */
 	u32 serving = __atomic_load_n(&lock->ticket.serving, __ATOMIC_ACQUIRE);
 	u32 expected = serving;
 
@@ -127,7 +133,8 @@ static bool ticket_try(struct lock *lock)
 
 static void ticket_give(struct lock *lock)
 {
-	/* Release: the critical section stays before the store. Only the holder writes `serving`. */
+	/* Release: the critical section stays before the store. Only the holder writes
+	 * `serving`. */
 	__atomic_store_n(&lock->ticket.serving, READ_ONCE(lock->ticket.serving) + 1,
 			 __ATOMIC_RELEASE);
 }
@@ -144,7 +151,8 @@ static bool mcs_take(struct lock *lock, u64 *since)
 
 	WRITE_ONCE(node->next, NULL);
 	WRITE_ONCE(node->waiting, 1);
-	/* Release: who comes next finds the node made. Acquire: behind the last holder, if the queue was empty. */
+	/* Release: who comes next finds the node made. Acquire: behind the last holder, if the
+	 * queue was empty. */
 	ahead = __atomic_exchange_n(&lock->mcs_tail, node, __ATOMIC_ACQ_REL);
 	if (likely(!ahead))
 		return false;
@@ -182,7 +190,8 @@ static void mcs_give(struct lock *lock)
 	if (!next) {
 		struct mcs_node *last = node;
 
-		/* Release: the critical section stays before the exchange that leaves the queue empty. */
+		/* Release: the critical section stays before the exchange that leaves the queue
+		 * empty. */
 		if (__atomic_compare_exchange_n(&lock->mcs_tail, &last, NULL, false,
 						__ATOMIC_RELEASE, __ATOMIC_RELAXED))
 			return;
@@ -283,8 +292,8 @@ bool lock_try_acquire_slow(struct lock *lock)
 	const struct lock *held = KMM_DEBUG ? held_locks[lock->rank] : NULL;
 	bool taken = false;
 
-	KMM_BUG_ON(held && held != lock, "lock %s tried while holding %s, both of rank %u", lock->name,
-		   held->name, lock->rank);
+	KMM_BUG_ON(held && held != lock, "lock %s tried while holding %s, both of rank %u",
+		   lock->name, held->name, lock->rank);
 	switch ((enum lock_kind)lock->kind) {
 	case LOCK_TTAS:
 		taken = ttas_try(lock);
@@ -309,8 +318,8 @@ bool lock_try_acquire_slow(struct lock *lock)
 void lock_release_slow(struct lock *lock)
 {
 	if (KMM_DEBUG) {
-		KMM_BUG_ON(held_locks[lock->rank] != lock, "lock %s released by a thread without it",
-			   lock->name);
+		KMM_BUG_ON(held_locks[lock->rank] != lock,
+			   "lock %s released by a thread without it", lock->name);
 		held_locks[lock->rank] = NULL;
 	}
 	switch ((enum lock_kind)lock->kind) {
@@ -343,7 +352,8 @@ bool lock_is_held(const struct lock *lock)
 	case LOCK_MCS:
 		return READ_ONCE(lock->mcs_tail) != NULL;
 	case LOCK_MUTEX: {
-		/* Somebody holds it if it cannot be had; to take it for a moment is all pthread offers. */
+		/* Somebody holds it if it cannot be had; to take it for a moment is all pthread
+		 * offers. */
 		pthread_mutex_t *mutex = (pthread_mutex_t *)&lock->mutex;
 
 		if (pthread_mutex_trylock(mutex))

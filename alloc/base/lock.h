@@ -4,7 +4,7 @@
  *
  *	ttas	test, then test-and-set, with exponential back-off: the cheapest without contention
  *	ticket	first come, first served; all waiters spin on one line
- *	mcs	first come, first served; each waiter spins on a line of its own (Mellor-Crummey & Scott 1991)
+ *	mcs	first come, first served; each waiter spins on its own line (Mellor-Crummey & Scott 1991)
  *	mutex	pthread_mutex: waiters sleep
  *
  * Rank: a thread may only take a lock of a higher rank than any it holds, so no two of one rank.
@@ -25,7 +25,8 @@ KMM_BEGIN_DECLS
 
 enum lock_kind { LOCK_TTAS, LOCK_TICKET, LOCK_MCS, LOCK_MUTEX, NR_LOCK_KINDS };
 
-/* The order in which locks nest, outermost first. One line a lock class; the order of code paths is here. */
+/* The order in which locks nest, outermost first. One line a lock class; the order of code paths is
+ * here. */
 enum lock_rank {
 	RANK_MACHINE,	 /* slots, attach and detach */
 	RANK_CACHE_LIST, /* slab: the list of caches */
@@ -37,8 +38,8 @@ enum lock_rank {
 	NR_LOCK_RANKS
 };
 
-/* Written under the lock itself, so they cost no atomic read-modify-write; single stores, so that anyone may
- * read them at any time (READ_ONCE), a little behind. */
+/* Written under the lock itself, so they cost no atomic read-modify-write; single stores, so that
+ * anyone may read them at any time (READ_ONCE), a little behind. */
 struct lock_stats {
 	u64 acquired;	 /* times taken */
 	u64 contended;	 /* of these, times another thread held it on arrival */
@@ -60,15 +61,18 @@ struct lock {
 	u8 kind;   /* enum lock_kind */
 	u8 rank;   /* enum lock_rank */
 	bool fast; /* ttas, and nobody checks ranks: the inline paths below may be taken */
-	/* Under the lock; `acquired` shares the first line with what the fast path touches anyway. */
+	/* Under the lock; `acquired` shares the first line with what the fast path touches
+	 * anyway. */
 	struct lock_stats stats;
 	const char *name; /* constant */
 } CACHELINE_ALIGNED;
 
 /*
- * Make *lock ready and free. name must outlive the lock. Returns 0, or -EINVAL for an unknown kind or rank.
+ * Make *lock ready and free. name must outlive the lock. Returns 0, or -EINVAL for an unknown kind
+ * or rank.
  */
-KMM_API int lock_init(struct lock *lock, const char *name, enum lock_rank rank, enum lock_kind kind);
+KMM_API int lock_init(struct lock *lock, const char *name, enum lock_rank rank,
+		      enum lock_kind kind);
 KMM_API void lock_destroy(struct lock *lock);
 
 /* What the inline functions below fall back to: every other kind, contention, and rank checks. */
@@ -88,8 +92,9 @@ static inline void lock_acquire(struct lock *lock)
 		lock_acquire_slow(lock);
 }
 
-/* Take the lock if nobody (this thread included) holds it; true if taken. As it does not wait it cannot deadlock, so
- * it may be tried out of rank order; only another lock of the same rank must not be held. */
+/* Take the lock if nobody (this thread included) holds it; true if taken. As it does not wait it
+ * cannot deadlock, so it may be tried out of rank order; only another lock of the same rank must
+ * not be held. */
 static inline bool lock_try_acquire(struct lock *lock)
 {
 	if (unlikely(!lock->fast))
@@ -100,7 +105,8 @@ static inline bool lock_try_acquire(struct lock *lock)
 	return true;
 }
 
-/* Give it back. Release: no access of the critical section moves down past the store that frees the lock. */
+/* Give it back. Release: no access of the critical section moves down past the store that frees the
+ * lock. */
 static inline void lock_release(struct lock *lock)
 {
 	if (likely(lock->fast))

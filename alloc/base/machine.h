@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * struct kmm: one simulated machine, and the root of all its state. Each layer keeps its own part behind
- * a pointer that only it looks through, so base knows their names and nothing else of them.
+ * struct kmm: one simulated machine, and the root of all its state. Each layer keeps its own part
+ * behind a pointer that only it looks through, so base knows their names and nothing else of them.
  */
 #ifndef KMM_BASE_MACHINE_H
 #define KMM_BASE_MACHINE_H
@@ -20,7 +20,7 @@ struct virt;
 
 /* What was still allocated at shutdown. */
 struct kmm_leaks {
-	u64 pages;	   /* frames neither free nor the machine's own, those of leaked objects included */
+	u64 pages;	   /* frames neither free nor the machine's own, leaked objects' too */
 	u64 objects;	   /* slab objects in all caches */
 	u64 object_bytes;
 	u64 large_kmallocs; /* kmallocs beyond the largest cache */
@@ -28,8 +28,8 @@ struct kmm_leaks {
 };
 
 struct kmm {
-	/* With defaults filled in; its strings are the machine's own copies. node_bytes stays 0 where the nodes of
-	 * the topology differ in size, and shared_bytes then too. */
+	/* With defaults filled in; its strings are the machine's own copies. node_bytes stays 0
+	 * where the nodes of the topology differ in size, and shared_bytes then too. */
 	struct kmm_config config;
 	struct topology *topology;
 	struct phys *phys;
@@ -48,31 +48,37 @@ struct kmm {
 	s32 pid;		  /* of the process that booted it */
 
 	struct lock slots_lock; /* RANK_MACHINE. slots_lock protects: */
-	u32 nr_slots;		/* made so far; grows only; read without the lock by cpu_first/next */
+	u32 nr_slots;		/* made so far; grows only; cpu_first/next read it without */
 	struct kmm_cpu **idle;	/* [cpu]: slots of that CPU without a thread, last left first */
 	u64 *percpu_map;	/* a bit a cache line of a slot: handed out */
 };
 
 /*
- * One layer of the house. At boot each in turn: boot, then cpu_init of the slots there are (phys boots with the
- * calling thread attached to none, the later ones with it attached to slot 0). At shutdown from the last to the
- * first: cpu_drain of every slot, then shutdown. cpu_init and cpu_drain run with slots_lock held, and with
- * this_cpu pointing at the slot in question, so that what a layer gives to the ones above goes through that slot.
- * They must not ask for per-CPU memory.
+ * One layer of the house. At boot each in turn: boot, then cpu_init of the slots there are (phys
+ * boots with the calling thread attached to none, the later ones with it attached to slot 0). At
+ * shutdown from the last to the first: cpu_drain of every slot, then shutdown. cpu_init and
+ * cpu_drain run with slots_lock held, and with this_cpu pointing at the slot in question, so that
+ * what a layer gives to the ones above goes through that slot. They must not ask for per-CPU
+ * memory.
  */
 struct kmm_layer {
 	const char *name;
-	int (*boot)(struct kmm *machine);			  /* 0 or -errno, then nothing is left behind */
-	void (*cpu_init)(struct kmm *machine, struct kmm_cpu *cpu);  /* a new slot; caches may open now */
-	void (*cpu_drain)(struct kmm *machine, struct kmm_cpu *cpu); /* give back all it caches; owner, or slots_lock held and idle */
-	void (*shutdown)(struct kmm *machine, struct kmm_leaks *leaks); /* count leaks, release all */
+	/* 0; or -errno, and then nothing is left behind. */
+	int (*boot)(struct kmm *machine);
+	/* A new slot: its caches may open now. */
+	void (*cpu_init)(struct kmm *machine, struct kmm_cpu *cpu);
+	/* Give back all that the slot caches; it is this thread's or idle, or the machine ends. */
+	void (*cpu_drain)(struct kmm *machine, struct kmm_cpu *cpu);
+	/* Count leaks, release all. */
+	void (*shutdown)(struct kmm *machine, struct kmm_leaks *leaks);
 };
 
 extern const struct kmm_layer phys_layer, slab_layer, virt_layer;
 
 /*
- * Say in one line why this thread's boot fails ("what: what is wrong", no newline), for kmm_boot_error().
- * Returns error, so that a layer can `return boot_refuse(-ENOMEM, "phys: ...", ...)`.
+ * Say in one line why this thread's boot fails ("what: what is wrong", no newline), for
+ * kmm_boot_error(). Returns error, so that a layer can `return boot_refuse(-ENOMEM, "phys: ...",
+ * ...)`.
  */
 KMM_COLD __attribute__((format(printf, 2, 3))) int boot_refuse(int error, const char *fmt, ...);
 const char *boot_refusal(void);

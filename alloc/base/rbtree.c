@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The red-black tree of rbtree.h. Left and right mirror each other, so each case is written once, for side
- * `dir` (0 left, 1 right) of an array of two children.
+ * The red-black tree of rbtree.h. Left and right mirror each other, so each case is written once,
+ * for side `dir` (0 left, 1 right) of an array of two children.
  *
- * Summaries: a rotation moves nodes only inside one subtree, so it changes the summaries of the two nodes that
- * turn and of nothing above them. A change of the set of nodes is propagated to the root before any rotation.
+ * Summaries: a rotation moves nodes only inside one subtree, so it changes the summaries of the two
+ * nodes that turn and of nothing above them. A change of the set of nodes is propagated to the root
+ * before any rotation.
  *
  * Follows T. Cormen et al., "Introduction to Algorithms", chapter 13, and 14.2 for the summaries.
  */
@@ -162,7 +163,7 @@ static void take_place(struct rb_root *root, struct rb_node *node, struct rb_nod
 
 void rb_erase(struct rb_node *node, struct rb_root *root, rb_update update)
 {
-	struct rb_node *gone = node; /* whose place in the tree disappears: node, or its successor */
+	struct rb_node *gone = node; /* whose place disappears: node, or its successor */
 	struct rb_node *orphan, *parent;
 	unsigned int dir;
 	bool black;
@@ -185,7 +186,8 @@ void rb_erase(struct rb_node *node, struct rb_root *root, rb_update update)
 	if (update) {
 		rb_propagate(parent, update);
 		if (gone != node) {
-			/* Its summary is of its old place: whether it changes says nothing about those above. */
+			/* Its summary is of its old place: whether it changes says nothing about
+			 * those above. */
 			update(gone);
 			rb_propagate(rb_parent(gone), update);
 		}

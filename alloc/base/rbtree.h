@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An intrusive red-black tree, which can keep a summary of each subtree in its root (such as a maximum), up
- * to date through every change. The caller searches and compares: the tree knows no keys.
+ * An intrusive red-black tree, which can keep a summary of each subtree in its root (such as a
+ * maximum), up to date through every change. The caller searches and compares: the tree knows no
+ * keys.
  *
- * Invariants:	the root is black; a red node has no red child; every path from a node down to a leaf passes the
- *		same number of black nodes; so the depth of n nodes is at most 2 log2(n + 1).
+ * Invariants: the root is black; a red node has no red child; every path from a node down to a leaf
+ * passes the same number of black nodes; so the depth of n nodes is at most 2 log2(n + 1).
  *
- * To insert: walk down from root->rb_node, remember where you fell out, rb_link_node() there, then rb_insert().
- * No locks: the owner of the tree has one.
+ * To insert: walk down from root->rb_node, remember where you fell out, rb_link_node() there, then
+ * rb_insert(). No locks: the owner of the tree has one.
  */
 #ifndef KMM_BASE_RBTREE_H
 #define KMM_BASE_RBTREE_H
@@ -34,8 +35,8 @@ struct rb_root {
 #define rb_entry(ptr, type, member) container_of(ptr, type, member)
 
 /*
- * Make the node's summary again from its own value and its children's summaries (a NULL child has none).
- * Returns whether it changed: if not, no ancestor's can.
+ * Make the node's summary again from its own value and its children's summaries (a NULL child has
+ * none). Returns whether it changed: if not, no ancestor's can.
  */
 typedef bool (*rb_update)(struct rb_node *node);
 
@@ -58,11 +59,13 @@ static inline void rb_link_node(struct rb_node *node, struct rb_node *parent, st
 	*link = node;
 }
 
-/* Balance the tree after rb_link_node. update is NULL, or keeps the summaries. O(log n), at most two rotations. */
+/* Balance the tree after rb_link_node. update is NULL, or keeps the summaries. O(log n), at most
+ * two rotations. */
 void rb_insert(struct rb_node *node, struct rb_root *root, rb_update update);
 /* Take a node out. O(log n), at most three rotations. */
 void rb_erase(struct rb_node *node, struct rb_root *root, rb_update update);
-/* The node's own value changed in place (its position did not): bring its and its ancestors' summaries up to date. */
+/* The node's own value changed in place (its position did not): bring its and its ancestors'
+ * summaries up to date. */
 void rb_propagate(struct rb_node *node, rb_update update);
 
 /* In order; NULL at the ends. */

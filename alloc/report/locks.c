@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every named lock of a machine with its counters, like the kernel's /proc/lock_stat cut down to what is counted
- * here. Locks of one name (a zone's on each node, a cache's on each node) are one line, summed.
+ * Every named lock of a machine with its counters, like the kernel's /proc/lock_stat cut down to
+ * what is counted here. Locks of one name (a zone's on each node, a cache's on each node) are one
+ * line, summed.
  *
  * The counters are read while others may be counting: a line may be a little behind, never torn.
  */
@@ -27,8 +28,8 @@ struct lock_sums {
 	bool out_of_memory;
 };
 
-void for_each_lock(struct kmm *machine, void (*visit)(const char *, const struct lock_stats *, void *),
-		   void *arg)
+void for_each_lock(struct kmm *machine,
+		   void (*visit)(const char *, const struct lock_stats *, void *), void *arg)
 {
 	visit(machine->slots_lock.name, &machine->slots_lock.stats, arg);
 	phys_for_each_lock(machine, visit, arg);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whole machines: every bad configuration refused in one line, boot and shutdown that leave nothing behind,
- * several machines at once, threads that attach by themselves, leaks reported, and a boot in which each request
- * to the host fails in turn.
+ * Whole machines: every bad configuration refused in one line, boot and shutdown that leave nothing
+ * behind, several machines at once, threads that attach by themselves, leaks reported, and a boot
+ * in which each request to the host fails in turn.
  */
 #include "kmm.h"
 
@@ -18,8 +18,8 @@
 #define MIB	   (1UL << 20)
 #define SMALL_NODE (64 * MIB)
 
-/* Mappings and bytes that the C library may take for itself meanwhile; a sanitizer's takes a lot. A machine left
- * behind, with its 4 GiB of reserved slots, shows in spite of either. */
+/* Mappings and bytes that the C library may take for itself meanwhile; a sanitizer's takes a lot. A
+ * machine left behind, with its 4 GiB of reserved slots, shows in spite of either. */
 #define SLACK_MAPPINGS (TAP_SANITIZED ? 200 : 8)
 #define SLACK_BYTES    (TAP_SANITIZED ? 1024 * MIB : 16 * MIB)
 
@@ -42,7 +42,8 @@ static struct footprint footprint(void)
 		closedir(fds);
 	maps = fopen("/proc/self/maps", "r");
 	while (maps && fgets(line, sizeof(line), maps)) {
-		/* The C library's heap, and a sanitizer's, grow as they like; what kmm maps is not in them. */
+		/* The C library's heap, and a sanitizer's, grow as they like; what kmm maps is not
+		 * in them. */
 		if (strstr(line, "[heap]") || strstr(line, "[stack"))
 			continue;
 		if (sscanf(line, "%lx-%lx", &start, &end) == 2) {
@@ -61,8 +62,8 @@ static void nothing_left(struct footprint before, const char *when)
 
 	ok(after.nr_fds == before.nr_fds, "%s: %lu descriptors became %lu", when, before.nr_fds,
 	   after.nr_fds);
-	ok(after.nr_mappings <= before.nr_mappings + SLACK_MAPPINGS, "%s: %lu mappings became %lu", when,
-	   before.nr_mappings, after.nr_mappings);
+	ok(after.nr_mappings <= before.nr_mappings + SLACK_MAPPINGS, "%s: %lu mappings became %lu",
+	   when, before.nr_mappings, after.nr_mappings);
 	ok(after.mapped_bytes <= before.mapped_bytes + SLACK_BYTES, "%s: %lu MiB mapped became %lu",
 	   when, before.mapped_bytes >> 20, after.mapped_bytes >> 20);
 	ok(this_cpu == kmm_cpu_detached, "%s: still attached", when);
@@ -150,7 +151,8 @@ static void use_everything(void)
 		ok(pages[i] != NULL, "block %zu", i);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
-		objects[i] = i % 2 ? kmalloc(i * 40, GFP_KERNEL) : kmem_cache_alloc(cache, GFP_KERNEL);
+		objects[i] =
+			i % 2 ? kmalloc(i * 40, GFP_KERNEL) : kmem_cache_alloc(cache, GFP_KERNEL);
 		ok(objects[i] != NULL, "object %zu", i);
 	}
 	if (area)
@@ -205,7 +207,8 @@ static void every_kind_of_machine_boots(void)
 				struct kmm *machine = boot(&config);
 				struct kmm_leaks leaks;
 
-				/* vmalloc wants memfd-backed frames; i386 has them above 896 MiB only. */
+				/* vmalloc wants memfd-backed frames; i386 has them above 896 MiB
+				 * only. */
 				if (layout == ZONES_X86_64 || i == 2)
 					use_everything();
 				ok_eq(kmm_shutdown(machine, &leaks), 0);
@@ -348,8 +351,8 @@ static void attaching_wants_a_cpu_that_exists(void)
 }
 
 /*
- * Fault sweeps. The C library's allocators are wrapped at link time (see tests.mk), so that the nth call from the
- * library or from here can be made to fail; hwloc's own calls are not reached.
+ * Fault sweeps. The C library's allocators are wrapped at link time (see tests.mk), so that the nth
+ * call from the library or from here can be made to fail; hwloc's own calls are not reached.
  */
 static unsigned long c_countdown;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CPU slots on a machine without memory: two nodes of two CPUs, and one layer that only counts what it is told.
+ * CPU slots on a machine without memory: two nodes of two CPUs, and one layer that only counts what
+ * it is told.
  *
  *	node 0: CPUs 0, 1	node 1: CPUs 2, 3
  */
@@ -45,7 +46,8 @@ static struct kmm *machine_up(void)
 	machine->layers = layers;
 	machine->nr_layers = 1;
 	machine->nr_frames = 1234;
-	if (topology_load("pack:2 [numa] core:2 pu:1", NULL, &machine->topology, why, sizeof(why)) ||
+	if (topology_load("pack:2 [numa] core:2 pu:1", NULL, &machine->topology, why,
+			  sizeof(why)) ||
 	    slots_boot(machine)) {
 		printf("Bail out! no machine: %s %s\n", why, boot_refusal());
 		exit(1);
@@ -191,7 +193,8 @@ static void slots_used_from_late_destructors_are_found_again(void)
 	}
 	machine = machine_up();
 	current_offer(machine);
-	pthread_key_create(&late_key, use_late); /* a later key than the machine's: it runs after it */
+	/* A later key than the machine's, so its destructor runs after the machine's. */
+	pthread_key_create(&late_key, use_late);
 	for (int i = 0; i < 20; i++) {
 		pthread_create(&thread, NULL, end_late, NULL);
 		pthread_join(thread, NULL);

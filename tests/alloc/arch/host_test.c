@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The host contract: address space, memory, shared memory, clocks, and limits read from made-up /proc trees. */
+/* The host contract: address space, memory, shared memory, clocks, and limits read from made-up
+ * /proc trees. */
 #include "arch/host.h"
 
 #include <errno.h>
@@ -181,7 +182,8 @@ static void at_the_limit_of_mappings_a_map_fails_cleanly(void)
 	base = host_reserve(room * PAGE_SIZE, PAGE_SIZE);
 	fd = host_shared_create("kmm-test", PAGE_SIZE);
 	/* The same page again and again cannot merge into one mapping. */
-	while (nr < room && !(error = host_shared_map(base + nr * PAGE_SIZE, PAGE_SIZE, fd, 0, false)))
+	while (nr < room &&
+	       !(error = host_shared_map(base + nr * PAGE_SIZE, PAGE_SIZE, fd, 0, false)))
 		nr++;
 	ok_eq(error, -ENOMEM);
 	ok(faults(base + nr * PAGE_SIZE), "still reserved");

@@ -3,7 +3,7 @@
  * Topologies: this host, strings, recorded XML, and what is not one.
  *
  *	two-nodes.xml	 2 packages of 1 node, 2 cores, 4 CPUs; distances 10 and 21
- *	cpuless-node.xml 2 packages of 1 node, 2 CPUs; a third node beside them, which hwloc gives all CPUs
+ *	cpuless-node.xml 2 packages of 1 node, 2 CPUs; a third node, which hwloc gives all CPUs
  */
 #include "arch/topology.h"
 
@@ -160,7 +160,8 @@ static void a_string_gives_nodes_and_distances_by_package(void)
 
 static void logical_order_is_not_os_order(void)
 {
-	/* The PUs carry OS numbers 3, 1, 2, 0, and hwloc puts each pair in the order of its lowest. */
+	/* The PUs carry OS numbers 3, 1, 2, 0, and hwloc puts each pair in the order of its
+	 * lowest. */
 	struct topology *topo = load("numa:2 core:2 pu:1(indexes=3,1,2,0)", NULL);
 	bool differs = false;
 
@@ -275,7 +276,8 @@ static void exported_xml_loads_again_with_its_distances(void)
 	ok_eq(topology_nr_nodes(again), 4);
 	for (int from = 0; from < 4; from++)
 		for (int to = 0; to < 4; to++)
-			ok_eq(topology_distance(again, from, to), topology_distance(topo, from, to));
+			ok_eq(topology_distance(again, from, to),
+			      topology_distance(topo, from, to));
 	ok(strstr(xml, "NUMALatency"), "the defaults are in the export");
 	free(xml);
 	topology_free(again);
@@ -312,9 +314,9 @@ static void a_full_stream_is_an_error(void)
 
 static void bad_strings_are_refused_in_one_line(void)
 {
-	static const char *const bad[] = {"",	     "banana",	   "pack:2 foo:3",	"pack:-1",
-					  "pu:",     "pack:2 [numa", "core:2(memory=",	"pu:2 core:2",
-					  "\n\n\n",  "pack:2:3",	   "numa:0x",		"] pu:1"};
+	static const char *const bad[] = {"",	    "banana",	    "pack:2 foo:3",   "pack:-1",
+					  "pu:",    "pack:2 [numa", "core:2(memory=", "pu:2 core:2",
+					  "\n\n\n", "pack:2:3",	    "numa:0x",	      "] pu:1"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		refused(bad[i], NULL, -EINVAL, "synthetic topology");

@@ -47,8 +47,8 @@ static void order_is_the_smallest_that_holds_the_size(void)
 	static const struct {
 		unsigned long size;
 		unsigned int order;
-	} known[] = {{0, 0},	 {1, 0},	  {4096, 0},	    {4097, 1},
-		     {8192, 1}, {8193, 2},	  {4UL << 20, 10}, {(4UL << 20) + 1, 11},
+	} known[] = {{0, 0},	 {1, 0},	{4096, 0},	 {4097, 1},
+		     {8192, 1},	 {8193, 2},	{4UL << 20, 10}, {(4UL << 20) + 1, 11},
 		     {65536, 4}, {2UL << 20, 9}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)

@@ -101,7 +101,8 @@ static void random_moves_match_an_array(void)
 	for (int step = 0; step < 2000; step++) {
 		int from = (int)(tap_random(&state) % NR_ITEMS), id = order[from];
 
-		memmove(order + from, order + from + 1, sizeof(int) * (size_t)(NR_ITEMS - 1 - from));
+		memmove(order + from, order + from + 1,
+			sizeof(int) * (size_t)(NR_ITEMS - 1 - from));
 		if (tap_random(&state) & 1) {
 			list_move_tail(&items[id].link, &head);
 			order[NR_ITEMS - 1] = id;

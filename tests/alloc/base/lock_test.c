@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locks of every kind: exclusion, counters, try, held, and (in debug builds) the rank order, whose violation
- * stops a child process.
+ * Locks of every kind: exclusion, counters, try, held, and (in debug builds) the rank order, whose
+ * violation stops a child process.
  */
 #include "base/lock.h"
 
@@ -19,7 +19,7 @@
 
 struct shared {
 	struct lock lock;
-	u64 count;	   /* under lock, and not atomic */
+	u64 count;	     /* under lock, and not atomic */
 	unsigned int inside; /* threads in the critical section */
 	unsigned int tried;  /* times try_acquire got it */
 };
@@ -118,7 +118,8 @@ static void waiting_is_counted_for_every_kind(void)
 		pthread_create(&thread, NULL, take_and_wait, shared);
 		while (!__atomic_load_n(&shared->stage, __ATOMIC_ACQUIRE))
 			sched_yield();
-		usleep(20000); /* time to arrive; should it be late, the test is weaker, not wrong */
+		/* Time to arrive; should it be late, the test is weaker, not wrong. */
+		usleep(20000);
 		lock_release(&shared->lock);
 		pthread_join(thread, NULL);
 		ok(!shared->taken, "%s: tried and got a held lock", lock_kind_name(kind));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The red-black tree against a set kept as an array of flags, with every invariant checked after each step:
- * order, colours, black height, parents, summaries. TEST_OPS sets the number of random operations.
+ * The red-black tree against a set kept as an array of flags, with every invariant checked after
+ * each step: order, colours, black height, parents, summaries. TEST_OPS sets the number of random
+ * operations.
  */
 #include "base/rbtree.h"
 
@@ -53,8 +54,8 @@ static void insert(struct rb_root *root, struct item *item, rb_update update)
 }
 
 /* Check the subtree of node; returns its black height, adds its nodes to *nr. */
-static int check_subtree(struct rb_node *node, struct rb_node *parent, int low, int high, bool summed,
-			 int *nr)
+static int check_subtree(struct rb_node *node, struct rb_node *parent, int low, int high,
+			 bool summed, int *nr)
 {
 	struct item *item;
 	int left, right, max;

@@ -71,8 +71,8 @@ static void the_text_has_a_line_a_name(void)
 		/* Names have spaces in them, and never two. */
 		ok(sscanf(line, "%63[^\n]", name) == 1 && strstr(name, "  "), "%s", line);
 		*strstr(name, "  ") = '\0';
-		ok(sscanf(line + strlen(name), "%lu %lu %lu", &acquired, &contended, &wait) == 3, "%s",
-		   line);
+		ok(sscanf(line + strlen(name), "%lu %lu %lu", &acquired, &contended, &wait) == 3,
+		   "%s", line);
 		for (size_t i = 0; i < nr; i++)
 			ok(strcmp(names[i], name), "%s has two lines", name);
 		strcpy(names[nr++], name);
