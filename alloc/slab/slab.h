@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Object caches (slab), under the kernel's names. An object may be freed by any thread attached to the
- * machine. Fast paths: this CPU's magazine of the cache, no lock, no atomic.
+ * Object caches (slab), under the kernel's names. An object may be freed by any thread attached to
+ * the machine. Fast paths: this CPU's magazine of the cache, no lock, no atomic.
  */
 #ifndef KMM_SLAB_SLAB_H
 #define KMM_SLAB_SLAB_H
@@ -19,31 +19,40 @@ typedef u32 slab_flags_t;
 #define SLAB_PANIC	   0x2U /* stop the program if the cache cannot be made */
 
 struct kmem_cache;
+struct lock_stats;
 
 /*
- * A cache of objects of size bytes (1 to 4 MiB), aligned to align (0, or a power of two up to PAGE_SIZE).
- * ctor, if any, runs once for each object when its slab is made, and free objects keep what it and the
- * user left in them. name must be unique among live caches and is copied. Takes the cache list's lock.
- * NULL for bad arguments or no memory.
+ * A cache of objects of size bytes (1 to 4 MiB), aligned to align (0, or a power of two up to
+ * PAGE_SIZE). ctor, if any, runs once for each object when its slab is made, and free objects keep
+ * what it and the user left in them. name must be unique among live caches and is copied. Takes the
+ * cache list's lock. NULL for bad arguments or no memory.
  */
-KMM_API struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsigned int align,
-					     slab_flags_t flags, void (*ctor)(void *));
+KMM_API struct kmem_cache *kmem_cache_create(const char *name, unsigned int size,
+					     unsigned int align, slab_flags_t flags,
+					     void (*ctor)(void *));
 /*
  * An object near this CPU, or (alloc_node) on node nid if it can be had, with nid NUMA_NO_NODE for
- * near; with __GFP_THISNODE from nowhere else. __GFP_ZERO zeroes the object. gfp is given to the page
- * allocator when a new slab is needed; with __GFP_DIRECT_RECLAIM (GFP_KERNEL), all caches first give
- * back what they hold when memory is short, which takes the cache list's lock: a caller that holds a
- * lock of kmm's uses GFP_NOWAIT or GFP_ATOMIC. NULL: no memory. Cost: this CPU's magazine, no lock; one
- * lock for half a magazine.
+ * near; with __GFP_THISNODE from nowhere else. __GFP_ZERO zeroes the object. gfp is given to the
+ * page allocator when a new slab is needed; with __GFP_DIRECT_RECLAIM (GFP_KERNEL), all caches
+ * first give back what they hold when memory is short, which takes the cache list's lock: a caller
+ * that holds a lock of kmm's uses GFP_NOWAIT or GFP_ATOMIC. NULL: no memory. Cost: this CPU's
+ * magazine, no lock; one lock for half a magazine.
  */
 KMM_API void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp);
 KMM_API void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid);
-/* Give it back to the cache it came from; stops the program on a pointer that is none of the cache's. NULL does nothing. */
+/*
+ * Give it back to the cache it came from; stops the program on a pointer that is none of the
+ * cache's. NULL does nothing.
+ */
 KMM_API void kmem_cache_free(struct kmem_cache *cache, void *object);
-/* End a cache, which no other thread may be using. All objects must be free: 0, or -EBUSY with a line on
- * stderr that says how many are not, and the cache still works. */
+/*
+ * End a cache, which no other thread may be using. All objects must be free: 0, or -EBUSY with a
+ * line on stderr that says how many are not, and the cache still works.
+ */
 KMM_API int kmem_cache_destroy(struct kmem_cache *cache);
-/* Give empty slabs and the magazines of this and idle slots back. Returns 0 when no slab is left. */
+/*
+ * Give empty slabs and the magazines of this and idle slots back. Returns 0 when no slab is left.
+ */
 KMM_API int kmem_cache_shrink(struct kmem_cache *cache);
 /* Usable bytes of an object. */
 KMM_API unsigned int kmem_cache_size(const struct kmem_cache *cache);
@@ -58,7 +67,8 @@ struct slab_info {
 	u32 limit, batchcount; /* magazine size, objects moved at once */
 };
 /* Calls visit for each cache, oldest first, with the cache list's lock held. */
-KMM_API void slab_for_each(struct kmm *machine, void (*visit)(const struct slab_info *, void *arg), void *arg);
+KMM_API void slab_for_each(struct kmm *machine, void (*visit)(const struct slab_info *, void *arg),
+			   void *arg);
 
 /* As PHYS_COUNTERS. */
 #define SLAB_COUNTERS(X)                                                                           \
@@ -78,7 +88,8 @@ KMM_API void slab_count(struct kmm *machine, struct slab_counters *sum);
 
 /* Calls visit for the lock of each cache on each node, with the cache list's lock held. */
 KMM_API void slab_for_each_lock(struct kmm *machine,
-				void (*visit)(const char *name, const struct lock_stats *, void *arg),
+				void (*visit)(const char *name, const struct lock_stats *,
+					      void *arg),
 				void *arg);
 
 /* Walk every cache, slab, free list and magazine; stops the program with what differs. */

@@ -255,7 +255,7 @@ static void one_cache_gets_what_others_hold_back(void)
 	ok(info_of(machine, "idle").num_slabs > 50, "nothing is held back");
 	taken = hog_pages();
 	ok(!kmalloc(8192, GFP_NOWAIT), "there was memory after all");
-	ok(!kmalloc(4096, GFP_NOWAIT), "what others hold back went to a caller that may not reclaim");
+	ok(!kmalloc(4096, GFP_NOWAIT), "one that may not reclaim got what is held back");
 	large = kmalloc(4096, GFP_KERNEL);
 	ok(large, "idle objects were not reclaimed");
 	kfree(large);
