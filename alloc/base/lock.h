@@ -4,7 +4,7 @@
  *
  *	ttas	test, then test-and-set, with exponential back-off: the cheapest without contention
  *	ticket	first come, first served; all waiters spin on one line
- *	mcs	first come, first served; each waiter spins on its own line (Mellor-Crummey & Scott 1991)
+ *	mcs	first come, first served; each waiter spins on its own line (Mellor-Crummey, Scott)
  *	mutex	pthread_mutex: waiters sleep
  *
  * Rank: a thread may only take a lock of a higher rank than any it holds, so no two of one rank.
