@@ -56,7 +56,7 @@ bad_names() {
 	refuses '--allocators: bogus: no such allocator' bench --memory 64M --allocators kmm,bogus
 	refuses 'no case is left' bench --memory 64M --benchmark_filter=bogus
 	refuses '--peer: .*bogus' bench --peer bogus
-	refuses '--peer: .*there/is.so' bench --peer x=/there/is.so
+	refuses '--peer: .*(there/is.so|sanitizer)' bench --peer x=/there/is.so
 }
 
 bad_topologies() {
