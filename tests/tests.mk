@@ -149,6 +149,11 @@ tests_fuzz_kmt_corpus_test_LDADD = libworkloads.la
 tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/perf_script_fuzz.c
 tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
 tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
+# A shared object, which libtool makes of a library for the tests only if it has a place to be.
+check_LTLIBRARIES += tests/bench/bad_peer.la
+tests_bench_bad_peer_la_SOURCES = tests/bench/bad_peer.c
+tests_bench_bad_peer_la_CFLAGS = $(AM_CFLAGS) -fno-builtin
+tests_bench_bad_peer_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
 fuzz_corpora = \
 	tests/fuzz/corpus/kmt/pages.kmt \
 	tests/fuzz/corpus/kmt/part.kmt \

@@ -4,7 +4,7 @@
  * written when it is full. A trace that gets a name is written under a temporary one first, so a file of
  * that name is whole or not there.
  */
-#define _GNU_SOURCE /* asprintf, mkostemp */
+#define _GNU_SOURCE /* asprintf, mkostemp, O_TMPFILE */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -275,25 +275,42 @@ struct kmt_writer *kmt_writer_create_fd(int fd, const char *name, const struct k
 	return w;
 }
 
+/*
+ * Open a file to be named later. Best one without any name, which is gone when this process is, however it ends;
+ * where the file system has none, one under a temporary name. *temporary is a name beside path, to be freed.
+ */
+static int open_temporary(const char *path, char **temporary, bool *nameless)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	mode_t mask = umask(0);
+	int fd = -1;
+
+	umask(mask);
+	if (folder && asprintf(temporary, "%s.XXXXXX", path) < 0)
+		*temporary = NULL;
+	if (folder && *temporary) {
+		fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+		*nameless = fd >= 0;
+		if (fd < 0 && (fd = mkostemp(*temporary, O_CLOEXEC)) >= 0)
+			fchmod(fd, 0666 & ~mask);
+	}
+	free(folder);
+	return fd;
+}
+
 struct kmt_writer *kmt_writer_create(const char *path, const struct kmt_info *info, char error[KMT_ERROR_SIZE])
 {
 	struct kmt_writer *w;
 	struct stat status;
 	char *temporary = NULL;
-	mode_t mask = umask(0);
+	bool nameless = false;
 	int fd;
 
-	umask(mask);
-	if (!stat(path, &status) && !S_ISREG(status.st_mode)) {
+	if (!stat(path, &status) && !S_ISREG(status.st_mode))
 		fd = open(path, O_WRONLY | O_CLOEXEC);
-	} else if (asprintf(&temporary, "%s.XXXXXX", path) >= 0) {
-		fd = mkostemp(temporary, O_CLOEXEC);
-		if (fd >= 0)
-			fchmod(fd, 0666 & ~mask);
-	} else {
-		fd = -1;
-		temporary = NULL;
-	}
+	else
+		fd = open_temporary(path, &temporary, &nameless);
 	if (fd < 0) {
 		snprintf(error, KMT_ERROR_SIZE, "%.300s: %s", path, strerror(errno));
 		free(temporary);
@@ -302,14 +319,32 @@ struct kmt_writer *kmt_writer_create(const char *path, const struct kmt_info *in
 	w = kmt_writer_create_fd(fd, path, info, error);
 	if (!w) {
 		close(fd);
-		if (temporary)
+		if (temporary && !nameless)
 			unlink(temporary);
 		free(temporary);
 		return NULL;
 	}
 	w->own_fd = true;
 	w->temporary = temporary;
+	w->nameless = nameless;
 	return w;
+}
+
+/* Give a nameless file its temporary name: mkstemp finds one that is free, and linkat takes it over. */
+static int name_file(struct kmt_writer *w)
+{
+	char open_file[64];
+	int fd = mkostemp(w->temporary, O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	close(fd);
+	unlink(w->temporary);
+	snprintf(open_file, sizeof(open_file), "/proc/self/fd/%d", w->fd);
+	if (linkat(AT_FDCWD, open_file, AT_FDCWD, w->temporary, AT_SYMLINK_FOLLOW))
+		return -1;
+	w->nameless = false;
+	return 0;
 }
 
 int kmt_writer_commit(struct kmt_writer *w, struct kmt_counts *counts, char error[KMT_ERROR_SIZE])
@@ -318,6 +353,8 @@ int kmt_writer_commit(struct kmt_writer *w, struct kmt_counts *counts, char erro
 
 	if (!result)
 		result = write_trailer(w, counts);
+	if (!result && w->nameless && name_file(w))
+		result = kmt_writer_fail(w, -errno, "%s", strerror(errno));
 	if (!result && w->own_fd) {
 		int fd = w->fd;
 
@@ -339,7 +376,7 @@ void kmt_writer_abort(struct kmt_writer *w)
 {
 	if (!w)
 		return;
-	if (w->temporary)
+	if (w->temporary && !w->nameless)
 		unlink(w->temporary);
 	writer_free(w);
 }

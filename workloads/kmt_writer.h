@@ -34,6 +34,7 @@ struct kmt_writer {
 	bool own_fd;
 	char *name;	 /* for errors */
 	char *temporary; /* to be renamed to name, or NULL */
+	bool nameless;	 /* the file has no name yet: temporary is given to it at the commit */
 	char error[KMT_ERROR_SIZE];
 
 	u32 time_unit_ns;

@@ -6,6 +6,8 @@
 
 kmm=${KMM:-$(pwd)/kmm}
 text=$top/tests/fixtures/traces/kbuild-part.perf.txt
+bad_peer=$(pwd)/.libs/bad_peer.so
+[ -e "$bad_peer" ] || bad_peer=$(pwd)/tests/bench/.libs/bad_peer.so
 samples=$top/workloads/samples
 # jemalloc is not there under a sanitizer.
 some="--allocators kmm,glibc --repetitions 1 --memory 1G"
@@ -170,6 +172,16 @@ bad_input() {
 	[ -z "$(find "$work" -name '*.kmt.??????')" ]
 }
 
+a_block_handed_out_twice_is_found() {
+	want_status 1 "$kmm" replay --peer bad=$bad_peer --allocators kmm --repetitions 1 --events object \
+		--results "$work/no-results" "$text"
+	want_line "$work/err" '^kmm: kbuild-part: object events onto bad: .*: bad changed the contents of a live block: '
+	[ -z "$(ls -A "$work/no-results")" ]
+	rmdir "$work/no-results"
+	want_status 0 "$kmm" replay --peer bad=$bad_peer --allocators kmm --repetitions 1 --events object --no-verify \
+		--results "$work/results" "$text"
+}
+
 no_permission() {
 	cp "$text" "$work/secret"
 	chmod 000 "$work/secret"
@@ -197,6 +209,11 @@ t "rows are in the results" rows_are_there
 t "pieces are cut where told" pieces_are_cut_where_told
 t "show prints fresh machines and replayed ones" shows
 t "bad input is one line and leaves nothing" bad_input
+if grep -q -e '-fsanitize' bench/build.h; then
+	skip "a block handed out twice is found" "a sanitizer owns the process's malloc"
+else
+	t "a block handed out twice is found" a_block_handed_out_twice_is_found
+fi
 if [ "$(id -u)" = 0 ]; then
 	skip "a trace without permission is refused" "root may read everything"
 else
