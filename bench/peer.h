@@ -42,8 +42,8 @@ struct object_peer {
 	/* Give back what this thread caches, to the allocator if not to the OS. NULL: the peer
 	 * cannot. */
 	void (*flush_thread)(const struct object_peer *peer);
-	/* allocated_bytes is exact but for this many bytes once each thread has flushed; negative:
-	 * it counts cached objects too, and says nothing of leaks. */
+	/* allocated_bytes is exact, once each thread has flushed, but for this many bytes a thread;
+	 * negative: it counts cached objects too, and says nothing of leaks. */
 	int64_t allocated_slack;
 
 	void *library; /* the peer's own */

@@ -144,8 +144,7 @@ static void je_setup(struct peer_library *lib, struct object_peer *peer)
 	peer->stats = je_stats;
 	peer->trim = je_trim;
 	peer->flush_thread = je_flush_thread;
-	peer->allocated_slack = 64
-				<< 10; /* its own thread caches and background threads live in it */
+	peer->allocated_slack = 64 << 10; /* it counts its own thread caches */
 }
 
 /*

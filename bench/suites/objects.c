@@ -67,7 +67,8 @@ const char *objects_finish(struct bench_case *c)
 	if (c->peer->flush_thread)
 		c->peer->flush_thread(c->peer);
 	if (allocated_known && c->peer->stats(c->peer, &stats) == 0 &&
-	    (int64_t)(stats.allocated_bytes - allocated_before) > c->peer->allocated_slack)
+	    (int64_t)(stats.allocated_bytes - allocated_before) >
+		    c->peer->allocated_slack * c->threads)
 		error = error_line("%lld bytes leaked",
 				   (long long)(stats.allocated_bytes - allocated_before));
 	if (suite_of(c)->teardown) {
