@@ -326,7 +326,7 @@ static size_t run_measured(struct replay_target *target, const struct replay_op 
 			target->requested_bytes -= op->bytes;
 			target->allocated_bytes -= usable_size(target, op, target->blocks[op->id]);
 		}
-		if (!run(target, op, 1, target->machine != NULL, true))
+		if (!run(target, op, 1, target->machine != NULL, target->verify))
 			return i;
 		if (!frees(op)) {
 			target->requested_bytes += op->bytes;
