@@ -129,6 +129,11 @@ static inline const u8 *kmt_get_varint(const u8 *p, const u8 *end, u64 *value)
 		*value = (u64)(p[0] & 0x7f) | (u64)p[1] << 7;
 		return p + 2;
 	}
+	/* Ids beyond 16,383: too often for a call. */
+	if (likely(end - p >= 3 && p[2] < 0x80)) {
+		*value = (u64)(p[0] & 0x7f) | (u64)(p[1] & 0x7f) << 7 | (u64)p[2] << 14;
+		return p + 3;
+	}
 	return kmt_get_varint_slow(p, end, value);
 }
 
