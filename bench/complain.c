@@ -7,13 +7,13 @@
 
 int complain(const char *fmt, ...)
 {
+	char line[1024];
 	va_list ap;
 
-	fflush(stdout);
-	fputs("kmm: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	fflush(stdout);
+	fprintf(stderr, "kmm: %s\n", line); /* at once, so that no other process's output comes between */
 	return EXIT_BAD_INPUT;
 }

@@ -55,7 +55,7 @@ static void run(struct bench_case *c, int thread, void *state, uint64_t n)
 	ok_eq(now(&seen.begun), THREADS);
 	ok_eq(now(&seen.ended), 0);
 	ok(state == (char *)&seen + thread, "thread %d has the state of another", thread);
-	seen.n = n;
+	__atomic_store_n(&seen.n, n, __ATOMIC_RELAXED);
 	count(&seen.worked);
 }
 
@@ -198,6 +198,7 @@ static void a_failed_check_ends_the_process_with_one_line(void)
 	struct bench_case c = test_case(&losing);
 	char line[256];
 	int ends[2], status;
+	size_t length = 0;
 	ssize_t got;
 
 	if (pipe(ends))
@@ -207,13 +208,16 @@ static void a_failed_check_ends_the_process_with_one_line(void)
 		struct case_run case_of;
 
 		dup2(ends[1], 2);
+		close(ends[0]);
+		close(ends[1]);
 		if (!case_run_init(&case_of, &c))
 			case_run_once(&case_of, 1, &case_work_run, NULL);
 		_exit(EXIT_OK);
 	}
 	close(ends[1]);
-	got = read(ends[0], line, sizeof(line) - 1);
-	line[got > 0 ? got : 0] = '\0';
+	while ((got = read(ends[0], line + length, sizeof(line) - 1 - length)) > 0)
+		length += (size_t)got;
+	line[length] = '\0';
 	close(ends[0]);
 	wait(&status);
 	ok(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILED, "status %x", (unsigned int)status);
