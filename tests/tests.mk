@@ -112,6 +112,7 @@ tests_alloc_virt_vmalloc_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmap_area_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmap_lazy_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmap_map_test_LDADD = $(test_ldadd)
+tests_alloc_virt_vmap_map_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=host_shared_unmap
 tests_alloc_virt_walk_test_LDADD = $(test_ldadd)
 tests_alloc_report_vmallocinfo_test_LDADD = $(test_ldadd)
 

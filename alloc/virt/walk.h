@@ -14,9 +14,10 @@
  *   - a table is zeroed before it is linked: the writer's store of the link is a release, the load
  *     of it here an acquire, which forbids reading the table's entries before the link;
  *   - a table that an unmap frees can be some other page's memory before the walk has read its
- *     entry. It stays readable (it lies in the direct map), so the walk may read nonsense but
- *     cannot fault; and the writer advances table->free_gen between unlinking and freeing, so the
- *     walk notices and starts again.
+ *     entry. It stays readable (it lies in the direct map), but what is read may be nonsense. The
+ *     writer advances table->free_gen between unlinking and freeing, and the walk looks at it after
+ *     each entry that it reads, before it follows the entry; if it has changed the walk starts
+ *     again. An entry of the root needs no such look, for the root is never freed.
  * A retry means that an unmap has finished, so walkers and writers cannot hold each other up for
  * ever.
  */
@@ -82,7 +83,7 @@ KMM_ALWAYS_INLINE bool pgtable_is_leaf(const struct pgtable_format *format, unsi
 }
 
 /* The result of a walk that ended at an entry. shift: log2 of the bytes that the entry covers. */
-KMM_ALWAYS_INLINE bool pgtable_walk_end(const struct pgtable_format *format, u64 va,
+KMM_ALWAYS_INLINE void pgtable_walk_end(const struct pgtable_format *format, u64 va,
 					unsigned int level, unsigned int shift, u64 entry,
 					struct pgtable_walk *walk)
 {
@@ -96,54 +97,71 @@ KMM_ALWAYS_INLINE bool pgtable_walk_end(const struct pgtable_format *format, u64
 	if (likely(entry & PTE_PRESENT))
 		walk->pfn = ((entry & format->addr_mask & ~offset_mask) | (va & offset_mask)) >>
 			    format->page_shift;
-	return true;
 }
 
-/* Read one level; true, and *walk written, if the walk ends there. *shift goes down by the level's
- * bits. */
-KMM_ALWAYS_INLINE bool pgtable_walk_step(const struct pgtable_format *format,
-					 const char *direct_map, u64 va, unsigned int level,
-					 const char **entries, unsigned int *shift,
-					 struct pgtable_walk *walk)
+/* A walk in progress. Its address is never taken out of inlined code, so it lives in registers. */
+struct pgtable_cursor {
+	const char *entries; /* the table to read next */
+	unsigned int shift;  /* log2 of the bytes that an entry of the level above covers */
+	u64 gen;	     /* free_gen when the walk began */
+};
+
+enum pgtable_step { PGTABLE_DOWN, PGTABLE_END, PGTABLE_AGAIN };
+
+/* Read one level. PGTABLE_END: *walk is written; PGTABLE_AGAIN: tables were freed meanwhile. */
+KMM_ALWAYS_INLINE enum pgtable_step pgtable_walk_step(const struct pgtable_format *format,
+						      const struct pgtable *table, u64 va,
+						      unsigned int level, struct pgtable_cursor *at,
+						      struct pgtable_walk *walk)
 {
-	u64 entry;
+	u64 index_mask = (1UL << format->index_bits[level]) - 1, entry;
 
-	*shift -= format->index_bits[level];
-	entry = pgtable_entry_load(format, *entries,
-				   va >> *shift & ((1UL << format->index_bits[level]) - 1));
-	if (unlikely(!(entry & PTE_PRESENT)) || pgtable_is_leaf(format, level, entry))
-		return pgtable_walk_end(format, va, level, *shift, entry, walk);
-	*entries = direct_map + (entry & format->addr_mask);
-	return false;
+	at->shift -= format->index_bits[level];
+	entry = pgtable_entry_load(format, at->entries, va >> at->shift & index_mask);
+	if (level != format->levels && unlikely(READ_ONCE(table->free_gen) != at->gen))
+		return PGTABLE_AGAIN;
+	if (unlikely(!(entry & PTE_PRESENT)) || pgtable_is_leaf(format, level, entry)) {
+		pgtable_walk_end(format, va, level, at->shift, entry, walk);
+		return PGTABLE_END;
+	}
+	at->entries = table->direct_map + (entry & format->addr_mask);
+	return PGTABLE_DOWN;
 }
 
-KMM_ALWAYS_INLINE void pgtable_walk_once(const struct pgtable_format *format,
+/* From the root; false if the walk must start again. */
+KMM_ALWAYS_INLINE bool pgtable_walk_once(const struct pgtable_format *format,
 					 const struct pgtable *table, u64 va,
 					 struct pgtable_walk *walk)
 {
-	const char *entries = table->root, *direct_map = table->direct_map;
-	unsigned int shift = format->va_bits;
+	/* Acquire: forbids that an entry is read before it. */
+	struct pgtable_cursor at = {table->root, format->va_bits,
+				    __atomic_load_n(&table->free_gen, __ATOMIC_ACQUIRE)};
+	enum pgtable_step step;
 
 	/* Written out, because not every compiler would unroll the loop over levels. */
 	switch (format->levels) {
 	case 5:
-		if (pgtable_walk_step(format, direct_map, va, 5, &entries, &shift, walk))
-			return;
+		step = pgtable_walk_step(format, table, va, 5, &at, walk);
+		if (step != PGTABLE_DOWN)
+			return step == PGTABLE_END;
 		__attribute__((fallthrough));
 	case 4:
-		if (pgtable_walk_step(format, direct_map, va, 4, &entries, &shift, walk))
-			return;
+		step = pgtable_walk_step(format, table, va, 4, &at, walk);
+		if (step != PGTABLE_DOWN)
+			return step == PGTABLE_END;
 		__attribute__((fallthrough));
 	case 3:
-		if (pgtable_walk_step(format, direct_map, va, 3, &entries, &shift, walk))
-			return;
+		step = pgtable_walk_step(format, table, va, 3, &at, walk);
+		if (step != PGTABLE_DOWN)
+			return step == PGTABLE_END;
 		__attribute__((fallthrough));
 	case 2:
-		if (pgtable_walk_step(format, direct_map, va, 2, &entries, &shift, walk))
-			return;
+		step = pgtable_walk_step(format, table, va, 2, &at, walk);
+		if (step != PGTABLE_DOWN)
+			return step == PGTABLE_END;
 		__attribute__((fallthrough));
 	default:
-		pgtable_walk_step(format, direct_map, va, 1, &entries, &shift, walk);
+		return pgtable_walk_step(format, table, va, 1, &at, walk) == PGTABLE_END;
 	}
 }
 
@@ -152,17 +170,12 @@ KMM_ALWAYS_INLINE bool pgtable_walk_format(const struct pgtable_format *format,
 					   const struct pgtable *table, u64 va,
 					   struct pgtable_walk *walk)
 {
-	u64 gen;
-
 	if (unlikely(!pgtable_va_valid(format, va))) {
 		*walk = (struct pgtable_walk){0};
 		return false;
 	}
-	do {
-		/* Acquire: forbids that an entry is read before it. */
-		gen = __atomic_load_n(&table->free_gen, __ATOMIC_ACQUIRE);
-		pgtable_walk_once(format, table, va, walk);
-	} while (unlikely(gen != READ_ONCE(table->free_gen)));
+	while (unlikely(!pgtable_walk_once(format, table, va, walk)))
+		;
 	return walk->present;
 }
 

@@ -319,51 +319,55 @@ static void random_maps_and_unmaps_agree_with_a_dictionary(void)
 	}
 }
 
-/* One writer maps and unmaps, so that tables come and go; a walk sees this page's frame or none. */
+/*
+ * One writer maps and unmaps pages that are far apart, so that tables of all levels come and go,
+ * and become other memory full of what looks like entries. A walk beside it sees the page's own
+ * frame or none.
+ */
+#define RACE_PAGES 8
+
 static bool walkers_stop;
+
+static u64 race_va(u64 page)
+{
+	return page << 39 | page << 30 | page << 21 | page << 12;
+}
 
 static void *walk_beside(void *arg)
 {
 	struct pgtable *table = arg;
-	unsigned long random = 88172645463325252UL;
 	struct pgtable_walk walk;
 
-	while (!READ_ONCE(walkers_stop)) {
-		u64 page = tap_random(&random) % 2048;
-
-		if (pgtable_walk(table, (page << 12) + 0x5000000000, &walk))
+	for (u64 page = 0; !READ_ONCE(walkers_stop); page = (page + 1) % RACE_PAGES)
+		if (pgtable_walk(table, race_va(page), &walk))
 			ok(walk.pfn == page + 1000, "page %lu: frame %lu", page, walk.pfn);
-	}
 	return NULL;
 }
 
 static void a_walk_beside_a_writer_sees_the_page_or_none(void)
 {
-	unsigned long nr_ops = nr_operations("PGTABLE_RACE_OPS", 15000), random = tap_seed() | 1;
+	unsigned long nr_ops = nr_operations("PGTABLE_RACE_OPS", 40000);
 	struct pgtable *table = table_make(&pgtable_x86_64);
-	bool mapped[64] = {false};
+	struct page *others[3];
 	pthread_t walker;
 
 	walkers_stop = false;
 	pthread_create(&walker, NULL, walk_beside, table);
 	for (unsigned long op = 0; op < nr_ops; op++) {
-		u64 part = tap_random(&random) % 64, va = 0x5000000000 + (part * 32 << 12);
-		struct page *page;
+		u64 page = op % RACE_PAGES;
 
-		if (mapped[part])
-			ok_eq(pgtable_unmap(table, va, 32), 0);
-		else
-			ok_eq(pgtable_map(table, va, part * 32 + 1000, 32, PTE_WRITE, true), 0);
-		mapped[part] = !mapped[part];
-		/* Freed tables become other memory, full of what looks like entries. */
-		page = alloc_pages(GFP_KERNEL, 0);
-		if (page) {
-			memset(page_address(page), 0xff, PAGE_SIZE);
-			__free_pages(page, 0);
+		ok_eq(pgtable_map(table, race_va(page), page + 1000, 1, PTE_WRITE, true), 0);
+		ok_eq(pgtable_unmap(table, race_va(page), 1), 0);
+		for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+			others[i] = alloc_pages(GFP_KERNEL, 0);
+			memset(page_address(others[i]), 0x7f, PAGE_SIZE);
 		}
+		for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+			__free_pages(others[i], 0);
 	}
 	WRITE_ONCE(walkers_stop, true);
 	pthread_join(walker, NULL);
+	ok_eq(table->nr_tables, 1);
 	pgtable_validate(table);
 	pgtable_destroy(table);
 }

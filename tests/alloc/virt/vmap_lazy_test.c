@@ -28,7 +28,7 @@ static u64 bound(unsigned int nr_slots)
 static void what_is_held_is_bounded(void)
 {
 	unsigned long nr_ops = nr_operations("LAZY_OPS", 5000), random = tap_seed() | 1;
-	void *live[300] = {NULL};
+	void *live[200] = {NULL};
 	u64 most = 0;
 
 	for (unsigned long op = 0; op < nr_ops; op++) {
@@ -41,7 +41,7 @@ static void what_is_held_is_bounded(void)
 			ok(counters().lazy_pages <= bound(1), "%lu pages held, bound %lu",
 			   counters().lazy_pages, bound(1));
 		} else {
-			*addr = vmalloc(1 + tap_random(&random) % (30 * PAGE_SIZE));
+			*addr = vmalloc(1 + tap_random(&random) % (80 * PAGE_SIZE));
 		}
 		if (op % 256 == 0)
 			vmalloc_validate(machine);
@@ -71,6 +71,15 @@ static void a_freed_area_serves_its_size_and_node_only(void)
 	vfree(other);
 	other = vmalloc_node(50 * PAGE_SIZE, 1);
 	ok(other == addr, "not reused");
+	vfree(other);
+	/* These share a bucket with it: 562 pages of node 0; and 50 of 0 with 50 of 2. */
+	other = vmalloc_node((50 + VMAP_BUCKETS / 2) * PAGE_SIZE, 0);
+	ok(other != addr, "an area of 50 pages for 562");
+	vfree(other);
+	addr = vmalloc_node(50 * PAGE_SIZE, 2);
+	vfree(addr);
+	other = vmalloc_node(50 * PAGE_SIZE, 0);
+	ok(other != addr, "an area of node 2 for node 0");
 	vfree(other);
 	kmm_drain(machine);
 }
@@ -186,7 +195,7 @@ static void areas_of_a_thread_that_ended_make_way(void)
 
 int main(void)
 {
-	machine = machine_boot(2, 64 * MIB, 32 * MIB, ZONES_X86_64);
+	machine = machine_boot(3, 64 * MIB, 32 * MIB, ZONES_X86_64);
 	RUN(what_is_held_is_bounded);
 	RUN(a_freed_area_serves_its_size_and_node_only);
 	RUN(magazines_exchange_halves_with_the_lists);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What runs out while an area is made leaves no trace: frames, addresses, the host's mappings,
  * struct memory. */
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "arch/host.h"
 #include "machine.h"
+#include "tests/tap/dies.h"
 #include "virt/virt.h"
 
 #define MIB (1UL << 20)
@@ -218,6 +220,44 @@ static void mappings_that_the_host_refuses_are_undone(void)
 	check_state(&before);
 }
 
+/* The library's calls come here (see tests.mk). A host that will not unmap is hard to come by. */
+static bool unmap_fails;
+
+int __real_host_shared_unmap(void *addr, size_t size);
+int __wrap_host_shared_unmap(void *addr, size_t size);
+
+int __wrap_host_shared_unmap(void *addr, size_t size)
+{
+	return unmap_fails ? -ENOMEM : __real_host_shared_unmap(addr, size);
+}
+
+static void areas_that_the_host_will_not_unmap_are_tried_again(void)
+{
+	struct virt *virt = machine->virt;
+	struct state before = state_now(), now;
+	void *addr = vmalloc(20 * PAGE_SIZE), *small = vmalloc(PAGE_SIZE), *other;
+
+	vfree(addr);
+	vfree(small);
+	unmap_fails = true;
+	now = state_now();
+	unmap_fails = false;
+	ok(!vmalloc_to_page(addr), "in the page tables still");
+	/* They keep their frames, their addresses and their mappings, and nobody gets them. */
+	ok(now.nr_free + 21 <= before.nr_free, "%lu pages free, were %lu", now.nr_free,
+	   before.nr_free);
+	ok(now.nr_mappings >= before.nr_mappings + 4, "%lu mappings", now.nr_mappings);
+	ok(!list_empty(&virt->stuck), "no area waits");
+	vmalloc_validate(machine);
+	other = vmalloc(20 * PAGE_SIZE);
+	ok(other != addr, "an area that is not in the page tables is reused");
+	ok_dies("free already", vfree(addr));
+	vfree(other);
+	check_state(&before);
+	ok(list_empty(&virt->stuck), "not tried again");
+	ok_eq(virt->nr_unmaking, 0);
+}
+
 static void scattered_frames_make_an_area_all_the_same(void)
 {
 	struct state before = state_now();
@@ -275,6 +315,7 @@ int main(void)
 	RUN(lazy_areas_make_way_when_frames_run_out);
 	RUN(the_limit_of_mappings_gives_null_and_nothing_else);
 	RUN(mappings_that_the_host_refuses_are_undone);
+	RUN(areas_that_the_host_will_not_unmap_are_tried_again);
 	RUN(scattered_frames_make_an_area_all_the_same);
 	RUN(addresses_that_run_out_give_null);
 	machine_end(machine);
