@@ -351,23 +351,25 @@ static void a_walk_beside_a_writer_sees_the_page_or_none(void)
 	struct page *others[3];
 	pthread_t walker;
 
+	for (u64 page = 0; page < RACE_PAGES; page++)
+		ok_eq(pgtable_map(table, race_va(page), page + 1000, 1, PTE_WRITE, true), 0);
 	walkers_stop = false;
 	pthread_create(&walker, NULL, walk_beside, table);
 	for (unsigned long op = 0; op < nr_ops; op++) {
 		u64 page = op % RACE_PAGES;
 
-		ok_eq(pgtable_map(table, race_va(page), page + 1000, 1, PTE_WRITE, true), 0);
 		ok_eq(pgtable_unmap(table, race_va(page), 1), 0);
 		for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 			others[i] = alloc_pages(GFP_KERNEL, 0);
 			memset(page_address(others[i]), 0x7f, PAGE_SIZE);
 		}
+		ok_eq(pgtable_map(table, race_va(page), page + 1000, 1, PTE_WRITE, true), 0);
 		for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 			__free_pages(others[i], 0);
 	}
 	WRITE_ONCE(walkers_stop, true);
 	pthread_join(walker, NULL);
-	ok_eq(table->nr_tables, 1);
+	ok_eq(table->nr_tables, 1 + 3 * RACE_PAGES);
 	pgtable_validate(table);
 	pgtable_destroy(table);
 }

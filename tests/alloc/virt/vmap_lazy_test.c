@@ -72,9 +72,9 @@ static void a_freed_area_serves_its_size_and_node_only(void)
 	other = vmalloc_node(50 * PAGE_SIZE, 1);
 	ok(other == addr, "not reused");
 	vfree(other);
-	/* These share a bucket with it: 562 pages of node 0; and 50 of 0 with 50 of 2. */
-	other = vmalloc_node((50 + VMAP_BUCKETS / 2) * PAGE_SIZE, 0);
-	ok(other != addr, "an area of 50 pages for 562");
+	/* These share a bucket: 50 pages with 1074; and 50 of node 2 with 50 of node 0. */
+	other = vmalloc_node((50 + VMAP_BUCKETS) * PAGE_SIZE, 1);
+	ok(other != addr, "an area of 50 pages for 1074");
 	vfree(other);
 	addr = vmalloc_node(50 * PAGE_SIZE, 2);
 	vfree(addr);
