@@ -29,11 +29,13 @@ static int help(void)
 	fputs("Usage: kmm convert [OPTION]... IN OUT\n"
 	      "Convert a trace to the .kmt format and print its counts. IN is what\n"
 	      "`perf script -F comm,tid,cpu,time,event,trace' prints of kmem:* events, plain or\n"
-	      "compressed with zstd; or a .kmt trace. OUT is replaced when all went well; in a folder it\n"
+	      "compressed with zstd; or a .kmt trace. OUT is replaced when all went well; in a "
+	      "folder it\n"
 	      "gets IN's name.\n\n"
 	      "      --from N            pass over the first N events of IN\n"
 	      "      --events N          stop after N events of IN\n"
-	      "      --description TEXT  what OUT says of its source (default: what IN says, or its name)\n"
+	      "      --description TEXT  what OUT says of its source (default: what IN says, or "
+	      "its name)\n"
 	      "      --quiet             print no counts\n",
 	      stdout);
 	return EXIT_OK;
@@ -54,7 +56,8 @@ static int output_path(const char *in, const char *out, char **path)
 	return n < 0 ? complain("%s: no memory", out) : EXIT_OK;
 }
 
-static int convert(const char *in, const char *out, const struct convert_options *options, bool quiet)
+static int convert(const char *in, const char *out, const struct convert_options *options,
+		   bool quiet)
 {
 	char error[KMT_ERROR_SIZE];
 	struct kmt_counts counts;

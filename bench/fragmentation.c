@@ -46,7 +46,8 @@ double huge_free_ratio(const struct free_area_counts *free)
 {
 	if (!free->nr_buddy_pages)
 		return NAN;
-	return (double)(suitable_blocks(free, HPAGE_ORDER) << HPAGE_ORDER) / (double)free->nr_buddy_pages;
+	return (double)(suitable_blocks(free, HPAGE_ORDER) << HPAGE_ORDER) /
+	       (double)free->nr_buddy_pages;
 }
 
 double internal_fragmentation(u64 requested_bytes, u64 allocated_bytes)

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fragmented memory is, as numbers. Pure functions of what count_free_areas() counted; the indices are those
- * of the kernel (mm/vmstat.c, /sys/kernel/debug/extfrag), as fractions instead of thousandths.
+ * How fragmented memory is, as numbers. Pure functions of what count_free_areas() counted; the
+ * indices are those of the kernel (mm/vmstat.c, /sys/kernel/debug/extfrag), as fractions instead of
+ * thousandths.
  */
 #ifndef KMM_BENCH_FRAGMENTATION_H
 #define KMM_BENCH_FRAGMENTATION_H
 
 #include "phys/page_alloc.h"
 
-/* The share of free memory that an allocation of this order cannot use: 0 all of it is in blocks large enough, 1 none
- * is (also when nothing is free). */
+/* The share of free memory that an allocation of this order cannot use: 0 all of it is in blocks
+ * large enough, 1 none is (also when nothing is free). */
 double unusable_free_index(const struct free_area_counts *free, unsigned int order);
 
-/* Why an allocation of this order would fail: near 0 for lack of memory, near 1 for fragmentation; -1 it would not
- * fail; 0 nothing is free at all. */
+/* Why an allocation of this order would fail: near 0 for lack of memory, near 1 for fragmentation;
+ * -1 it would not fail; 0 nothing is free at all. */
 double fragmentation_index(const struct free_area_counts *free, unsigned int order);
 
 /* The share of free memory that is in free, aligned blocks of 2 MiB; NAN when nothing is free. */

@@ -49,12 +49,17 @@ struct request {
 static int help(void)
 {
 	fputs("Usage: kmm replay [OPTION]... TRACE\n"
-	      "Replay a .kmt trace, or perf script text of kmem:* events, onto kmm and malloc libraries, each in a\n"
-	      "process of its own, and write throughput.csv and fragmentation.csv into a new folder of results.\n\n"
-	      "      --events KIND       page: onto the page allocator; object: onto slab and kmalloc;\n"
+	      "Replay a .kmt trace, or perf script text of kmem:* events, onto kmm and malloc "
+	      "libraries, each in a\n"
+	      "process of its own, and write throughput.csv and fragmentation.csv into a new "
+	      "folder of results.\n\n"
+	      "      --events KIND       page: onto the page allocator; object: onto slab and "
+	      "kmalloc;\n"
 	      "                          both: one after the other (default)\n"
-	      "      --repetitions N     timed ones (default 9); one more is sampled for fragmentation\n"
-	      "      --no-verify         do not tag blocks and check the tags before blocks are freed\n" COMMON_HELP,
+	      "      --repetitions N     timed ones (default 9); one more is sampled for "
+	      "fragmentation\n"
+	      "      --no-verify         do not tag blocks and check the tags before blocks are "
+	      "freed\n" COMMON_HELP,
 	      stdout);
 	return EXIT_OK;
 }
@@ -93,7 +98,8 @@ static int take_option(struct request *r, int option, const char *argument)
 	case OPTION_WORKER:
 	case OPTION_IDS:
 	case OPTION_SAMPLE_EVERY:
-		if (parse_number(argument, 0, option == OPTION_SAMPLE_EVERY ? LONG_MAX : INT_MAX, &number))
+		if (parse_number(argument, 0, option == OPTION_SAMPLE_EVERY ? LONG_MAX : INT_MAX,
+				 &number))
 			return complain("%s: not a number", argument);
 		if (option == OPTION_WORKER)
 			r->work.socket = (int)number;
@@ -218,11 +224,14 @@ int replay_into(struct results *results, const char *file, const struct common_o
 	return status;
 }
 
-/* From the file's size: events take about 1 byte in .kmt, 6 in compressed text, 180 in text; and 60 ns. */
+/* From the file's size: events take about 1 byte in .kmt, 6 in compressed text, 180 in text; and 60
+ * ns. */
 double replay_seconds(const char *file, const struct common_options *common)
 {
 	const char *ending = strrchr(file, '.');
-	double bytes_per_event = ending && !strcmp(ending, ".kmt") ? 1 : ending && !strcmp(ending, ".zst") ? 6 : 180;
+	double bytes_per_event = ending && !strcmp(ending, ".kmt")   ? 1
+				 : ending && !strcmp(ending, ".zst") ? 6
+								     : 180;
 	struct stat status;
 	int allocators = common->nr_peers + list_has(common->allocators, "kmm");
 
@@ -230,5 +239,6 @@ double replay_seconds(const char *file, const struct common_options *common)
 		allocators += list_has(common->allocators, object_peer_names[i]);
 	if (stat(file, &status))
 		return 1;
-	return 0.5 + allocators * (0.2 + (REPLAY_REPETITIONS + 2) * (double)status.st_size / bytes_per_event * 60e-9);
+	return 0.5 + allocators * (0.2 + (REPLAY_REPETITIONS + 2) * (double)status.st_size /
+						 bytes_per_event * 60e-9);
 }

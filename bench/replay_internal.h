@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A replay's processes. Each allocator runs in one of its own, a fresh image of this program, so that RSS is
- * that allocator's and nothing was allocated before. The parent sends one-byte commands over a socket and reads
- * messages; all workers of a population live at once, so their repetitions can be interleaved at random.
+ * A replay's processes. Each allocator runs in one of its own, a fresh image of this program, so
+ * that RSS is that allocator's and nothing was allocated before. The parent sends one-byte commands
+ * over a socket and reads messages; all workers of a population live at once, so their repetitions
+ * can be interleaved at random.
  *
- *	parent			worker
- *	'm'  ->			replay, sampled and drained		-> SAMPLE ... then DONE
- *	't'  ->			replay, timed, and drained		-> DONE with ns
- *	'q'  ->			give all back, count leaks		-> LEAKS, and ends
- *				no such allocator here			-> MISSING, and ends
- *				anything wrong				-> FAILED, and ends
+ * 	parent			worker
+ * 	'm'  ->			replay, sampled and drained		-> SAMPLE ... then DONE
+ * 	't'  ->			replay, timed, and drained		-> DONE with ns
+ * 	'q'  ->			give all back, count leaks		-> LEAKS, and ends
+ * 				no such allocator here			-> MISSING, and ends
+ * 				anything wrong				-> FAILED, and ends
  */
 #ifndef KMM_BENCH_REPLAY_INTERNAL_H
 #define KMM_BENCH_REPLAY_INTERNAL_H
@@ -31,14 +32,20 @@ struct replay_sample {
 	struct free_area_counts free;
 };
 
-enum replay_message_type { REPLAY_SAMPLE, REPLAY_DONE, REPLAY_LEAKS, REPLAY_MISSING, REPLAY_FAILED };
+enum replay_message_type {
+	REPLAY_SAMPLE,
+	REPLAY_DONE,
+	REPLAY_LEAKS,
+	REPLAY_MISSING,
+	REPLAY_FAILED
+};
 
 struct replay_message {
 	enum replay_message_type type;
-	int status;	 /* FAILED: exit status */
-	bool emulated;	 /* DONE: the machine is */
-	u64 events;	 /* DONE */
-	double ns;	 /* DONE: in operations, the drain not included */
+	int status;	  /* FAILED: exit status */
+	bool emulated;	  /* DONE: the machine is */
+	u64 events;	  /* DONE */
+	double ns;	  /* DONE: in operations, the drain not included */
 	s64 leaked_bytes; /* LEAKS: -1 the allocator cannot say */
 	union {
 		struct replay_sample sample;
@@ -61,8 +68,9 @@ struct replay_work {
 int replay_worker(const struct replay_work *work, const struct common_options *common);
 
 /*
- * Replay a trace's population onto the target, from where the reader stands to its end, without draining it. For
- * commands that look at the machine afterwards. 0, or -1 with the target's error set.
+ * Replay a trace's population onto the target, from where the reader stands to its end, without
+ * draining it. For commands that look at the machine afterwards. 0, or -1 with the target's error
+ * set.
  */
 int replay_whole(struct replay_target *target, struct kmt_reader *reader);
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Zones are the machine's to choose: DMA and DMA32 where asked for; no HIGHMEM, whose frames may have no address to
- * write a tag to. Zeroing is left out: the peers do not. */
+/* Zones are the machine's to choose: DMA and DMA32 where asked for; no HIGHMEM, whose frames may
+ * have no address to write a tag to. Zeroing is left out: the peers do not. */
 static gfp_t machine_gfp(u32 recorded)
 {
 	static const struct {
@@ -76,8 +76,10 @@ static u64 object_size(const struct kmt_shape *shape)
 	return shape->allocated > shape->requested ? shape->allocated : shape->requested;
 }
 
-/* The cache of a shape that has none yet: another shape's of the same name and size, or a new one. */
-static struct kmem_cache *find_cache(struct replay_target *target, struct kmt_reader *reader, u32 number)
+/* The cache of a shape that has none yet: another shape's of the same name and size, or a new
+ * one. */
+static struct kmem_cache *find_cache(struct replay_target *target, struct kmt_reader *reader,
+				     u32 number)
 {
 	u32 nr_shapes;
 	const struct kmt_shape *shapes = kmt_shapes(reader, &nr_shapes), *shape = &shapes[number];
@@ -99,7 +101,8 @@ static struct kmem_cache *find_cache(struct replay_target *target, struct kmt_re
 	return kmem_cache_create(other, (unsigned int)object_size(shape), 8, 0, NULL);
 }
 
-static struct kmem_cache *cache_of_shape(struct replay_target *target, struct kmt_reader *reader, u32 number)
+static struct kmem_cache *cache_of_shape(struct replay_target *target, struct kmt_reader *reader,
+					 u32 number)
 {
 	struct kmem_cache **caches;
 	u32 nr_shapes;
@@ -109,7 +112,8 @@ static struct kmem_cache *cache_of_shape(struct replay_target *target, struct km
 		caches = realloc(target->caches, nr_shapes * sizeof(*caches));
 		if (!caches)
 			return NULL;
-		memset(caches + target->nr_caches, 0, (nr_shapes - target->nr_caches) * sizeof(*caches));
+		memset(caches + target->nr_caches, 0,
+		       (nr_shapes - target->nr_caches) * sizeof(*caches));
 		target->caches = caches;
 		target->nr_caches = nr_shapes;
 	}
@@ -133,15 +137,16 @@ static void decode_free(const struct replay_target *target, u32 id, struct repla
 	object->live = false;
 }
 
-static int decode_alloc(struct replay_target *target, struct kmt_reader *reader, const struct kmt_event *event,
-			struct replay_op *op)
+static int decode_alloc(struct replay_target *target, struct kmt_reader *reader,
+			const struct kmt_event *event, struct replay_op *op)
 {
 	u32 nr_shapes;
 	const struct kmt_shape *shape = &kmt_shapes(reader, &nr_shapes)[event->shape];
 	struct replay_object *object = &target->objects[event->id];
 	u64 bytes = event->kind == KMT_PAGE_ALLOC ? PAGE_SIZE << event->order : event->arg;
 
-	*op = (struct replay_op){.bytes = bytes, .id = event->id, .order = event->order, .action = REPLAY_ALLOC};
+	*op = (struct replay_op){
+		.bytes = bytes, .id = event->id, .order = event->order, .action = REPLAY_ALLOC};
 	op->tag_bytes = bytes < 8 ? (u8)bytes : 8;
 	if (event->kind == KMT_PAGE_ALLOC || event->kind == KMT_MEMALIGN)
 		op->action = REPLAY_ALIGNED_ALLOC;
@@ -158,7 +163,8 @@ static int decode_alloc(struct replay_target *target, struct kmt_reader *reader,
 		if (!op->cache) {
 			snprintf(target->error, sizeof(target->error),
 				 "kmm cannot make cache %.80s of %llu-byte objects",
-				 kmt_cache_name(reader, shape->cache), (unsigned long long)object_size(shape));
+				 kmt_cache_name(reader, shape->cache),
+				 (unsigned long long)object_size(shape));
 			return -1;
 		}
 	}
@@ -166,8 +172,9 @@ static int decode_alloc(struct replay_target *target, struct kmt_reader *reader,
 	return 0;
 }
 
-ssize_t replay_decode(struct replay_target *target, struct kmt_reader *reader, const struct kmt_event *events,
-		      size_t n, struct replay_op *ops, u64 *times_ns)
+ssize_t replay_decode(struct replay_target *target, struct kmt_reader *reader,
+		      const struct kmt_event *events, size_t n, struct replay_op *ops,
+		      u64 *times_ns)
 {
 	size_t nr = 0;
 
@@ -228,19 +235,23 @@ static KMM_COLD void no_memory(struct replay_target *target, const struct replay
 		 target->machine ? "; see --memory" : "");
 }
 
-static KMM_COLD void bad_contents(struct replay_target *target, const struct replay_op *op, const void *block)
+static KMM_COLD void bad_contents(struct replay_target *target, const struct replay_op *op,
+				  const void *block)
 {
 	snprintf(target->error, sizeof(target->error),
 		 "%s changed the contents of a live block: object %u, %llu bytes at %p",
-		 target->machine ? "kmm" : target->peer->name, op->id, (unsigned long long)op->bytes, block);
+		 target->machine ? "kmm" : target->peer->name, op->id,
+		 (unsigned long long)op->bytes, block);
 }
 
 /* Pages are kept by address, so that their tag and the peers' blocks are handled alike. */
-static inline void *do_alloc(const struct replay_target *target, const struct replay_op *op, bool machine)
+static inline void *do_alloc(const struct replay_target *target, const struct replay_op *op,
+			     bool machine)
 {
 	if (!machine)
-		return op->action == REPLAY_ALIGNED_ALLOC ? target->peer->aligned_alloc(PAGE_SIZE, op->bytes)
-							  : target->peer->alloc(op->bytes);
+		return op->action == REPLAY_ALIGNED_ALLOC
+			       ? target->peer->aligned_alloc(PAGE_SIZE, op->bytes)
+			       : target->peer->alloc(op->bytes);
 	switch (op->action) {
 	case REPLAY_CACHE_ALLOC:
 		return kmem_cache_alloc(op->cache, op->gfp);
@@ -254,7 +265,8 @@ static inline void *do_alloc(const struct replay_target *target, const struct re
 	}
 }
 
-static inline void do_free(const struct replay_target *target, const struct replay_op *op, void *block, bool machine)
+static inline void do_free(const struct replay_target *target, const struct replay_op *op,
+			   void *block, bool machine)
 {
 	if (!machine) {
 		target->peer->free(block);
@@ -274,11 +286,12 @@ static inline void do_free(const struct replay_target *target, const struct repl
 
 static inline bool frees(const struct replay_op *op)
 {
-	return op->action == REPLAY_FREE || op->action == REPLAY_CACHE_FREE || op->action == REPLAY_PAGE_FREE;
+	return op->action == REPLAY_FREE || op->action == REPLAY_CACHE_FREE ||
+	       op->action == REPLAY_PAGE_FREE;
 }
 
-static inline __attribute__((always_inline)) size_t run(struct replay_target *target, const struct replay_op *ops,
-							 size_t n, bool machine, bool verify)
+static inline __attribute__((always_inline)) size_t
+run(struct replay_target *target, const struct replay_op *ops, size_t n, bool machine, bool verify)
 {
 	void **blocks = target->blocks;
 
@@ -341,6 +354,8 @@ size_t replay_run(struct replay_target *target, const struct replay_op *ops, siz
 	if (target->measure)
 		return run_measured(target, ops, n);
 	if (target->machine)
-		return target->verify ? run(target, ops, n, true, true) : run(target, ops, n, true, false);
-	return target->verify ? run(target, ops, n, false, true) : run(target, ops, n, false, false);
+		return target->verify ? run(target, ops, n, true, true)
+				      : run(target, ops, n, true, false);
+	return target->verify ? run(target, ops, n, false, true)
+			      : run(target, ops, n, false, false);
 }

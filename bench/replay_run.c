@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a replay: starts a worker process for each allocator (replay_internal.h), has every one replay once with
- * samples, then times repetitions in random order, and adds the rows.
+ * Runs a replay: starts a worker process for each allocator (replay_internal.h), has every one
+ * replay once with samples, then times repetitions in random order, and adds the rows.
  *
  * ns_per_op is that of two events, as everywhere a pair of an allocation and a free.
  */
@@ -71,7 +71,8 @@ static void choose_members(struct crew *crew)
 		bool given = false;
 
 		for (int j = 0; j < common->nr_peers; j++)
-			given |= strcspn(common->peers[j], "=") == length && !strncmp(common->peers[j], name, length);
+			given |= strcspn(common->peers[j], "=") == length &&
+				 !strncmp(common->peers[j], name, length);
 		if (!given && list_has(common->allocators, name))
 			add_member(crew, name);
 	}
@@ -153,7 +154,8 @@ static int start_worker(struct crew *crew, struct member *member)
 	return EXIT_OK;
 }
 
-/* Wait for a worker to end; its exit status, or EXIT_FAILED after a signal. *sig: that signal, or 0. */
+/* Wait for a worker to end; its exit status, or EXIT_FAILED after a signal. *sig: that signal, or
+ * 0. */
 static int end_worker(struct member *member, int *sig)
 {
 	int status;
@@ -186,7 +188,8 @@ static bool receive(const struct member *member, struct replay_message *message)
 	return true;
 }
 
-static void add_sample(const struct crew *crew, struct member *member, const struct replay_sample *sample)
+static void add_sample(const struct crew *crew, struct member *member,
+		       const struct replay_sample *sample)
 {
 	struct fragmentation_row row = {
 		.trace = crew->plan->trace->name,
@@ -194,18 +197,22 @@ static void add_sample(const struct crew *crew, struct member *member, const str
 		.event = (s64)sample->event,
 		.time_ns = (s64)sample->time_ns,
 		.requested_bytes = (s64)sample->requested_bytes,
-		.allocated_bytes = sample->allocated_known ? (s64)sample->allocated_bytes : CSV_UNKNOWN_WHOLE,
-		.backing_bytes = sample->backing_known ? (s64)sample->backing_bytes : CSV_UNKNOWN_WHOLE,
+		.allocated_bytes =
+			sample->allocated_known ? (s64)sample->allocated_bytes : CSV_UNKNOWN_WHOLE,
+		.backing_bytes =
+			sample->backing_known ? (s64)sample->backing_bytes : CSV_UNKNOWN_WHOLE,
 		.rss_bytes = (s64)sample->rss_bytes,
 		.internal_frag = NAN,
 		.huge_free_ratio = sample->free_known ? huge_free_ratio(&sample->free) : NAN,
 	};
 	char trace[80];
 
-	snprintf(trace, sizeof(trace), "%s-%s", crew->plan->trace->name, population_name(crew->population));
+	snprintf(trace, sizeof(trace), "%s-%s", crew->plan->trace->name,
+		 population_name(crew->population));
 	row.trace = trace;
 	if (sample->allocated_known)
-		row.internal_frag = internal_fragmentation(sample->requested_bytes, sample->allocated_bytes);
+		row.internal_frag =
+			internal_fragmentation(sample->requested_bytes, sample->allocated_bytes);
 	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
 		row.indices.unusable_free_index[order] =
 			sample->free_known ? unusable_free_index(&sample->free, order) : NAN;
@@ -277,7 +284,8 @@ static void step(const struct crew *crew, const struct member *member)
 	progress_step(crew->plan->progress, crew->step_seconds, what);
 }
 
-/* A repetition of each, in random order, so that what the machine does meanwhile falls on all alike. */
+/* A repetition of each, in random order, so that what the machine does meanwhile falls on all
+ * alike. */
 static int repeat(struct crew *crew, unsigned int *seed)
 {
 	int order[MAX_WORKERS];
@@ -347,11 +355,13 @@ static void add_row(const struct crew *crew, const struct member *member)
 		.note = note,
 	};
 
-	snprintf(name, sizeof(name), "%s-%s", crew->plan->trace->name, population_name(crew->population));
+	snprintf(name, sizeof(name), "%s-%s", crew->plan->trace->name,
+		 population_name(crew->population));
 	if (member->missing)
 		snprintf(note, sizeof(note), "skipped: %s", member->why);
 	else
-		snprintf(note, sizeof(note), "one thread in recorded order%s", member->emulated ? "; emulated" : "");
+		snprintf(note, sizeof(note), "one thread in recorded order%s",
+			 member->emulated ? "; emulated" : "");
 	for (int i = 0; i < member->nr_repetitions; i++)
 		ns_per_op[i] = 2 * member->ns_per_event[i];
 	results_measured(crew->plan->results, &row);
@@ -374,12 +384,13 @@ static void print_row(FILE *out, const struct member *member)
 	char requested[16], backing[16], rss[16], internal[16] = "-", leaked[24] = "unknown";
 
 	if (peak->allocated_known && peak->allocated_bytes)
-		snprintf(internal, sizeof(internal), "%.1f %%",
-			 100 * internal_fragmentation(peak->requested_bytes, peak->allocated_bytes));
+		snprintf(
+			internal, sizeof(internal), "%.1f %%",
+			100 * internal_fragmentation(peak->requested_bytes, peak->allocated_bytes));
 	if (member->leaked_bytes >= 0)
 		snprintf(leaked, sizeof(leaked), "%lld", (long long)member->leaked_bytes);
-	fprintf(out, "  %-12s %8.1f %7.1f..%-7.1f %10s %10s %10s %10s %12s\n", member->name, ns.median, ns.ci.low,
-		ns.ci.high, megabytes(true, peak->requested_bytes, requested),
+	fprintf(out, "  %-12s %8.1f %7.1f..%-7.1f %10s %10s %10s %10s %12s\n", member->name,
+		ns.median, ns.ci.low, ns.ci.high, megabytes(true, peak->requested_bytes, requested),
 		megabytes(peak->backing_known, peak->backing_bytes, backing),
 		megabytes(true, peak->rss_bytes, rss), internal, leaked);
 }
@@ -391,8 +402,8 @@ static void print_table(const struct crew *crew)
 	fprintf(out, "\n%s events of %s: one thread in recorded order%s\n",
 		crew->population == KMT_PAGES ? "Page" : "Object", crew->plan->trace->name,
 		crew->plan->verify ? "; contents checked" : "");
-	fprintf(out, "  %-12s %8s %16s %10s %10s %10s %10s %12s\n", "allocator", "ns/event", "95 % interval",
-		"peak MiB", "backing", "RSS", "internal", "leaked bytes");
+	fprintf(out, "  %-12s %8s %16s %10s %10s %10s %10s %12s\n", "allocator", "ns/event",
+		"95 % interval", "peak MiB", "backing", "RSS", "internal", "leaked bytes");
 	for (int i = 0; i < crew->nr_members; i++) {
 		if (crew->members[i].missing)
 			fprintf(out, "  %-12s %8s\n", crew->members[i].name, "skipped");
@@ -409,15 +420,16 @@ static int check_leaks(const struct crew *crew)
 
 		if (!member->missing && member->leaked_bytes > 0) {
 			complain("%s: %s events onto %s: %lld bytes leaked after the final drain",
-				 crew->plan->trace->name, population_name(crew->population), member->name,
-				 (long long)member->leaked_bytes);
+				 crew->plan->trace->name, population_name(crew->population),
+				 member->name, (long long)member->leaked_bytes);
 			return EXIT_FAILED;
 		}
 	}
 	return EXIT_OK;
 }
 
-static int run_population(const struct replay_plan *plan, enum kmt_population population, double seconds)
+static int run_population(const struct replay_plan *plan, enum kmt_population population,
+			  double seconds)
 {
 	struct crew *crew = calloc(1, sizeof(*crew));
 	int status;
@@ -447,7 +459,9 @@ int replay_plan_run(const struct replay_plan *plan)
 	int status = EXIT_OK;
 
 	for (int i = 0; i < KMT_NR_POPULATIONS; i++) {
-		events[i] = plan->populations[i] ? (double)kmt_counts_population(&plan->trace->counts, i) : 0;
+		events[i] = plan->populations[i]
+				    ? (double)kmt_counts_population(&plan->trace->counts, i)
+				    : 0;
 		all += events[i];
 	}
 	for (int i = 0; !status && i < KMT_NR_POPULATIONS; i++)

@@ -19,7 +19,7 @@ struct replay_plan {
 	FILE *table;		 /* NULL: print none */
 };
 
-#define REPLAY_REPETITIONS 9
+#define REPLAY_REPETITIONS     9
 #define REPLAY_REPETITIONS_MAX 101
 
 /* Exit status, after a line of complaint unless EXIT_OK. */

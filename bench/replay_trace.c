@@ -79,7 +79,8 @@ static int convert_to_temporary(const char *file, int *fd)
 	int temporary = temporary_file();
 
 	if (temporary < 0)
-		return complain("%s: no temporary file for the converted trace: %s", file, strerror(errno));
+		return complain("%s: no temporary file for the converted trace: %s", file,
+				strerror(errno));
 	if (convert_trace(*fd, file, NULL, temporary, &options, &counts, error)) {
 		close(temporary);
 		return complain("%s", error);

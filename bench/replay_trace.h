@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* A trace on its way into a replay: .kmt as it is, perf script text converted first, both read once and checked. */
+/* A trace on its way into a replay: .kmt as it is, perf script text converted first, both read once
+ * and checked. */
 #ifndef KMM_BENCH_REPLAY_TRACE_H
 #define KMM_BENCH_REPLAY_TRACE_H
 
 #include "workloads/kmt.h"
 
 struct replay_trace {
-	char name[64];	/* the file's, without folders and endings: what the results call it */
-	int fd;		/* open for reading; inherited by the replay's processes */
-	char path[64];	/* where they open it again, to have a position of their own */
+	char name[64]; /* the file's, without folders and endings: what the results call it */
+	int fd;	       /* open for reading; inherited by the replay's processes */
+	char path[64]; /* where they open it again, to have a position of their own */
 	struct kmt_counts counts;
 	u32 nr_ids[KMT_NR_POPULATIONS];
 };
 
 /*
- * Open, convert if need be, and read through. EXIT_OK; or EXIT_BAD_INPUT after the one line of complaint. The
- * converted trace is an unlinked temporary file in $TMPDIR or /tmp.
+ * Open, convert if need be, and read through. EXIT_OK; or EXIT_BAD_INPUT after the one line of
+ * complaint. The converted trace is an unlinked temporary file in $TMPDIR or /tmp.
  */
 int replay_trace_open(const char *file, struct replay_trace *trace);
 void replay_trace_close(struct replay_trace *trace);

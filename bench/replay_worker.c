@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process of one allocator; see replay_internal.h. Events are decoded into operations a chunk at a time, and
- * only the operations are timed. Nothing is allocated from the C library between a replay's first and last
- * operation but what the trace's new caches take, since the C library may be what is measured.
+ * The process of one allocator; see replay_internal.h. Events are decoded into operations a chunk
+ * at a time, and only the operations are timed. Nothing is allocated from the C library between a
+ * replay's first and last operation but what the trace's new caches take, since the C library may
+ * be what is measured.
  */
 #define _GNU_SOURCE /* sched_setaffinity */
 #include "bench/replay_internal.h"
@@ -54,7 +55,8 @@ static void send_message(const struct worker *w, const struct replay_message *me
 	}
 }
 
-__attribute__((format(printf, 3, 4))) static int send_failure(const struct worker *w, int status, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int send_failure(const struct worker *w, int status,
+							      const char *fmt, ...)
 {
 	struct replay_message message = {.type = REPLAY_FAILED, .status = status};
 	va_list ap;
@@ -81,10 +83,12 @@ static void send_sample(struct worker *w)
 	if (target->machine) {
 		count_free_areas(target->machine, NUMA_NO_NODE, &sample->free);
 		sample->allocated_known = sample->backing_known = sample->free_known = true;
-		sample->backing_bytes = (sample->free.nr_managed_pages - sample->free.nr_buddy_pages) << PAGE_SHIFT;
+		sample->backing_bytes =
+			(sample->free.nr_managed_pages - sample->free.nr_buddy_pages) << PAGE_SHIFT;
 	} else {
 		sample->allocated_known = target->peer->usable_size != NULL;
-		sample->backing_known = target->peer->stats && !target->peer->stats(target->peer, &stats);
+		sample->backing_known =
+			target->peer->stats && !target->peer->stats(target->peer, &stats);
 		sample->backing_bytes = sample->backing_known ? stats.backing_bytes : 0;
 	}
 	send_message(w, &message);
@@ -104,7 +108,9 @@ static int run_ops(struct worker *w, size_t n)
 		return done == n ? 0 : -1;
 	}
 	while (done < n) {
-		size_t until = w->next_sample - w->nr_done < n - done ? (size_t)(w->next_sample - w->nr_done) : n - done;
+		size_t until = w->next_sample - w->nr_done < n - done
+				       ? (size_t)(w->next_sample - w->nr_done)
+				       : n - done;
 		size_t ran = replay_run(&w->target, w->ops + done, until);
 
 		w->nr_done += ran;
@@ -125,10 +131,11 @@ static int replay_events(struct worker *w, struct kmt_reader *reader)
 	ssize_t n, nr_ops;
 
 	while ((n = kmt_read(reader, w->events, REPLAY_CHUNK)) > 0) {
-		nr_ops = replay_decode(&w->target, reader, w->events, (size_t)n, w->ops, w->times_ns);
+		nr_ops = replay_decode(&w->target, reader, w->events, (size_t)n, w->ops,
+				       w->times_ns);
 		if (nr_ops < 0 || run_ops(w, (size_t)nr_ops))
-			return send_failure(w, EXIT_FAILED, "event %llu: %s", (unsigned long long)w->nr_done + 1,
-					    w->target.error);
+			return send_failure(w, EXIT_FAILED, "event %llu: %s",
+					    (unsigned long long)w->nr_done + 1, w->target.error);
 	}
 	return n < 0 ? send_failure(w, EXIT_BAD_INPUT, "%s", kmt_error(reader)) : EXIT_OK;
 }
@@ -144,7 +151,8 @@ static int drain(struct worker *w)
 			w->times_ns[i] = w->time_ns;
 		w->next_sample = UINT64_MAX;
 		if (run_ops(w, n))
-			return send_failure(w, EXIT_FAILED, "in the final drain: %s", w->target.error);
+			return send_failure(w, EXIT_FAILED, "in the final drain: %s",
+					    w->target.error);
 	}
 	return EXIT_OK;
 }
@@ -191,7 +199,8 @@ static int finish(struct worker *w)
 		if (peer->flush_thread)
 			peer->flush_thread(peer);
 		if (!peer->stats(peer, &stats)) {
-			message.leaked_bytes = (s64)(stats.allocated_bytes - w->peer_allocated_before);
+			message.leaked_bytes =
+				(s64)(stats.allocated_bytes - w->peer_allocated_before);
 			if (message.leaked_bytes <= peer->allocated_slack)
 				message.leaked_bytes = 0;
 		}
@@ -236,14 +245,16 @@ static int prepare(struct worker *w, const struct common_options *common)
 		error = kmm_boot(&common->config, &w->target.machine);
 		if (error)
 			return send_failure(w, EXIT_BAD_INPUT, "%s",
-					    kmm_boot_error()[0] ? kmm_boot_error() : strerror(-error));
+					    kmm_boot_error()[0] ? kmm_boot_error()
+								: strerror(-error));
 		w->emulated = topology_emulated(w->target.machine->topology);
 		kmm_attach(w->target.machine, -1);
 		return EXIT_OK;
 	}
 	error = object_peer_load(w->work->allocator, &w->peer, message.line, sizeof(message.line));
 	if (!error && w->work->population == KMT_PAGES && !w->peer.aligned_alloc) {
-		snprintf(message.line, sizeof(message.line), "%s has no aligned_alloc", w->peer.name);
+		snprintf(message.line, sizeof(message.line), "%s has no aligned_alloc",
+			 w->peer.name);
 		error = -ENOENT;
 	}
 	if (error) {
@@ -273,7 +284,8 @@ int replay_worker(const struct replay_work *work, const struct common_options *c
 	pin();
 	host_cycles_per_second();
 	if (replay_target_init(&w->target, work->nr_ids))
-		status = send_failure(w, EXIT_FAILED, "no memory for %u live objects", work->nr_ids);
+		status =
+			send_failure(w, EXIT_FAILED, "no memory for %u live objects", work->nr_ids);
 	else
 		status = prepare(w, common);
 	while (!status && recv(work->socket, &command, 1, 0) == 1) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* kmm show: the machine's state in the kernel's own /proc formats, freshly booted or as a trace leaves it. */
+/* kmm show: the machine's state in the kernel's own /proc formats, freshly booted or as a trace
+ * leaves it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,9 +32,11 @@ static const struct report {
 static int help(void)
 {
 	fputs("Usage: kmm show [OPTION]... buddyinfo|slabinfo|vmallocinfo|locks [TRACE]\n"
-	      "Print the state of a freshly booted machine, or of one onto which TRACE was replayed, with what\n"
+	      "Print the state of a freshly booted machine, or of one onto which TRACE was "
+	      "replayed, with what\n"
 	      "the trace leaves alive.\n\n"
-	      "      --events KIND       page or object (default: page for buddyinfo, object for the others)\n" MACHINE_HELP,
+	      "      --events KIND       page or object (default: page for buddyinfo, object for "
+	      "the others)\n" MACHINE_HELP,
 	      stdout);
 	return EXIT_OK;
 }
@@ -72,9 +75,11 @@ static void drain(struct replay_target *target)
 	replay_target_end(target);
 }
 
-static int show(const struct report *report, struct kmm *machine, enum kmt_population population, const char *file)
+static int show(const struct report *report, struct kmm *machine, enum kmt_population population,
+		const char *file)
 {
-	struct replay_target target = {.population = population, .machine = machine, .verify = true};
+	struct replay_target target = {
+		.population = population, .machine = machine, .verify = true};
 	int status = file ? replay(&target, file) : EXIT_OK;
 	int error;
 
@@ -115,16 +120,19 @@ int command_show(int argc, char **argv)
 	if (option == OPTION_BAD)
 		return EXIT_BAD_INPUT;
 	if (optind == argc || argc - optind > 2)
-		return complain("show wants buddyinfo, slabinfo, vmallocinfo or locks, and a trace or none");
+		return complain("show wants buddyinfo, slabinfo, vmallocinfo or locks, and a trace "
+				"or none");
 	for (size_t i = 0; i < ARRAY_SIZE(reports); i++)
 		if (!strcmp(reports[i].name, argv[optind]))
 			report = &reports[i];
 	if (!report)
-		return complain("show: %s: not buddyinfo, slabinfo, vmallocinfo or locks", argv[optind]);
+		return complain("show: %s: not buddyinfo, slabinfo, vmallocinfo or locks",
+				argv[optind]);
 	status = boot_machine(&common, &machine);
 	if (status)
 		return status;
-	status = show(report, machine, population == KMT_NR_POPULATIONS ? report->population : population,
+	status = show(report, machine,
+		      population == KMT_NR_POPULATIONS ? report->population : population,
 		      argv[optind + 1]);
 	kmm_shutdown(machine, &leaks);
 	return status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See convert.h. Both sources end in allocate(), free_object() and free_pages_at(), which keep what is live where:
- * objects by address in one map; pages by frame number in another, every frame of a block, so that an allocation
- * over a part of a live block is seen for what it is.
+ * See convert.h. Both sources end in allocate(), free_object() and free_pages_at(), which keep what
+ * is live where: objects by address in one map; pages by frame number in another, every frame of a
+ * block, so that an allocation over a part of a live block is seen for what it is.
  */
 #include "workloads/convert.h"
 
@@ -73,7 +73,9 @@ static int put_free(struct conversion *c, enum kmt_kind kind, u8 flags, u8 order
 
 static enum kmt_kind free_of(enum kmt_kind alloc)
 {
-	return alloc == KMT_CACHE_ALLOC ? KMT_CACHE_FREE : alloc == KMT_KMALLOC ? KMT_KFREE : KMT_FREE;
+	return alloc == KMT_CACHE_ALLOC ? KMT_CACHE_FREE
+	       : alloc == KMT_KMALLOC	? KMT_KFREE
+					: KMT_FREE;
 }
 
 static int allocate_object(struct conversion *c, u64 address, const struct kmt_shape *shape)
@@ -377,7 +379,8 @@ static int kmt_event(struct conversion *c, struct kmt_reader *reader, const stru
 	int error = 0;
 
 	if (!c->writer)
-		error = begin(c, info->description, info->start_time_ns + event->time_ns, info->time_unit_ns);
+		error = begin(c, info->description, info->start_time_ns + event->time_ns,
+			      info->time_unit_ns);
 	if (error)
 		return error;
 	c->time_ns = info->start_time_ns + event->time_ns - c->begin_ns;
@@ -458,8 +461,9 @@ static int convert_source(struct conversion *c, int fd, const char *name)
 	return error;
 }
 
-int convert_trace(int fd, const char *name, const char *out, int out_fd, const struct convert_options *options,
-		  struct kmt_counts *counts, char error[KMT_ERROR_SIZE])
+int convert_trace(int fd, const char *name, const char *out, int out_fd,
+		  const struct convert_options *options, struct kmt_counts *counts,
+		  char error[KMT_ERROR_SIZE])
 {
 	struct conversion c = {.options = options, .out = out, .out_fd = out_fd, .error = error};
 	int result = convert_source(&c, fd, name);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * After include/trace/events/mmflags.h and include/linux/gfp_types.h, Linux 4.19 to 6.18. The kernel prints the
- * largest name that fits first, and what is left by single flags.
+ * After include/trace/events/mmflags.h and include/linux/gfp_types.h, Linux 4.19 to 6.18. The
+ * kernel prints the largest name that fits first, and what is left by single flags.
  */
 #include "workloads/gfp_names.h"
 
@@ -10,12 +10,12 @@
 #include "base/compiler.h"
 #include "workloads/kmt.h"
 
-#define RECLAIM	   (KMT_GFP_DIRECT_RECLAIM | KMT_GFP_KSWAPD_RECLAIM)
-#define KERNEL	   (RECLAIM | KMT_GFP_IO | KMT_GFP_FS)
-#define USER	   (KERNEL | KMT_GFP_HARDWALL)
-#define HIGHUSER   (USER | KMT_GFP_HIGHMEM)
-#define MOVABLE	   (HIGHUSER | KMT_GFP_MOVABLE)
-#define THP_LIGHT  ((MOVABLE | KMT_GFP_COMP | KMT_GFP_NOMEMALLOC | KMT_GFP_NOWARN) & ~RECLAIM)
+#define RECLAIM	  (KMT_GFP_DIRECT_RECLAIM | KMT_GFP_KSWAPD_RECLAIM)
+#define KERNEL	  (RECLAIM | KMT_GFP_IO | KMT_GFP_FS)
+#define USER	  (KERNEL | KMT_GFP_HARDWALL)
+#define HIGHUSER  (USER | KMT_GFP_HIGHMEM)
+#define MOVABLE	  (HIGHUSER | KMT_GFP_MOVABLE)
+#define THP_LIGHT ((MOVABLE | KMT_GFP_COMP | KMT_GFP_NOMEMALLOC | KMT_GFP_NOWARN) & ~RECLAIM)
 
 static const struct {
 	const char *name;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the writer and the reader of .kmt traces share: names, ids, varints, and which shapes can be. */
+/* What the writer and the reader of .kmt traces share: names, ids, varints, and which shapes can
+ * be. */
 #include "workloads/kmt_format.h"
 
 #include <errno.h>
@@ -41,7 +42,8 @@ u64 kmt_counts_population(const struct kmt_counts *counts, enum kmt_population p
 
 u64 kmt_counts_events(const struct kmt_counts *counts)
 {
-	return kmt_counts_population(counts, KMT_OBJECTS) + kmt_counts_population(counts, KMT_PAGES);
+	return kmt_counts_population(counts, KMT_OBJECTS) +
+	       kmt_counts_population(counts, KMT_PAGES);
 }
 
 int kmt_ids_grow(struct kmt_ids *ids)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bytes of a .kmt file, shared by its writer and its reader; FORMAT.md says the same in words. All
- * numbers are little-endian. Varints are LEB128: seven bits a byte, lowest first, at most ten bytes.
+ * The bytes of a .kmt file, shared by its writer and its reader; FORMAT.md says the same in words.
+ * All numbers are little-endian. Varints are LEB128: seven bits a byte, lowest first, at most ten
+ * bytes.
  */
 #ifndef WORKLOADS_KMT_FORMAT_H
 #define WORKLOADS_KMT_FORMAT_H
@@ -11,11 +12,11 @@
 #include "base/compiler.h"
 #include "workloads/kmt.h"
 
-#define KMT_MAGIC	"\x89KMT\r\n\x1a\n"
-#define KMT_MAGIC_BYTES 8
+#define KMT_MAGIC	       "\x89KMT\r\n\x1a\n"
+#define KMT_MAGIC_BYTES	       8
 #define KMT_FOURCC(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
-#define KMT_BLOCK_EVENTS  KMT_FOURCC('E', 'V', 'N', 'T')
-#define KMT_BLOCK_TRAILER KMT_FOURCC('T', 'A', 'I', 'L')
+#define KMT_BLOCK_EVENTS       KMT_FOURCC('E', 'V', 'N', 'T')
+#define KMT_BLOCK_TRAILER      KMT_FOURCC('T', 'A', 'I', 'L')
 
 struct kmt_file_header {
 	u8 magic[KMT_MAGIC_BYTES];
@@ -42,18 +43,18 @@ _Static_assert(sizeof(struct kmt_block_header) == 24, "as in FORMAT.md");
 
 /* An events block, decompressed: the bytes of each column, then the columns one after the other. */
 enum kmt_column {
-	KMT_COL_DEFS,	 /* caches, contexts and shapes first used in this block */
-	KMT_COL_HEADS,	 /* a varint an event: shape << 1 | (another context than the event before) */
+	KMT_COL_DEFS,  /* caches, contexts and shapes first used in this block */
+	KMT_COL_HEADS, /* a varint an event: shape << 1 | (another context than the event before) */
 	KMT_COL_CONTEXTS, /* a varint for each such event: the context's number */
-	KMT_COL_TIMES,	 /* a varint an event: time units since the event before */
-	KMT_COL_IDS,	 /* a varint for each event that is no allocation */
-	KMT_COL_ARGS,	 /* a varint for each event whose shape has KMT_ARG_INLINE */
+	KMT_COL_TIMES,	  /* a varint an event: time units since the event before */
+	KMT_COL_IDS,	  /* a varint for each event that is no allocation */
+	KMT_COL_ARGS,	  /* a varint for each event whose shape has KMT_ARG_INLINE */
 	KMT_NR_COLUMNS
 };
 
 enum kmt_def { KMT_DEF_CACHE = 1, KMT_DEF_CONTEXT, KMT_DEF_SHAPE };
 
-#define KMT_KIND_TAG 256 /* trailer: tag of the count of kind 0 */
+#define KMT_KIND_TAG   256 /* trailer: tag of the count of kind 0 */
 #define KMT_VARINT_MAX 10
 
 /* The ids of one population: a free id holds the next free one, a live one KMT_LIVE. */

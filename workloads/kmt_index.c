@@ -23,16 +23,19 @@ static u64 hash_bytes(const void *bytes, size_t length)
 	return hash ^ hash >> 32;
 }
 
-u32 *kmt_index_slot(const struct kmt_index *index, const void *things, size_t stride, const void *key, size_t length)
+u32 *kmt_index_slot(const struct kmt_index *index, const void *things, size_t stride,
+		    const void *key, size_t length)
 {
 	u32 i = (u32)hash_bytes(key, length) & (index->room - 1);
 
-	while (index->slots[i] && memcmp((const u8 *)things + (index->slots[i] - 1) * stride, key, length))
+	while (index->slots[i] &&
+	       memcmp((const u8 *)things + (index->slots[i] - 1) * stride, key, length))
 		i = (i + 1) & (index->room - 1);
 	return &index->slots[i];
 }
 
-int kmt_index_reserve(struct kmt_index *index, void **array, size_t stride, size_t (*length)(const void *))
+int kmt_index_reserve(struct kmt_index *index, void **array, size_t stride,
+		      size_t (*length)(const void *))
 {
 	struct kmt_index bigger = {.nr = index->nr, .room = index->room ? index->room * 2 : 256};
 	void *things;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads .kmt traces, forward only, one block in memory. Nothing in the file is trusted: lengths are bounded
- * before memory is taken, a block is decompressed only when its checksum is right, and every number is
- * checked against what was defined before it.
+ * Reads .kmt traces, forward only, one block in memory. Nothing in the file is trusted: lengths are
+ * bounded before memory is taken, a block is decompressed only when its checksum is right, and
+ * every number is checked against what was defined before it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,8 @@
 #include "workloads/kmt_reader.h"
 
 /* The same about the file's header. */
-__attribute__((format(printf, 2, 3))) static int fail_header(struct kmt_reader *r, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int fail_header(struct kmt_reader *r, const char *fmt,
+							     ...)
 {
 	va_list ap;
 	int n = snprintf(r->error, sizeof(r->error), "%.300s: ", r->name);
@@ -124,16 +125,20 @@ static int read_block(struct kmt_reader *r)
 	if (got < 0)
 		return kmt_reader_fail(r, "%s", strerror((int)-got));
 	if (got < (ssize_t)header.stored_bytes)
-		return kmt_reader_fail(r, "truncated: %u bytes wanted, %zd there", header.stored_bytes, got);
+		return kmt_reader_fail(r, "truncated: %u bytes wanted, %zd there",
+				       header.stored_bytes, got);
 	zeroed = header;
 	zeroed.checksum = 0;
-	if (crc32c(crc32c(0, &zeroed, sizeof(zeroed)), r->stored, header.stored_bytes) != header.checksum)
+	if (crc32c(crc32c(0, &zeroed, sizeof(zeroed)), r->stored, header.stored_bytes) !=
+	    header.checksum)
 		return kmt_reader_fail(r, "checksum is wrong");
-	raw = ZSTD_decompressDCtx(r->zstd, r->raw, header.raw_bytes, r->stored, header.stored_bytes);
+	raw = ZSTD_decompressDCtx(r->zstd, r->raw, header.raw_bytes, r->stored,
+				  header.stored_bytes);
 	if (ZSTD_isError(raw))
 		return kmt_reader_fail(r, "cannot decompress: %s", ZSTD_getErrorName(raw));
 	if (raw != header.raw_bytes)
-		return kmt_reader_fail(r, "decompresses to %zu bytes, not to %u", raw, header.raw_bytes);
+		return kmt_reader_fail(r, "decompresses to %zu bytes, not to %u", raw,
+				       header.raw_bytes);
 	if (header.type == KMT_BLOCK_TRAILER)
 		return read_end(r, raw);
 	if (!header.nr_events)
@@ -142,7 +147,8 @@ static int read_block(struct kmt_reader *r)
 	return split_columns(r, raw) || kmt_read_definitions(r) ? -1 : 0;
 }
 
-/* Decode up to n events of the open block. The state is in locals, so that it stays in registers. */
+/* Decode up to n events of the open block. The state is in locals, so that it stays in
+ * registers. */
 static ssize_t decode(struct kmt_reader *r, struct kmt_event *events, size_t n)
 {
 	struct kmt_cursor heads = r->columns[KMT_COL_HEADS], times = r->columns[KMT_COL_TIMES];
@@ -179,11 +185,13 @@ static ssize_t decode(struct kmt_reader *r, struct kmt_event *events, size_t n)
 		} else {
 			if (unlikely(!kmt_get(&ids, &id)))
 				return kmt_reader_fail(r, "its ids are cut");
-			if (unlikely(!(step->effect == KMT_FREES
-					       ? kmt_ids_free(&r->account.ids[step->population], id)
-					       : kmt_ids_live(&r->account.ids[step->population], id))))
+			if (unlikely(!(
+				    step->effect == KMT_FREES
+					    ? kmt_ids_free(&r->account.ids[step->population], id)
+					    : kmt_ids_live(&r->account.ids[step->population], id))))
 				return kmt_reader_fail(r, "%s of object %llu, which is not live",
-					    kmt_kind_name(step->kind), (unsigned long long)id);
+						       kmt_kind_name(step->kind),
+						       (unsigned long long)id);
 		}
 		r->account.kinds[step->kind]++;
 		*event = (struct kmt_event){.time_ns = now * unit,
@@ -232,8 +240,8 @@ static int read_header(struct kmt_reader *r)
 	if (got < 10)
 		return fail_header(r, "truncated in the file's header");
 	if (header.version != KMT_VERSION)
-		return fail_header(r, "version %u of the format; this program reads version %u", header.version,
-				   KMT_VERSION);
+		return fail_header(r, "version %u of the format; this program reads version %u",
+				   header.version, KMT_VERSION);
 	if (got < (ssize_t)sizeof(header))
 		return fail_header(r, "truncated in the file's header");
 	if (header.description_bytes > KMT_MAX_NAME ||
@@ -244,8 +252,8 @@ static int read_header(struct kmt_reader *r)
 		return fail_header(r, "truncated in the file's header");
 	zeroed = header;
 	zeroed.checksum = 0;
-	if (crc32c(crc32c(0, &zeroed, sizeof(zeroed)), r->info.description, header.description_bytes) !=
-	    header.checksum)
+	if (crc32c(crc32c(0, &zeroed, sizeof(zeroed)), r->info.description,
+		   header.description_bytes) != header.checksum)
 		return fail_header(r, "checksum of the file's header is wrong");
 	if (!header.time_unit_ns || header.flags)
 		return fail_header(r, "the file's header asks for what this program does not know");
@@ -355,5 +363,6 @@ const struct kmt_counts *kmt_counts(const struct kmt_reader *r)
 
 bool kmt_is_trace(const void *bytes, size_t length)
 {
-	return length >= 4 && !memcmp(bytes, KMT_MAGIC, length < KMT_MAGIC_BYTES ? length : KMT_MAGIC_BYTES);
+	return length >= 4 &&
+	       !memcmp(bytes, KMT_MAGIC, length < KMT_MAGIC_BYTES ? length : KMT_MAGIC_BYTES);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of a .kmt trace that are not events: what its blocks define, its trailer, and errors. */
+/* The parts of a .kmt trace that are not events: what its blocks define, its trailer, and
+ * errors. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@ int kmt_reader_fail(struct kmt_reader *r, const char *fmt, ...)
 	va_list ap;
 	int n;
 
-	n = snprintf(r->error, sizeof(r->error), "%.300s: block %u at byte %llu: ", r->name, r->nr_blocks,
-		     (unsigned long long)r->block_offset);
+	n = snprintf(r->error, sizeof(r->error), "%.300s: block %u at byte %llu: ", r->name,
+		     r->nr_blocks, (unsigned long long)r->block_offset);
 	va_start(ap, fmt);
 	vsnprintf(r->error + n, sizeof(r->error) - (size_t)n, fmt, ap);
 	va_end(ap);
@@ -40,14 +41,16 @@ static int define_cache(struct kmt_reader *r, struct kmt_cursor *defs)
 	u64 length;
 	char *name;
 
-	if (!kmt_get(defs, &length) || length > KMT_MAX_NAME || length > (u64)(defs->end - defs->at))
+	if (!kmt_get(defs, &length) || length > KMT_MAX_NAME ||
+	    length > (u64)(defs->end - defs->at))
 		return kmt_reader_fail(r, "the name of cache %u does not fit", r->nr_caches);
 	if (memchr(defs->at, 0, length))
 		return kmt_reader_fail(r, "the name of cache %u holds a zero byte", r->nr_caches);
 	if (r->nr_caches == KMT_MAX_CACHES)
 		return kmt_reader_fail(r, "more than %u caches", KMT_MAX_CACHES);
 	name = strndup((const char *)defs->at, length);
-	if (!name || reserve((void **)&r->caches, &r->caches_room, r->nr_caches, sizeof(*r->caches))) {
+	if (!name ||
+	    reserve((void **)&r->caches, &r->caches_room, r->nr_caches, sizeof(*r->caches))) {
 		free(name);
 		return kmt_reader_fail(r, "no memory for cache names");
 	}
@@ -83,11 +86,12 @@ static int define_shape(struct kmt_reader *r, struct kmt_cursor *defs)
 		return kmt_reader_fail(r, "a shape's definition is cut");
 	memcpy(&shape, defs->at, 4);
 	defs->at += 4;
-	if (!kmt_get(defs, &node) || !kmt_get(defs, &gfp) || !kmt_get(defs, &cache) || !kmt_get(defs, &requested) ||
-	    !kmt_get(defs, &allocated))
+	if (!kmt_get(defs, &node) || !kmt_get(defs, &gfp) || !kmt_get(defs, &cache) ||
+	    !kmt_get(defs, &requested) || !kmt_get(defs, &allocated))
 		return kmt_reader_fail(r, "a shape's definition is cut");
 	if (node > 2 * KMM_MAX_NODES || gfp > UINT32_MAX || cache > KMT_MAX_CACHES)
-		return kmt_reader_fail(r, "shape %u: node, GFP flags or cache out of range", r->nr_shapes);
+		return kmt_reader_fail(r, "shape %u: node, GFP flags or cache out of range",
+				       r->nr_shapes);
 	shape.node = (s32)kmt_unzigzag(node);
 	shape.gfp = (u32)gfp;
 	shape.cache = cache ? (u32)(cache - 1) : KMT_NO_CACHE;
@@ -101,11 +105,12 @@ static int define_shape(struct kmt_reader *r, struct kmt_cursor *defs)
 	if (reserve((void **)&r->steps, &steps_room, r->nr_shapes, sizeof(*r->steps)) ||
 	    reserve((void **)&r->shapes, &r->shapes_room, r->nr_shapes, sizeof(*r->shapes)))
 		return kmt_reader_fail(r, "no memory for shapes");
-	r->steps[r->nr_shapes] = (struct kmt_step){.kind = shape.kind,
-					       .order = shape.order,
-					       .population = (u8)kmt_kind_population(shape.kind),
-					       .effect = (u8)kmt_kind_effect(shape.kind),
-					       .is_inline = shape.flags & KMT_ARG_INLINE};
+	r->steps[r->nr_shapes] =
+		(struct kmt_step){.kind = shape.kind,
+				  .order = shape.order,
+				  .population = (u8)kmt_kind_population(shape.kind),
+				  .effect = (u8)kmt_kind_effect(shape.kind),
+				  .is_inline = shape.flags & KMT_ARG_INLINE};
 	r->shapes[r->nr_shapes++] = shape;
 	return 0;
 }
@@ -126,7 +131,8 @@ int kmt_read_definitions(struct kmt_reader *r)
 		else if (what == KMT_DEF_SHAPE)
 			error = define_shape(r, defs);
 		else
-			error = kmt_reader_fail(r, "unknown definition %llu", (unsigned long long)what);
+			error = kmt_reader_fail(r, "unknown definition %llu",
+						(unsigned long long)what);
 	}
 	return error;
 }
@@ -159,12 +165,14 @@ int kmt_read_trailer(struct kmt_reader *r, size_t raw_bytes)
 	}
 	for (int kind = 0; kind < KMT_NR_KINDS; kind++)
 		if (counts.kinds[kind] != r->account.kinds[kind])
-			return kmt_reader_fail(r, "the trailer tells of %llu %s events, the trace has %llu",
-				    (unsigned long long)counts.kinds[kind], kmt_kind_name(kind),
-				    (unsigned long long)r->account.kinds[kind]);
+			return kmt_reader_fail(
+				r, "the trailer tells of %llu %s events, the trace has %llu",
+				(unsigned long long)counts.kinds[kind], kmt_kind_name(kind),
+				(unsigned long long)r->account.kinds[kind]);
 	if (counts.alive_objects != r->account.ids[KMT_OBJECTS].live ||
 	    counts.alive_pages != r->account.ids[KMT_PAGES].live)
-		return kmt_reader_fail(r, "the trailer tells of other live objects than the trace has");
+		return kmt_reader_fail(
+			r, "the trailer tells of other live objects than the trace has");
 	r->counts = counts;
 	return 0;
 }

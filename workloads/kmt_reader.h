@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of the .kmt reader, shared by its two files: kmt_read.c (blocks and events) and kmt_read_defs.c (what
- * blocks define, and the trailer). */
+/* The inside of the .kmt reader, shared by its two files: kmt_read.c (blocks and events) and
+ * kmt_read_defs.c (what blocks define, and the trailer). */
 #ifndef WORKLOADS_KMT_READER_H
 #define WORKLOADS_KMT_READER_H
 
@@ -51,7 +51,8 @@ struct kmt_reader {
 };
 
 /* Note an error in the open block, with its place; returns -1. */
-__attribute__((format(printf, 2, 3))) int kmt_reader_fail(struct kmt_reader *r, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) int kmt_reader_fail(struct kmt_reader *r, const char *fmt,
+							  ...);
 
 /* Take what the open block defines; read the trailer, and hold the trace to it. 0 or -1. */
 int kmt_read_definitions(struct kmt_reader *r);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes .kmt traces. Events are split into columns as they come; a block's columns are compressed and
- * written when it is full. A trace that gets a name is written under a temporary one first, so a file of
- * that name is whole or not there.
+ * Writes .kmt traces. Events are split into columns as they come; a block's columns are compressed
+ * and written when it is full. A trace that gets a name is written under a temporary one first, so
+ * a file of that name is whole or not there.
  */
 #define _GNU_SOURCE /* asprintf, mkostemp, O_TMPFILE */
 #include <errno.h>
@@ -33,11 +33,15 @@ static int write_all(struct kmt_writer *w, const void *bytes, size_t length)
 	return 0;
 }
 
-static int write_block(struct kmt_writer *w, u32 type, u32 nr_events, const u8 *raw, size_t raw_bytes)
+static int write_block(struct kmt_writer *w, u32 type, u32 nr_events, const u8 *raw,
+		       size_t raw_bytes)
 {
-	struct kmt_block_header header = {
-		.type = type, .nr_events = nr_events, .raw_bytes = (u32)raw_bytes, .number = w->nr_blocks};
-	size_t stored = ZSTD_compressCCtx(w->zstd, w->stored, w->stored_room, raw, raw_bytes, ZSTD_LEVEL);
+	struct kmt_block_header header = {.type = type,
+					  .nr_events = nr_events,
+					  .raw_bytes = (u32)raw_bytes,
+					  .number = w->nr_blocks};
+	size_t stored =
+		ZSTD_compressCCtx(w->zstd, w->stored, w->stored_room, raw, raw_bytes, ZSTD_LEVEL);
 	int error;
 
 	if (ZSTD_isError(stored))
@@ -76,7 +80,8 @@ bool kmt_writer_full(const struct kmt_writer *w)
 	if (w->nr_events == KMT_MAX_BLOCK_EVENTS)
 		return true;
 	for (int i = 0; i < KMT_NR_COLUMNS; i++)
-		if (w->columns[i].at - w->columns[i].begin > (ptrdiff_t)(COLUMN_BYTES_MAX - 4 * DEF_BYTES_MAX))
+		if (w->columns[i].at - w->columns[i].begin >
+		    (ptrdiff_t)(COLUMN_BYTES_MAX - 4 * DEF_BYTES_MAX))
 			return true;
 	return false;
 }
@@ -116,7 +121,8 @@ static int apply(struct kmt_writer *w, const struct kmt_shape *shape, u64 size, 
 		return remember_size(w, population, *id, size);
 	}
 	if (!kmt_ids_live(ids, *id))
-		return kmt_writer_fail(w, -EINVAL, "%s of object %u, which is not live", kmt_kind_name(shape->kind), *id);
+		return kmt_writer_fail(w, -EINVAL, "%s of object %u, which is not live",
+				       kmt_kind_name(shape->kind), *id);
 	column->at = kmt_put_varint(column->at, *id);
 	if (shape->kind == KMT_ACCESS)
 		return 0;
@@ -127,7 +133,8 @@ static int apply(struct kmt_writer *w, const struct kmt_shape *shape, u64 size, 
 	return 0;
 }
 
-int kmt_write(struct kmt_writer *w, u64 time_ns, u32 cpu, s32 tid, const struct kmt_shape *shape, u64 arg, u32 *id)
+int kmt_write(struct kmt_writer *w, u64 time_ns, u32 cpu, s32 tid, const struct kmt_shape *shape,
+	      u64 arg, u32 *id)
 {
 	bool is_inline = shape->flags & KMT_ARG_INLINE;
 	struct kmt_column_out *columns = w->columns;
@@ -142,17 +149,21 @@ int kmt_write(struct kmt_writer *w, u64 time_ns, u32 cpu, s32 tid, const struct 
 	if (cpu > KMT_MAX_CPU)
 		return kmt_writer_fail(w, -EINVAL, "CPU %u is out of range", cpu);
 	if (arg > KMT_MAX_SIZE)
-		return kmt_writer_fail(w, -EINVAL, "size %llu is out of range", (unsigned long long)arg);
-	if ((error = kmt_find_context(w, cpu, tid, &context)) || (error = kmt_find_shape(w, shape, &number)) ||
+		return kmt_writer_fail(w, -EINVAL, "size %llu is out of range",
+				       (unsigned long long)arg);
+	if ((error = kmt_find_context(w, cpu, tid, &context)) ||
+	    (error = kmt_find_shape(w, shape, &number)) ||
 	    (error = apply(w, shape, is_inline ? arg : shape->requested, id)))
 		return error;
 
 	/* The first event of a block says its context, whatever came before. */
 	bool switches = context != w->context || !w->nr_events;
 
-	columns[KMT_COL_HEADS].at = kmt_put_varint(columns[KMT_COL_HEADS].at, (u64)number << 1 | switches);
+	columns[KMT_COL_HEADS].at =
+		kmt_put_varint(columns[KMT_COL_HEADS].at, (u64)number << 1 | switches);
 	if (switches)
-		columns[KMT_COL_CONTEXTS].at = kmt_put_varint(columns[KMT_COL_CONTEXTS].at, context);
+		columns[KMT_COL_CONTEXTS].at =
+			kmt_put_varint(columns[KMT_COL_CONTEXTS].at, context);
 	columns[KMT_COL_TIMES].at = kmt_put_varint(columns[KMT_COL_TIMES].at, time - w->now);
 	if (is_inline)
 		columns[KMT_COL_ARGS].at = kmt_put_varint(columns[KMT_COL_ARGS].at, arg);
@@ -201,7 +212,8 @@ static int write_header(struct kmt_writer *w, const struct kmt_info *info)
 	int error;
 
 	header.header_bytes = (u32)sizeof(header) + header.description_bytes;
-	header.checksum = crc32c(crc32c(0, &header, sizeof(header)), info->description, header.description_bytes);
+	header.checksum = crc32c(crc32c(0, &header, sizeof(header)), info->description,
+				 header.description_bytes);
 	error = write_all(w, &header, sizeof(header));
 	return error ? error : write_all(w, info->description, header.description_bytes);
 }
@@ -276,8 +288,9 @@ struct kmt_writer *kmt_writer_create_fd(int fd, const char *name, const struct k
 }
 
 /*
- * Open a file to be named later. Best one without any name, which is gone when this process is, however it ends;
- * where the file system has none, one under a temporary name. *temporary is a name beside path, to be freed.
+ * Open a file to be named later. Best one without any name, which is gone when this process is,
+ * however it ends; where the file system has none, one under a temporary name. *temporary is a name
+ * beside path, to be freed.
  */
 static int open_temporary(const char *path, char **temporary, bool *nameless)
 {
@@ -299,7 +312,8 @@ static int open_temporary(const char *path, char **temporary, bool *nameless)
 	return fd;
 }
 
-struct kmt_writer *kmt_writer_create(const char *path, const struct kmt_info *info, char error[KMT_ERROR_SIZE])
+struct kmt_writer *kmt_writer_create(const char *path, const struct kmt_info *info,
+				     char error[KMT_ERROR_SIZE])
 {
 	struct kmt_writer *w;
 	struct stat status;
@@ -330,7 +344,8 @@ struct kmt_writer *kmt_writer_create(const char *path, const struct kmt_info *in
 	return w;
 }
 
-/* Give a nameless file its temporary name: mkstemp finds one that is free, and linkat takes it over. */
+/* Give a nameless file its temporary name: mkstemp finds one that is free, and linkat takes it
+ * over. */
 static int name_file(struct kmt_writer *w)
 {
 	char open_file[64];

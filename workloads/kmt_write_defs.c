@@ -40,7 +40,8 @@ int kmt_write_cache(struct kmt_writer *w, const char *name, size_t length, u32 *
 	u32 *slot;
 
 	if (length > KMT_MAX_NAME)
-		return kmt_writer_fail(w, -E2BIG, "the name of a cache is longer than %u bytes", KMT_MAX_NAME);
+		return kmt_writer_fail(w, -E2BIG, "the name of a cache is longer than %u bytes",
+				       KMT_MAX_NAME);
 	if (kmt_index_reserve(&w->cache_index, (void **)&w->caches, sizeof(key), name_length))
 		return kmt_writer_fail(w, -ENOMEM, "no memory for cache names");
 	memcpy(key.text, name, length);
@@ -55,7 +56,8 @@ int kmt_write_cache(struct kmt_writer *w, const char *name, size_t length, u32 *
 				return error;
 		}
 		if (defs->at - defs->begin > (ptrdiff_t)(COLUMN_BYTES_MAX - 3 * DEF_BYTES_MAX))
-			return kmt_writer_fail(w, -E2BIG, "too many caches without an event between them");
+			return kmt_writer_fail(w, -E2BIG,
+					       "too many caches without an event between them");
 		w->caches[w->nr_caches++] = key;
 		*slot = ++w->cache_index.nr;
 		defs->at = kmt_put_varint(defs->at, KMT_DEF_CACHE);
@@ -73,16 +75,19 @@ int kmt_find_context(struct kmt_writer *w, u32 cpu, s32 tid, u32 *number)
 	struct kmt_context_key key = {cpu, tid};
 	u32 *slot;
 
-	if (likely(w->nr_contexts && w->contexts[w->context].cpu == cpu && w->contexts[w->context].tid == tid)) {
+	if (likely(w->nr_contexts && w->contexts[w->context].cpu == cpu &&
+		   w->contexts[w->context].tid == tid)) {
 		*number = w->context;
 		return 0;
 	}
-	if (kmt_index_reserve(&w->context_index, (void **)&w->contexts, sizeof(key), context_length))
+	if (kmt_index_reserve(&w->context_index, (void **)&w->contexts, sizeof(key),
+			      context_length))
 		return kmt_writer_fail(w, -ENOMEM, "no memory for threads");
 	slot = kmt_index_slot(&w->context_index, w->contexts, sizeof(key), &key, sizeof(key));
 	if (!*slot) {
 		if (w->nr_contexts == KMT_MAX_CONTEXTS)
-			return kmt_writer_fail(w, -E2BIG, "more than %u threads on CPUs", KMT_MAX_CONTEXTS);
+			return kmt_writer_fail(w, -E2BIG, "more than %u threads on CPUs",
+					       KMT_MAX_CONTEXTS);
 		w->contexts[w->nr_contexts++] = key;
 		*slot = ++w->context_index.nr;
 		defs->at = kmt_put_varint(defs->at, KMT_DEF_CONTEXT);

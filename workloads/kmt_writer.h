@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of the .kmt writer, shared by its two files: kmt_write.c (events, blocks, files) and kmt_write_defs.c
- * (what is said once). */
+/* The inside of the .kmt writer, shared by its two files: kmt_write.c (events, blocks, files) and
+ * kmt_write_defs.c (what is said once). */
 #ifndef WORKLOADS_KMT_WRITER_H
 #define WORKLOADS_KMT_WRITER_H
 
@@ -10,10 +10,11 @@
 #include "workloads/kmt_index.h"
 
 /* Room that one definition can take. */
-#define DEF_BYTES_MAX	(2 + 2 * KMT_VARINT_MAX + KMT_MAX_NAME + 8 * KMT_VARINT_MAX)
-/* A full column ends a block early, so that the bound on a block's bytes holds whatever is written. */
+#define DEF_BYTES_MAX (2 + 2 * KMT_VARINT_MAX + KMT_MAX_NAME + 8 * KMT_VARINT_MAX)
+/* A full column ends a block early, so that the bound on a block's bytes holds whatever is
+ * written. */
 #define COLUMN_BYTES_MAX (KMT_MAX_BLOCK_BYTES / 8)
-_Static_assert(KMT_NR_COLUMNS * COLUMN_BYTES_MAX + 64 < KMT_MAX_BLOCK_BYTES, "a full block fits");
+_Static_assert(KMT_NR_COLUMNS *COLUMN_BYTES_MAX + 64 < KMT_MAX_BLOCK_BYTES, "a full block fits");
 
 struct kmt_column_out {
 	u8 *begin, *at;
@@ -60,7 +61,8 @@ struct kmt_writer {
 };
 
 /* Note an error; returns it. */
-__attribute__((format(printf, 3, 4))) int kmt_writer_fail(struct kmt_writer *w, int error, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int kmt_writer_fail(struct kmt_writer *w, int error,
+							  const char *fmt, ...);
 
 /* Write the open block. 0 or -errno. */
 int kmt_writer_flush(struct kmt_writer *w);

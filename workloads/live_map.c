@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See live_map.h. Fibonacci hashing: addresses differ in their middle bits, the product's high bits mix all. */
+/* See live_map.h. Fibonacci hashing: addresses differ in their middle bits, the product's high bits
+ * mix all. */
 #include "workloads/live_map.h"
 
 #include <errno.h>
@@ -74,7 +75,8 @@ void live_map_remove(struct live_map *map, u64 key)
 	gap = find(map, key);
 	if (map->values[gap] == LIVE_MAP_NONE)
 		return;
-	/* Move back into the gap what could have been there: all whose home is not behind the gap. */
+	/* Move back into the gap what could have been there: all whose home is not behind the
+	 * gap. */
 	for (i = (gap + 1) & mask; map->values[i] != LIVE_MAP_NONE; i = (i + 1) & mask) {
 		if (((i - home(map, map->keys[i])) & mask) < ((i - gap) & mask))
 			continue;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is live at which address: the converters' map from an address (or frame number) to the number of what
- * lives there. Open addressing with linear probing; a removal closes its gap, so there are no tombstones and the
- * map's memory is for the most that was live at once.
+ * What is live at which address: the converters' map from an address (or frame number) to the
+ * number of what lives there. Open addressing with linear probing; a removal closes its gap, so
+ * there are no tombstones and the map's memory is for the most that was live at once.
  */
 #ifndef WORKLOADS_LIVE_MAP_H
 #define WORKLOADS_LIVE_MAP_H
@@ -13,7 +13,7 @@
 
 struct live_map {
 	u64 *keys;
-	u32 *values; /* LIVE_MAP_NONE: the slot is empty */
+	u32 *values;  /* LIVE_MAP_NONE: the slot is empty */
 	u32 nr, room; /* nr <= room / 2; room is 0 or a power of two */
 };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * By hand and without copying: a line is looked at about once, from the left. Where the thread's name ends
- * cannot be seen (it may hold spaces and brackets), so the line is cut at the first thing that looks whole like
- * "TID [CPU] SECONDS.FRACTION: ", behind the 16 columns that perf gives the name if the line has them.
- * Follows print formats in include/trace/events/kmem.h, Linux 4.19 to 6.18.
+ * By hand and without copying: a line is looked at about once, from the left. Where the thread's
+ * name ends cannot be seen (it may hold spaces and brackets), so the line is cut at the first thing
+ * that looks whole like "TID [CPU] SECONDS.FRACTION: ", behind the 16 columns that perf gives the
+ * name if the line has them. Follows print formats in include/trace/events/kmem.h, Linux 4.19 to
+ * 6.18.
  */
 #define _GNU_SOURCE /* memmem */
 #include "workloads/perf_script.h"
@@ -123,7 +124,8 @@ static bool get_tid_before(const char *p, const char *line, struct perf_event *e
 }
 
 /* Everything in front of the event's name. The byte behind, or NULL. */
-static const char *get_prefix(const char *line, const char *from, const char *end, struct perf_event *event)
+static const char *get_prefix(const char *line, const char *from, const char *end,
+			      struct perf_event *event)
 {
 	const char *p = from;
 
@@ -142,7 +144,10 @@ static const struct {
 	size_t length;
 	enum perf_kind kind;
 } kinds[] = {
-#define KIND(name, kind) {name, sizeof(name) - 1, kind}
+#define KIND(name, kind)                                                                           \
+	{                                                                                          \
+		name, sizeof(name) - 1, kind                                                       \
+	}
 	KIND("kmem:kmalloc", PERF_KMALLOC),
 	KIND("kmem:kmalloc_node", PERF_KMALLOC),
 	KIND("kmem:kfree", PERF_KFREE),
@@ -201,7 +206,8 @@ static const char *get_signed(const char *p, const char *end, s32 *value)
 	return p;
 }
 
-/* A cache's name may hold spaces: it ends before " bytes_req=" in an allocation, with the line in a free. */
+/* A cache's name may hold spaces: it ends before " bytes_req=" in an allocation, with the line in a
+ * free. */
 static const char *get_name(const char *p, const char *end, struct perf_event *event)
 {
 	const char *behind = end;
@@ -299,7 +305,8 @@ const char *perf_script_parse(const char *line, size_t length, struct perf_event
 	if (!p)
 		return "not a line of perf script (event)";
 	/* The rest of these two says nothing new, and that of others is unknown. */
-	if (event->kind == PERF_OTHER || event->kind == PERF_PAGE_FREE_BATCHED || event->kind == PERF_PCPU_DRAIN)
+	if (event->kind == PERF_OTHER || event->kind == PERF_PAGE_FREE_BATCHED ||
+	    event->kind == PERF_PCPU_DRAIN)
 		return NULL;
 	return get_fields(p, end, event);
 }

@@ -2,10 +2,10 @@
 /*
  * Lines of `perf script -F comm,tid,cpu,time,event,trace` with kmem:* tracepoints:
  *
- *	            make 30266 [001]  1126.998579:  kmem:kmem_cache_alloc: call_site=... ptr=0x... name=filp ...
+ * 	            make 30266 [001]  1126.998579:  kmem:kmem_cache_alloc: ptr=0x... name=filp ...
  *
- * The reader knows no state: it turns one line into one struct, and what the line says of objects is the
- * converter's to understand.
+ * The reader knows no state: it turns one line into one struct, and what the line says of objects
+ * is the converter's to understand.
  */
 #ifndef WORKLOADS_PERF_SCRIPT_H
 #define WORKLOADS_PERF_SCRIPT_H
@@ -42,7 +42,8 @@ struct perf_event {
 };
 
 /*
- * Read a line of length bytes, without its newline. Returns NULL; or what is wrong with it, a constant string.
+ * Read a line of length bytes, without its newline. Returns NULL; or what is wrong with it, a
+ * constant string.
  */
 const char *perf_script_parse(const char *line, size_t length, struct perf_event *event);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See text_input.h. The buffer holds whole chunks; what is left of a line at its end moves to the front before
- * the next chunk is read or decompressed behind it.
+ * See text_input.h. The buffer holds whole chunks; what is left of a line at its end moves to the
+ * front before the next chunk is read or decompressed behind it.
  */
 #include "workloads/text_input.h"
 
@@ -12,9 +12,9 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#define CHUNK_BYTES (256U << 10)
+#define CHUNK_BYTES    (256U << 10)
 #define WINDOW_LOG_MAX 27
-#define ZSTD_MAGIC "\x28\xb5\x2f\xfd"
+#define ZSTD_MAGIC     "\x28\xb5\x2f\xfd"
 
 struct text_input {
 	int fd;
@@ -36,7 +36,8 @@ struct text_input {
 __attribute__((format(printf, 2, 3))) static int fail(struct text_input *t, const char *fmt, ...)
 {
 	va_list ap;
-	int n = snprintf(t->error, sizeof(t->error), "%.300s:%llu: ", t->name, (unsigned long long)t->line + 1);
+	int n = snprintf(t->error, sizeof(t->error), "%.300s:%llu: ", t->name,
+			 (unsigned long long)t->line + 1);
 
 	va_start(ap, fmt);
 	vsnprintf(t->error + n, sizeof(t->error) - (size_t)n, fmt, ap);
@@ -69,7 +70,9 @@ static int fill_compressed(struct text_input *t)
 			if (n < 0)
 				return -1;
 			if (!n && t->frame_open)
-				return fail(t, "the compressed data end too early: the file is truncated");
+				return fail(
+					t,
+					"the compressed data end too early: the file is truncated");
 			if (!n) {
 				t->ended = true;
 				return 0;

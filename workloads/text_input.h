@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lines of a text file that may be compressed with zstd (windows up to 128 MiB, as --long=27 makes), read
- * forward in constant memory: one line may be up to TEXT_LINE_MAX bytes.
+ * Lines of a text file that may be compressed with zstd (windows up to 128 MiB, as --long=27
+ * makes), read forward in constant memory: one line may be up to TEXT_LINE_MAX bytes.
  */
 #ifndef WORKLOADS_TEXT_INPUT_H
 #define WORKLOADS_TEXT_INPUT_H
@@ -19,7 +19,8 @@ struct text_input;
 struct text_input *text_open_fd(int fd, const char *name, char error[KMT_ERROR_SIZE]);
 void text_close(struct text_input *input);
 
-/* The next line, without its newline, valid until the next call. Returns 1; 0 at the end; -1 on an error (text_error has the line), such as an end in mid-line. */
+/* The next line, without its newline, valid until the next call. Returns 1; 0 at the end; -1 on an
+ * error (text_error has the line), such as an end in mid-line. */
 int text_line(struct text_input *input, const char **line, size_t *length);
 
 /* Number of the line that text_line gave last, from 1. */

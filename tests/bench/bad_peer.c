@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A malloc library with a bug, for replay.sh: every tenth block of 128 bytes or less is one that it has just
- * handed out. Memory comes from an arena that is never given back, so nothing else goes wrong.
+ * A malloc library with a bug, for replay.sh: every tenth block of 128 bytes or less is one that it
+ * has just handed out. Memory comes from an arena that is never given back, so nothing else goes
+ * wrong.
  */
 #include <stddef.h>
 

@@ -89,8 +89,11 @@ static void random_counts_agree_with_a_slow_count(void)
 				for (u64 b = 0; b < free.nr_blocks[o]; b++)
 					usable += 1UL << o;
 			ok_near(unusable_free_index(&free, order),
-				free.nr_buddy_pages ? 1 - (double)usable / (double)free.nr_buddy_pages : 1);
-			ok((fragmentation_index(&free, order) == -1) == (usable > 0), "order %u", order);
+				free.nr_buddy_pages
+					? 1 - (double)usable / (double)free.nr_buddy_pages
+					: 1);
+			ok((fragmentation_index(&free, order) == -1) == (usable > 0), "order %u",
+			   order);
 		}
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stands in for libFuzzer, as a test: feeds every file of the corpus folder given, and FUZZ_RUNS (1000) mutations of
- * them, made from a seed that is printed (TEST_SEED repeats a run). For hours of fuzzing, configure with clang and
- * --enable-fuzzers.
+ * Stands in for libFuzzer, as a test: feeds every file of the corpus folder given, and FUZZ_RUNS
+ * (1000) mutations of them, made from a seed that is printed (TEST_SEED repeats a run). For hours
+ * of fuzzing, configure with clang and --enable-fuzzers.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -44,7 +44,8 @@ static void load(const char *folder)
 	closedir(dir);
 }
 
-/* A few of: a byte changed, bytes taken out, bytes doubled, the end cut off. Returns the new length. */
+/* A few of: a byte changed, bytes taken out, bytes doubled, the end cut off. Returns the new
+ * length. */
 static size_t mutate(uint8_t *bytes, size_t length, unsigned long *seed)
 {
 	for (unsigned long rounds = 1 + tap_random(seed) % 4; rounds && length > 1; rounds--) {

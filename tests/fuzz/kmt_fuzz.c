@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any bytes as a .kmt trace: an error or events, never a crash, a hang or memory without bound. Checksums would
- * keep nearly all mutations out, so what is fed is a file whose checksums are made right first.
+ * Any bytes as a .kmt trace: an error or events, never a crash, a hang or memory without bound.
+ * Checksums would keep nearly all mutations out, so what is fed is a file whose checksums are made
+ * right first.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 #include "workloads/crc32c.h"
 #include "workloads/kmt_format.h"
 
-/* Put the checksums that the bytes should have where they belong, as far as the blocks can be followed. */
+/* Put the checksums that the bytes should have where they belong, as far as the blocks can be
+ * followed. */
 static void mend_checksums(uint8_t *bytes, size_t length)
 {
 	struct kmt_file_header file;
@@ -25,15 +27,17 @@ static void mend_checksums(uint8_t *bytes, size_t length)
 	if (file.header_bytes < sizeof(file) || file.header_bytes > length)
 		return;
 	file.checksum = 0;
-	file.checksum = crc32c(crc32c(0, &file, sizeof(file)), bytes + sizeof(file), file.header_bytes - sizeof(file));
+	file.checksum = crc32c(crc32c(0, &file, sizeof(file)), bytes + sizeof(file),
+			       file.header_bytes - sizeof(file));
 	memcpy(bytes, &file, sizeof(file));
-	for (at = file.header_bytes; length - at >= sizeof(block); at += sizeof(block) + block.stored_bytes) {
+	for (at = file.header_bytes; length - at >= sizeof(block);
+	     at += sizeof(block) + block.stored_bytes) {
 		memcpy(&block, bytes + at, sizeof(block));
 		if (block.stored_bytes > length - at - sizeof(block))
 			return;
 		block.checksum = 0;
-		block.checksum = crc32c(crc32c(0, &block, sizeof(block)), bytes + at + sizeof(block),
-					block.stored_bytes);
+		block.checksum = crc32c(crc32c(0, &block, sizeof(block)),
+					bytes + at + sizeof(block), block.stored_bytes);
 		memcpy(bytes + at, &block, sizeof(block));
 	}
 }

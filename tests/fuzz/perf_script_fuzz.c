@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as a perf script text (or what claims to be zstd of one), through to a trace that must then be good. */
+/* Any bytes as a perf script text (or what claims to be zstd of one), through to a trace that must
+ * then be good. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

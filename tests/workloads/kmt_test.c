@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The .kmt format: what is written is read, and whatever is not as it was written is an error, never a crash.
- * Small traces live in memory files, so that every byte of one can be cut off or changed.
+ * The .kmt format: what is written is read, and whatever is not as it was written is an error,
+ * never a crash. Small traces live in memory files, so that every byte of one can be cut off or
+ * changed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,7 +16,8 @@
 #include "workloads/crc32c.h"
 #include "workloads/kmt_format.h"
 
-static const struct kmt_info info = {.time_unit_ns = 1000, .start_time_ns = 12345000, .description = "a test"};
+static const struct kmt_info info = {
+	.time_unit_ns = 1000, .start_time_ns = 12345000, .description = "a test"};
 
 static int memory_file(const void *bytes, size_t length)
 {
@@ -28,8 +30,10 @@ static int memory_file(const void *bytes, size_t length)
 
 static struct kmt_shape shape_of(enum kmt_kind kind)
 {
-	return (struct kmt_shape){
-		.kind = (u8)kind, .migratetype = KMT_NO_MOBILITY, .node = KMT_NO_NODE, .cache = KMT_NO_CACHE};
+	return (struct kmt_shape){.kind = (u8)kind,
+				  .migratetype = KMT_NO_MOBILITY,
+				  .node = KMT_NO_NODE,
+				  .cache = KMT_NO_CACHE};
 }
 
 static struct kmt_writer *writer_to(int fd)
@@ -69,7 +73,8 @@ static int small_trace(void)
 	int fd = memory_file("", 0);
 	struct kmt_writer *w = writer_to(fd);
 	struct kmt_shape alloc = shape_of(KMT_CACHE_ALLOC), pages = shape_of(KMT_PAGE_ALLOC);
-	struct kmt_shape free_object = shape_of(KMT_CACHE_FREE), free_page = shape_of(KMT_PAGE_FREE);
+	struct kmt_shape free_object = shape_of(KMT_CACHE_FREE),
+			 free_page = shape_of(KMT_PAGE_FREE);
 	struct kmt_shape sized = shape_of(KMT_MALLOC), access_to = shape_of(KMT_ACCESS);
 	struct kmt_counts counts = {.null_frees = 7};
 	char error[KMT_ERROR_SIZE];
@@ -83,7 +88,9 @@ static int small_trace(void)
 	pages.gfp = KMT_GFP_MOVABLE | KMT_GFP_ZERO;
 	ok_eq(kmt_write_cache(w, "dentry", 6, &alloc.cache), 0);
 	for (u32 i = 0; i < 12; i++)
-		ok_eq(kmt_write(w, i * 1500, i & 1, 100 + (s32)i / 3, i & 2 ? &sized : &alloc, i * 1000, &ids[i]), 0);
+		ok_eq(kmt_write(w, i * 1500, i & 1, 100 + (s32)i / 3, i & 2 ? &sized : &alloc,
+				i * 1000, &ids[i]),
+		      0);
 	ok_eq(kmt_write(w, 99000, 0, -1, &pages, 0, &page), 0);
 	ok_eq(kmt_write(w, 99000, 0, -1, &access_to, 64, &ids[3]), 0);
 	ok_eq(kmt_write(w, 99000, 0, -1, &free_page, 0, &page), 0);
@@ -210,7 +217,8 @@ static void errors_say_what_and_where(void)
 	bytes[8] = 9;
 	bad = memory_file(bytes, length);
 	ok_eq(read_all_events(bad, error), -1);
-	ok(!strcmp(error, "test.kmt: version 9 of the format; this program reads version 1"), "%s", error);
+	ok(!strcmp(error, "test.kmt: version 9 of the format; this program reads version 1"), "%s",
+	   error);
 	close(bad);
 
 	bad = memory_file("", 0);
@@ -230,10 +238,12 @@ static void errors_say_what_and_where(void)
 }
 
 /* A trace with a good header, and one block of these bytes with a good checksum. */
-static int forged_trace(u32 type, u32 nr_events, u32 claimed_bytes, const void *raw, size_t raw_bytes)
+static int forged_trace(u32 type, u32 nr_events, u32 claimed_bytes, const void *raw,
+			size_t raw_bytes)
 {
 	size_t room = ZSTD_compressBound(raw_bytes), header_bytes, stored;
-	struct kmt_block_header block = {.type = type, .nr_events = nr_events, .raw_bytes = claimed_bytes};
+	struct kmt_block_header block = {
+		.type = type, .nr_events = nr_events, .raw_bytes = claimed_bytes};
 	struct kmt_counts counts = {0};
 	char error[KMT_ERROR_SIZE];
 	int fd = memory_file("", 0);
@@ -247,7 +257,8 @@ static int forged_trace(u32 type, u32 nr_events, u32 claimed_bytes, const void *
 	stored = ZSTD_compress(packed, room, raw, raw_bytes, 1);
 	block.stored_bytes = (u32)stored;
 	block.checksum = crc32c(crc32c(0, &block, sizeof(block)), packed, stored);
-	if (write(fd, &block, sizeof(block)) != sizeof(block) || write(fd, packed, stored) != (ssize_t)stored)
+	if (write(fd, &block, sizeof(block)) != sizeof(block) ||
+	    write(fd, packed, stored) != (ssize_t)stored)
 		abort();
 	free(packed);
 	return fd;
@@ -265,7 +276,8 @@ static void refused(int fd, const char *why)
 static void a_forged_block_cannot_make_the_reader_trust_it(void)
 {
 	/* defs: a context, a malloc shape and a free shape; then columns. */
-	static const u8 defs[] = {2, 0, 14, 3, 6, 0, 0, 255, 1, 0, 0, 8, 0, 3, 10, 0, 0, 255, 1, 0, 0, 0, 0};
+	static const u8 defs[] = {2, 0, 14, 3, 6, 0,   0, 255, 1, 0, 0, 8,
+				  0, 3, 10, 0, 0, 255, 1, 0,   0, 0, 0};
 	u8 raw[64];
 	static u8 zeros[8 << 20];
 	size_t n = sizeof(defs);
@@ -273,9 +285,10 @@ static void a_forged_block_cannot_make_the_reader_trust_it(void)
 #define FORGE(heads, contexts, times, ids, behind, ...)                                            \
 	(memcpy(raw, (u8[]){(u8)n, heads, contexts, times, ids, 0}, 6), memcpy(raw + 6, defs, n),  \
 	 memcpy(raw + 6 + n, (u8[]){__VA_ARGS__}, heads + contexts + times + ids + behind),        \
-	 forged_trace(KMT_BLOCK_EVENTS, 1, (u32)(6 + n + heads + contexts + times + ids + behind), raw, \
-		      6 + n + heads + contexts + times + ids + behind))
-	/* What is good but for the missing trailer shows that the forgery itself is not what is refused. */
+	 forged_trace(KMT_BLOCK_EVENTS, 1, (u32)(6 + n + heads + contexts + times + ids + behind), \
+		      raw, 6 + n + heads + contexts + times + ids + behind))
+	/* What is good but for the missing trailer shows that the forgery itself is not what is
+	 * refused. */
 	refused(FORGE(1, 1, 1, 0, 0, 1, 0, 0), "the trailer is missing");
 	refused(FORGE(1, 1, 1, 0, 0, 5, 0, 0), "shape or thread out of range");
 	refused(FORGE(1, 1, 1, 0, 0, 1, 9, 0), "shape or thread out of range");
@@ -285,17 +298,22 @@ static void a_forged_block_cannot_make_the_reader_trust_it(void)
 	refused(FORGE(1, 1, 0, 0, 0, 1, 0), "its events are cut");
 	refused(FORGE(1, 1, 1, 1, 0, 1, 0, 0, 0), "behind its last event");
 	refused(FORGE(1, 1, 1, 0, 1, 1, 0, 0, 0), "behind its columns");
-	refused(FORGE(1, 1, 10, 0, 0, 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1), "time out of range");
+	refused(FORGE(1, 1, 10, 0, 0, 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1),
+		"time out of range");
 	refused(FORGE(1, 1, 10, 0, 0, 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2), "cut");
 #undef FORGE
 	refused(forged_trace(KMT_BLOCK_EVENTS, 1, 100, zeros, sizeof(zeros)), "cannot decompress");
-	refused(forged_trace(KMT_BLOCK_EVENTS, 1, 0xffffffff, zeros, 10), "larger than a block may be");
-	refused(forged_trace(KMT_BLOCK_EVENTS, 0x1000000, 10, zeros, 10), "larger than a block may be");
+	refused(forged_trace(KMT_BLOCK_EVENTS, 1, 0xffffffff, zeros, 10),
+		"larger than a block may be");
+	refused(forged_trace(KMT_BLOCK_EVENTS, 0x1000000, 10, zeros, 10),
+		"larger than a block may be");
 	refused(forged_trace(KMT_BLOCK_EVENTS, 1, 20, zeros, 10), "decompresses to 10 bytes");
 	refused(forged_trace(KMT_BLOCK_EVENTS, 1, 6, zeros, 6), "its events are cut");
 	refused(forged_trace(KMT_BLOCK_EVENTS, 0, 6, zeros, 6), "without events");
-	refused(forged_trace(KMT_BLOCK_EVENTS, 1, 6, "\xff\xff\xff\xff\xff\x01", 6), "columns do not fit");
-	refused(forged_trace(KMT_BLOCK_TRAILER, 0, 3, "\x80\x02\x01", 3), "the trailer tells of 1 kmalloc");
+	refused(forged_trace(KMT_BLOCK_EVENTS, 1, 6, "\xff\xff\xff\xff\xff\x01", 6),
+		"columns do not fit");
+	refused(forged_trace(KMT_BLOCK_TRAILER, 0, 3, "\x80\x02\x01", 3),
+		"the trailer tells of 1 kmalloc");
 	refused(forged_trace(KMT_BLOCK_TRAILER, 0, 2, "\x0c\x01", 2), "other live objects");
 	refused(forged_trace(0x41414141, 0, 2, "\x0c\x01", 2), "no block begins here");
 }
@@ -381,7 +399,9 @@ static struct written *random_trace(int fd, size_t nr, unsigned long *seed)
 	for (size_t i = 0; i < nr; i++) {
 		unsigned long r = tap_random(seed), s = tap_random(seed);
 		bool release = nr_live && (r & 15) < 7;
-		struct kmt_shape shape = shape_of(release ? KMT_KFREE : r & 16 ? KMT_CACHE_ALLOC : KMT_CALLOC);
+		struct kmt_shape shape = shape_of(release  ? KMT_KFREE
+						  : r & 16 ? KMT_CACHE_ALLOC
+							   : KMT_CALLOC);
 		struct written *e = &all[i];
 		u64 arg = (s >> 8) % (1UL << (s & 47));
 		u32 victim = nr_live ? (u32)(s % nr_live) : 0, id = release ? live[victim] : 0;
@@ -445,8 +465,9 @@ static void random_events_come_back_as_written(void)
 			struct kmt_shape want = all[at].shape;
 
 			want.cache = shape->cache;
-			if (e->time_ns != x->time_ns || e->arg != x->arg || e->id != x->id || e->tid != x->tid ||
-			    e->cpu != x->cpu || e->kind != x->kind || memcmp(shape, &want, sizeof(want)) ||
+			if (e->time_ns != x->time_ns || e->arg != x->arg || e->id != x->id ||
+			    e->tid != x->tid || e->cpu != x->cpu || e->kind != x->kind ||
+			    memcmp(shape, &want, sizeof(want)) ||
 			    (shape->kind == KMT_CACHE_ALLOC &&
 			     strcmp(kmt_cache_name(r, shape->cache), all[at].cache))) {
 				ok(false, "event %zu differs", at);
@@ -497,7 +518,8 @@ static void checksums_are_those_of_the_standard(void)
 		bytes[i] = (u8)(tap_random(&seed) >> 32);
 	for (size_t n = 0; n < sizeof(bytes); n++) {
 		ok_eq(crc32c(0, bytes, n), crc32c_portable(0, bytes, n));
-		ok_eq(crc32c(crc32c(0, bytes, n / 3), bytes + n / 3, n - n / 3), crc32c(0, bytes, n));
+		ok_eq(crc32c(crc32c(0, bytes, n / 3), bytes + n / 3, n - n / 3),
+		      crc32c(0, bytes, n));
 	}
 }
 
