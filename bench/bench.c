@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmm bench: boots the machine, loads the other allocators, takes the cases of all suites, measures them
- * (measure.h), replays the traces it is given, and writes one run. All of it but the parsing of options happens
- * in a supervised child.
+ * kmm bench: boots the machine, loads the other allocators, takes the cases of all suites, measures
+ * them (measure.h), replays the traces it is given, and writes one run. All of it but the parsing
+ * of options happens in a supervised child.
  */
 #include "config.h"
 
@@ -55,28 +55,30 @@ enum {
 
 static const struct option long_options[] = {
 	COMMON_OPTIONS,
-	{ "quick", no_argument, NULL, OPTION_QUICK },
-	{ "full", no_argument, NULL, OPTION_FULL },
-	{ "suite", required_argument, NULL, OPTION_SUITE },
-	{ "case", required_argument, NULL, OPTION_CASE },
-	{ "threads", required_argument, NULL, OPTION_THREADS },
-	{ "profile-seconds", required_argument, NULL, OPTION_PROFILE },
-	{ "traces", required_argument, NULL, OPTION_TRACES },
-	{ "help", no_argument, NULL, OPTION_HELP },
-	{ 0 },
+	{"quick", no_argument, NULL, OPTION_QUICK},
+	{"full", no_argument, NULL, OPTION_FULL},
+	{"suite", required_argument, NULL, OPTION_SUITE},
+	{"case", required_argument, NULL, OPTION_CASE},
+	{"threads", required_argument, NULL, OPTION_THREADS},
+	{"profile-seconds", required_argument, NULL, OPTION_PROFILE},
+	{"traces", required_argument, NULL, OPTION_TRACES},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{0},
 };
 
 static int help(void)
 {
 	puts("Usage: kmm bench [OPTION]... [TRACE]...\n"
-	     "Measure kmm and other allocators, side by side, and replay each TRACE into the same run.\n\n"
+	     "Measure kmm and other allocators, side by side, and replay each TRACE into the same "
+	     "run.\n\n"
 	     "      --quick             about two and a half minutes (the default)\n"
 	     "      --full              every order and size, longer repetitions\n"
 	     "      --suite LIST        only these suites, separated by commas\n"
 	     "      --case LIST         only these cases\n"
 	     "      --threads N         cases with 1 and with N threads (default: all CPUs)\n"
 	     "      --traces FILE       the same as TRACE\n"
-	     "      --profile-seconds N run the chosen cases for N seconds in all, and write nothing\n"
+	     "      --profile-seconds N run the chosen cases for N seconds in all, and write "
+	     "nothing\n"
 	     "      --benchmark_*       Google Benchmark's own: _filter=REGEX, _repetitions=N,\n"
 	     "                          _min_time=SECONDS, _list_tests, ...");
 	fputs(COMMON_HELP "\nSuites:\n", stdout);
@@ -101,13 +103,14 @@ static int bench_option(struct bench *b, int option, const char *argument)
 		b->cases = argument;
 		return EXIT_OK;
 	case OPTION_THREADS:
-		return parse_number(argument, 1, 1024, &b->max_threads) ?
-			       complain("--threads: %s: not a number from 1 to 1024", argument) :
-			       EXIT_OK;
+		return parse_number(argument, 1, 1024, &b->max_threads)
+			       ? complain("--threads: %s: not a number from 1 to 1024", argument)
+			       : EXIT_OK;
 	case OPTION_PROFILE:
-		return parse_number(argument, 1, 86400, &b->profile_seconds) ?
-			       complain("--profile-seconds: %s: not a number of seconds", argument) :
-			       EXIT_OK;
+		return parse_number(argument, 1, 86400, &b->profile_seconds)
+			       ? complain("--profile-seconds: %s: not a number of seconds",
+					  argument)
+			       : EXIT_OK;
 	case OPTION_TRACES:
 		b->traces[b->nr_traces++] = optarg;
 		return EXIT_OK;
@@ -135,7 +138,7 @@ static int split_flags(struct bench *b, int *argc, char **argv)
 
 static int check_suites(const struct bench *b)
 {
-	const char *names[64] = { NULL };
+	const char *names[64] = {NULL};
 	char word[64];
 
 	for (int i = 0; suites[i] && i < 63; i++)
@@ -158,8 +161,8 @@ static int boot(struct bench *b)
 		.nr_peers = b->nr_peers,
 		.full = b->full,
 		.emulated = topology_emulated(b->machine->topology),
-		.nr_threads_max = b->max_threads ? (int)b->max_threads :
-						   (int)topology_nr_cpus(b->machine->topology),
+		.nr_threads_max = b->max_threads ? (int)b->max_threads
+						 : (int)topology_nr_cpus(b->machine->topology),
 	};
 	return EXIT_OK;
 }
@@ -207,7 +210,9 @@ static int choose_cases(struct bench *b)
 	int status;
 
 	for (int i = 0; suites[i]; i++) {
-		int error = list_has(b->suites, suites[i]->name) ? suites[i]->enumerate(&b->env, &b->list) : 0;
+		int error = list_has(b->suites, suites[i]->name)
+				    ? suites[i]->enumerate(&b->env, &b->list)
+				    : 0;
 
 		if (error)
 			return complain("suite %s: %s", suites[i]->name, strerror(-error));
@@ -221,12 +226,14 @@ static int choose_cases(struct bench *b)
 		if (!chosen(b, c))
 			continue;
 		if (b->env.emulated && !strstr(c->note, "emulated"))
-			snprintf(c->note + strlen(c->note), sizeof(c->note) - strlen(c->note), "%semulated",
-				 c->note[0] ? "; " : "");
+			snprintf(c->note + strlen(c->note), sizeof(c->note) - strlen(c->note),
+				 "%semulated", c->note[0] ? "; " : "");
 		b->list.cases[kept++] = *c;
 	}
 	b->list.nr = kept;
-	return kept ? EXIT_OK : complain("no case is left by --suite, --case, --allocators and --benchmark_filter");
+	return kept ? EXIT_OK
+		    : complain("no case is left by --suite, --case, --allocators and "
+			       "--benchmark_filter");
 }
 
 static int list_cases(const struct bench *b)
@@ -241,20 +248,22 @@ static int list_cases(const struct bench *b)
 	return fflush(stdout) ? complain("cannot list the cases: %s", strerror(errno)) : EXIT_OK;
 }
 
-static int skip_row(struct results *results, const struct bench_case *c, const char *allocator, const char *note)
+static int skip_row(struct results *results, const struct bench_case *c, const char *allocator,
+		    const char *note)
 {
-	struct measurement row = { .suite = c->suite,
-				   .name = c->name,
-				   .allocator = allocator,
-				   .placement = c->placement,
-				   .size = c->size,
-				   .threads = c->threads,
-				   .note = note };
+	struct measurement row = {.suite = c->suite,
+				  .name = c->name,
+				  .allocator = allocator,
+				  .placement = c->placement,
+				  .size = c->size,
+				  .threads = c->threads,
+				  .note = note};
 
 	return results_measured(results, &row);
 }
 
-/* A row for what did not run: cases that a suite skips, and all of a missing allocator's (as any peer has them). */
+/* A row for what did not run: cases that a suite skips, and all of a missing allocator's (as any
+ * peer has them). */
 static int add_skipped(const struct bench *b, struct results *results)
 {
 	const char *like = b->nr_peers ? b->peers[0].name : "kmm";
@@ -267,8 +276,8 @@ static int add_skipped(const struct bench *b, struct results *results)
 			error = skip_row(results, c, c->allocator, c->note);
 		for (int j = 0; !error && j < b->nr_missing && !strcmp(c->allocator, like); j++)
 			error = skip_row(results, c, b->missing[j],
-					 b->env.emulated ? "skipped: not installed; emulated" :
-							   "skipped: not installed");
+					 b->env.emulated ? "skipped: not installed; emulated"
+							 : "skipped: not installed");
 	}
 	return error ? complain("cannot keep the results: %s", strerror(-error)) : EXIT_OK;
 }
@@ -300,14 +309,15 @@ static int measure_all(struct measure *measure)
 static int profile(const struct bench *b, struct measure *measure)
 {
 	for (size_t i = 0; i < measure->nr; i++)
-		measure_profile(&measure->cases[i], (double)b->profile_seconds / (double)measure->nr);
+		measure_profile(&measure->cases[i],
+				(double)b->profile_seconds / (double)measure->nr);
 	return measure->nr ? EXIT_OK : complain("every case chosen is skipped");
 }
 
 /* End the machine; what is still allocated then was lost by a case. */
 static int shut_down(struct bench *b)
 {
-	struct kmm_leaks leaks = { 0 };
+	struct kmm_leaks leaks = {0};
 	int error = b->machine ? kmm_shutdown(b->machine, &leaks) : 0;
 
 	b->machine = NULL;
@@ -340,7 +350,7 @@ static int finish(struct results *results, struct progress *progress)
 static int run_cases(struct bench *b, struct supervised *run)
 {
 	struct progress progress;
-	struct measure measure = { .progress = &progress, .results = run->results };
+	struct measure measure = {.progress = &progress, .results = run->results};
 	double seconds;
 	int status;
 
@@ -358,9 +368,9 @@ static int run_cases(struct bench *b, struct supervised *run)
 		status = profile(b, &measure);
 		goto out;
 	}
-	status = results_describe(run->results, b->machine, b->peers, b->nr_peers, b->argc, b->argv) ?
-			 complain("cannot describe the machine") :
-			 EXIT_OK;
+	status = results_describe(run->results, b->machine, b->peers, b->nr_peers, b->argc, b->argv)
+			 ? complain("cannot describe the machine")
+			 : EXIT_OK;
 	status = status ? status : measure_all(&measure);
 	status = status ? status : add_skipped(b, run->results);
 	status = status ? status : shut_down(b);

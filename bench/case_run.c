@@ -15,15 +15,15 @@
 
 void case_name(const struct bench_case *c, char *name, size_t size)
 {
-	snprintf(name, size, "%s/%s%s%s/%s/%s/threads:%d", c->suite, c->name, c->size[0] ? "/" : "", c->size,
-		 c->allocator, c->placement, c->threads);
+	snprintf(name, size, "%s/%s%s%s/%s/%s/threads:%d", c->suite, c->name, c->size[0] ? "/" : "",
+		 c->size, c->allocator, c->placement, c->threads);
 }
 
 void case_and_size(const struct bench_case *c, bool with_placement, char *name, size_t size)
 {
 	with_placement = with_placement && strcmp(c->placement, "local");
-	snprintf(name, size, "%s%s%s%s%s", c->name, c->size[0] ? "/" : "", c->size, with_placement ? "/" : "",
-		 with_placement ? c->placement : "");
+	snprintf(name, size, "%s%s%s%s%s", c->name, c->size[0] ? "/" : "", c->size,
+		 with_placement ? "/" : "", with_placement ? c->placement : "");
 }
 
 static void must_hold(const struct bench_case *c, const char *error)
@@ -41,7 +41,7 @@ static void must_hold(const struct bench_case *c, const char *error)
 
 int case_run_init(struct case_run *run, struct bench_case *c)
 {
-	*run = (struct case_run){ .c = c, .states = calloc((size_t)c->threads, sizeof(void *)) };
+	*run = (struct case_run){.c = c, .states = calloc((size_t)c->threads, sizeof(void *))};
 	pthread_mutex_init(&run->mutex, NULL);
 	pthread_cond_init(&run->changed, NULL);
 	return run->states ? 0 : -ENOMEM;
@@ -112,7 +112,7 @@ static void end(void *user, int thread)
 		must_hold(run->c, run->c->ops->finish(run->c));
 }
 
-const struct gbench_ops case_run_gbench_ops = { begin, work, end };
+const struct gbench_ops case_run_gbench_ops = {begin, work, end};
 
 static void work_run(struct case_run *run, int thread, uint64_t n, void *arg)
 {
@@ -120,7 +120,7 @@ static void work_run(struct case_run *run, int thread, uint64_t n, void *arg)
 	work(run, thread, n);
 }
 
-const struct case_work case_work_run = { .work = work_run };
+const struct case_work case_work_run = {.work = work_run};
 
 struct own_thread {
 	struct case_run *run;
@@ -172,7 +172,7 @@ double case_run_once(struct case_run *run, uint64_t n, const struct case_work *c
 	must_hold(run->c, own ? NULL : "no memory for threads");
 	pthread_barrier_init(&barrier, NULL, (unsigned int)threads);
 	for (int i = 0; i < threads; i++) {
-		own[i] = (struct own_thread){ run, i, n, case_work, arg, &barrier, 0, 0 };
+		own[i] = (struct own_thread){run, i, n, case_work, arg, &barrier, 0, 0};
 		if (i && pthread_create(&own[i].id, NULL, own_thread, &own[i]))
 			must_hold(run->c, "cannot start a thread");
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Running one case: its callbacks in their order (suite.h), over any number of threads, on Google Benchmark's
- * threads or our own. A self-check that fails ends the process at once, with one line and EXIT_FAILED: other
- * threads may wait for the one that failed, so there is nothing to come back to.
+ * Running one case: its callbacks in their order (suite.h), over any number of threads, on Google
+ * Benchmark's threads or our own. A self-check that fails ends the process at once, with one line
+ * and EXIT_FAILED: other threads may wait for the one that failed, so there is nothing to come back
+ * to.
  *
  *	thread 0   prepare -> begin -> [work] -> end ------------> finish
  *	others          '---> begin -> [work] -> end --'
@@ -37,14 +38,16 @@ extern const struct gbench_ops case_run_gbench_ops;
 /* What the threads do between thread_begin and thread_end, when it is not c->ops->run alone. */
 struct case_work {
 	void (*work)(struct case_run *run, int thread, uint64_t n, void *arg);
-	/* By thread 0, when all threads have begun and none works; and when all have worked and none ends. Or NULL. */
+	/* By thread 0, when all threads have begun and none works; and when all have worked and
+	 * none ends. Or NULL. */
 	void (*before)(struct case_run *run, void *arg);
 	void (*after)(struct case_run *run, void *arg);
 };
 extern const struct case_work case_work_run; /* c->ops->run(n) */
 
 /*
- * Run the case once, n batches a thread, on threads of our own. Returns the wall time of thread 0's work in ns.
+ * Run the case once, n batches a thread, on threads of our own. Returns the wall time of thread 0's
+ * work in ns.
  */
 double case_run_once(struct case_run *run, uint64_t n, const struct case_work *work, void *arg);
 
@@ -57,8 +60,8 @@ static inline double case_ops(const struct bench_case *c, uint64_t n)
 /* "suite/case/size/allocator/placement/threads:N", as --benchmark_filter and the messages name it. */
 #define CASE_NAME 160
 void case_name(const struct bench_case *c, char *name, size_t size);
-/* "case/size", for files without a column for the size; where there is none for the placement either,
- * "/remote" or "/interleave" follows. */
+/* "case/size", for files without a column for the size; where there is none for the placement
+ * either, "/remote" or "/interleave" follows. */
 void case_and_size(const struct bench_case *c, bool with_placement, char *name, size_t size);
 
 #endif

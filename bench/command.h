@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sub-commands of `kmm`. Each is a function that takes its own argc and argv (argv[0] is its name), and
- * returns the exit status of the process. A new one is a prototype here and a line in main.c's table.
+ * The sub-commands of `kmm`. Each is a function that takes its own argc and argv (argv[0] is its
+ * name), and returns the exit status of the process. A new one is a prototype here and a line in
+ * main.c's table.
  */
 #ifndef KMM_BENCH_COMMAND_H
 #define KMM_BENCH_COMMAND_H
@@ -19,7 +20,7 @@ struct command {
 	const char *name;
 	const char *summary;
 	int (*run)(int argc, char **argv);
-	bool peers; /* loads other allocators, so the process's environment must be prepared for them */
+	bool peers; /* loads other allocators: peers_prepare first */
 };
 
 int command_topo(int argc, char **argv);    /* topo.c */
@@ -29,7 +30,8 @@ int command_convert(int argc, char **argv); /* convert.c */
 int command_show(int argc, char **argv);    /* show.c */
 int command_script(int argc, char **argv);  /* main.c: plot, report and compare */
 
-/* Print `kmm: ` and the message, as one line, to stderr. Returns EXIT_BAD_INPUT, to be returned in turn. */
+/* Print `kmm: ` and the message, as one line, to stderr. Returns EXIT_BAD_INPUT, to be returned in
+ * turn. */
 int complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

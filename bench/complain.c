@@ -14,6 +14,7 @@ int complain(const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	fflush(stdout);
-	fprintf(stderr, "kmm: %s\n", line); /* at once, so that no other process's output comes between */
+	fprintf(stderr, "kmm: %s\n",
+		line); /* at once, so that no other process's output comes between */
 	return EXIT_BAD_INPUT;
 }

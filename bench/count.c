@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The counting pass: what kmm's locks counted while a case worked, per million operations, so that rows can be
- * compared. On few cores this is how scaling is argued: a lock never taken is never waited for. Warm-up
- * is left out: counters are read when all threads have begun, and again when all have worked. Reading them takes
- * some of the locks: two readings with nothing in between say how many, and that is subtracted.
+ * The counting pass: what kmm's locks counted while a case worked, per million operations, so that
+ * rows can be compared. On few cores this is how scaling is argued: a lock never taken is never
+ * waited for. Warm-up is left out: counters are read when all threads have begun, and again when
+ * all have worked. Reading them takes some of the locks: two readings with nothing in between say
+ * how many, and that is subtracted.
  */
 #include "config.h"
 
@@ -30,7 +31,8 @@ struct lock_counts {
 
 struct around {
 	struct kmm *machine;
-	struct lock_counts probe, before, after; /* probe and before: what reading the counters itself adds */
+	struct lock_counts probe, before; /* between them: what reading the counters adds */
+	struct lock_counts after;
 };
 
 static struct lock_count *find(const struct lock_counts *all, const char *name)
@@ -55,7 +57,7 @@ static struct lock_count *add(struct lock_counts *all, const char *name)
 		all->room = room;
 	}
 	counts = &all->counts[all->nr++];
-	*counts = (struct lock_count){ 0 };
+	*counts = (struct lock_count){0};
 	snprintf(counts->name, sizeof(counts->name), "%s", name);
 	return counts;
 }
@@ -105,12 +107,18 @@ static int64_t per_million(uint64_t after, uint64_t before, double ops)
 	return after > before ? (int64_t)ceil((double)(after - before) * 1e6 / ops) : 0;
 }
 
+static bool no_memory(const struct around *around)
+{
+	return around->probe.no_memory || around->before.no_memory || around->after.no_memory;
+}
+
 static int add_rows(struct measured_case *m, const struct around *around, double ops)
 {
 	const struct bench_case *c = m->run.c;
 	char name[CASE_NAME];
-	int error = around->probe.no_memory || around->before.no_memory || around->after.no_memory ? -ENOMEM : 0;
-	struct locks_row row = { .suite = c->suite, .name = name, .threads = c->threads, .lock = "none" };
+	int error = no_memory(around) ? -ENOMEM : 0;
+	struct locks_row row = {
+		.suite = c->suite, .name = name, .threads = c->threads, .lock = "none"};
 	bool any = false;
 
 	case_and_size(c, true, name, sizeof(name));
@@ -118,7 +126,7 @@ static int add_rows(struct measured_case *m, const struct around *around, double
 		const struct lock_count *after = &around->after.counts[i];
 		const struct lock_count *before = find(&around->before, after->name);
 		const struct lock_count *probe = find(&around->probe, after->name);
-		struct lock_stats from = before ? before->stats : (struct lock_stats){ 0 };
+		struct lock_stats from = before ? before->stats : (struct lock_stats){0};
 
 		from.acquired += from.acquired - (probe ? probe->stats.acquired : 0);
 		if (after->stats.acquired <= from.acquired)
@@ -136,12 +144,12 @@ static int add_rows(struct measured_case *m, const struct around *around, double
 
 int measure_count(struct measure *measure)
 {
-	static const struct case_work counted = { work, read_before, read_after };
+	static const struct case_work counted = {work, read_before, read_after};
 	int error = 0;
 
 	for (size_t i = 0; !error && i < measure->nr; i++) {
 		struct measured_case *m = &measure->cases[i];
-		struct around around = { .machine = measure->machine };
+		struct around around = {.machine = measure->machine};
 		uint64_t n;
 		char name[CASE_NAME];
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The only C++ of kmm: Google Benchmark 1.7 behind gbench.h. Results come through a reporter of our own; its run
-// loop, threads, barrier, clock, flags and interleaving are Google Benchmark's.
+// The only C++ of kmm: Google Benchmark 1.7 behind gbench.h. Results come through a reporter of our
+// own; its run loop, threads, barrier, clock, flags and interleaving are Google Benchmark's.
 //
-// What must be known of its real time: a repetition's figure is the sum of its threads' timed parts over the
-// number of threads, and its iterations are the sum over the threads.
+// What must be known of its real time: a repetition's figure is the sum of its threads' timed parts
+// over the number of threads, and its iterations are the sum over the threads.
 
 #include "bench/gbench.h"
 
@@ -23,7 +23,8 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct Registered {
 	gbench_ops ops;
@@ -48,14 +49,16 @@ void run_case(benchmark::State &state, const Registered &r)
 	auto n = static_cast<uint64_t>(state.max_iterations);
 
 	r.ops.begin(r.user, thread);
-	// Once: the batch is all of the iterations. The clock starts in the condition, behind a barrier.
+	// Once: the batch is all of the iterations. The clock starts in the condition, behind a
+	// barrier.
 	while (state.KeepRunningBatch(state.max_iterations))
 		r.ops.run(r.user, thread, n);
 	r.ops.end(r.user, thread);
 }
 
-class Reporter : public benchmark::BenchmarkReporter {
-public:
+class Reporter : public benchmark::BenchmarkReporter
+{
+      public:
 	using Callback = void (*)(void *, const gbench_result *);
 
 	explicit Reporter(Callback callback) : callback_(callback)
@@ -87,7 +90,7 @@ public:
 
 	std::string error;
 
-private:
+      private:
 	Callback callback_;
 };
 
@@ -104,10 +107,12 @@ const char *flag_value(const char *argument, const char *name)
 
 bool truth(const std::string &word)
 {
-	return word != "false" && word != "0" && word != "no" && word != "n" && word != "f" && word != "off";
+	return word != "false" && word != "0" && word != "no" && word != "n" && word != "f" &&
+	       word != "off";
 }
 
-// Learn what our own planning needs to know of a flag. Throws for a filter that is no regular expression.
+// Learn what our own planning needs to know of a flag. Throws for a filter that is no regular
+// expression.
 void learn(const char *argument)
 {
 	const char *value;
@@ -141,8 +146,8 @@ int gbench_is_flag(const char *argument)
 
 int gbench_init(int argc, char **argv, char *error, size_t error_size)
 try {
-	std::vector<std::string> words = { argv[0], "--benchmark_repetitions=9",
-					   "--benchmark_enable_random_interleaving=true" };
+	std::vector<std::string> words = {argv[0], "--benchmark_repetitions=9",
+					  "--benchmark_enable_random_interleaving=true"};
 	std::vector<char *> pointers;
 	std::ostringstream swallowed;
 
@@ -152,7 +157,8 @@ try {
 		} catch (const std::regex_error &) {
 			return say(error, error_size, argv[i], "not a regular expression");
 		}
-		// Names are ours to match: Google Benchmark would match its own, which hold the iterations too.
+		// Names are ours to match: Google Benchmark would match its own, which hold the
+		// iterations too.
 		if (!flag_value(argv[i], "filter"))
 			words.push_back(argv[i]);
 	}
@@ -167,7 +173,8 @@ try {
 	benchmark::Initialize(&left, pointers.data());
 	std::cerr.rdbuf(cerr_buffer);
 	if (left > 1)
-		return say(error, error_size, pointers[1], "not a flag, or not a value, of Google Benchmark");
+		return say(error, error_size, pointers[1],
+			   "not a flag, or not a value, of Google Benchmark");
 	return 0;
 } catch (const std::exception &e) {
 	return say(error, error_size, "Google Benchmark", e.what());
@@ -195,11 +202,13 @@ try {
 	return 0;
 }
 
-int gbench_register(const char *name, int threads, uint64_t iterations, const gbench_ops *ops, void *user)
+int gbench_register(const char *name, int threads, uint64_t iterations, const gbench_ops *ops,
+		    void *user)
 try {
 	if (threads < 1 || !iterations || iterations > INT64_MAX / 1024)
 		return -EINVAL;
-	auto [at, is_new] = registered.try_emplace(name, std::make_unique<Registered>(Registered{ *ops, user }));
+	auto [at, is_new] =
+		registered.try_emplace(name, std::make_unique<Registered>(Registered{*ops, user}));
 	if (!is_new)
 		return -EEXIST;
 	const Registered *r = at->second.get();
@@ -212,7 +221,8 @@ try {
 	return -ENOMEM;
 }
 
-int gbench_run(void (*result)(void *user, const gbench_result *result), char *error, size_t error_size)
+int gbench_run(void (*result)(void *user, const gbench_result *result), char *error,
+	       size_t error_size)
 try {
 	Reporter reporter(result);
 	std::ostringstream swallowed;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine.json: what a run ran on, with what, and how. Gathered once into memory by results_describe, so that
- * the commit only adds what is known at the end, the noise floor. What cannot be read is null.
+ * machine.json: what a run ran on, with what, and how. Gathered once into memory by
+ * results_describe, so that the commit only adds what is known at the end, the noise floor. What
+ * cannot be read is null.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -69,7 +70,8 @@ static const char *value_of(const char *path, const char *key, char *line, size_
 	while (file && !value && fgets(line, (int)size, file)) {
 		char *colon = strchr(line, ':');
 
-		if (!colon || strncmp(line, key, strlen(key)) || isalnum((unsigned char)line[strlen(key)]))
+		if (!colon || strncmp(line, key, strlen(key)) ||
+		    isalnum((unsigned char)line[strlen(key)]))
 			continue;
 		line[strcspn(line, "\n")] = '\0';
 		value = colon + 1 + strspn(colon + 1, " \t");
@@ -101,7 +103,8 @@ static void print_host(FILE *out)
 	member(out, "date", text);
 	if (!uname(&names)) {
 		member(out, "host", names.nodename);
-		snprintf(text, sizeof(text), "%s %s %s", names.sysname, names.release, names.machine);
+		snprintf(text, sizeof(text), "%s %s %s", names.sysname, names.release,
+			 names.machine);
 		member(out, "kernel", text);
 	}
 	member(out, "cpu_model", value_of("/proc/cpuinfo", "model name", text, sizeof(text)));
@@ -109,7 +112,8 @@ static void print_host(FILE *out)
 	fprintf(out, "  \"memory_bytes\": %" PRIu64 ",\n",
 		(uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
 	member(out, "governor",
-	       first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", text, sizeof(text)));
+	       first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", text,
+			  sizeof(text)));
 	member(out, "transparent_hugepage", thp_setting(text, sizeof(text)));
 	member(out, "compiler", KMM_COMPILER);
 	member(out, "flags", KMM_CFLAGS);
@@ -126,7 +130,8 @@ static void print_topology(FILE *out, const struct topology *topology)
 	for (unsigned int nid = 0; nid < topology_nr_nodes(topology); nid++) {
 		const struct topology_node *node = topology_node(topology, (int)nid);
 
-		fprintf(out, "%s\n    { \"os_index\": %d, \"memory_bytes\": %" PRIu64 ", \"cpus\": %u }",
+		fprintf(out,
+			"%s\n    { \"os_index\": %d, \"memory_bytes\": %" PRIu64 ", \"cpus\": %u }",
 			nid ? "," : "", node->os_index, node->memory_bytes, node->nr_cpus);
 	}
 	fputs("\n  ],\n", out);
@@ -134,7 +139,7 @@ static void print_topology(FILE *out, const struct topology *topology)
 
 static void print_config(FILE *out, const struct kmm_config *config)
 {
-	static const char *const boolean[] = { "false", "true" };
+	static const char *const boolean[] = {"false", "true"};
 
 	fputs("  \"config\": {\n    \"synthetic\": ", out);
 	json_string(out, config->synthetic);
@@ -143,7 +148,8 @@ static void print_config(FILE *out, const struct kmm_config *config)
 	fprintf(out, ",\n    \"node_bytes\": %" PRIu64 ",\n    \"shared_bytes\": %" PRIu64 ",\n",
 		config->node_bytes, config->shared_bytes);
 	fprintf(out, "    \"zones\": \"%s\",\n    \"lock\": \"%s\",\n",
-		config->layout == ZONES_I386 ? "i386" : "x86_64", lock_kind_name(config->lock_kind));
+		config->layout == ZONES_I386 ? "i386" : "x86_64",
+		lock_kind_name(config->lock_kind));
 	fprintf(out, "    \"pcp_batch\": %u,\n    \"pcp_high\": %u,\n    \"no_pcp\": %s,\n",
 		config->pcp_batch, config->pcp_high, boolean[config->no_pcp]);
 	fprintf(out, "    \"no_thp\": %s,\n    \"no_bind\": %s,\n    \"slab_debug\": %u\n  },\n",

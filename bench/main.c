@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kmm command: finds the sub-command, and prints help and version. Sub-commands are in files of their own
- * (command.h); plot, report and compare are scripts, run from the data folder.
+ * The kmm command: finds the sub-command, and prints help and version. Sub-commands are in files of
+ * their own (command.h); plot, report and compare are scripts, run from the data folder.
  */
 #include <errno.h>
 #include <limits.h>
@@ -17,14 +17,14 @@
 #include "config.h"
 
 static const struct command commands[] = {
-	{ "topo", "the machine as found: packages, nodes, CPUs, distances", command_topo, false },
-	{ "bench", "measure kmm and other allocators, and replay traces", command_bench, true },
-	{ "replay", "a trace against one or more allocators", command_replay, true },
-	{ "convert", "other programs' traces to .kmt", command_convert, false },
-	{ "show", "the state of a machine, as /proc shows the kernel's", command_show, false },
-	{ "plot", "draw the figures of a run", command_script, false },
-	{ "report", "write the report page of a run", command_script, false },
-	{ "compare", "compare two runs, case by case", command_script, false },
+	{"topo", "the machine as found: packages, nodes, CPUs, distances", command_topo, false},
+	{"bench", "measure kmm and other allocators, and replay traces", command_bench, true},
+	{"replay", "a trace against one or more allocators", command_replay, true},
+	{"convert", "other programs' traces to .kmt", command_convert, false},
+	{"show", "the state of a machine, as /proc shows the kernel's", command_show, false},
+	{"plot", "draw the figures of a run", command_script, false},
+	{"report", "write the report page of a run", command_script, false},
+	{"compare", "compare two runs, case by case", command_script, false},
 };
 
 static int help(void)
@@ -44,11 +44,13 @@ static int version(void)
 	return EXIT_OK;
 }
 
-/* Where the scripts are: told by the environment, beside the sources when run from a build tree, or installed. */
+/* Where the scripts are: told by the environment, beside the sources when run from a build tree, or
+ * installed. */
 static int script_path(const char *name, char *path, size_t size)
 {
 	const char *told = getenv("KMM_DATADIR");
-	const char *const folders[] = { told, told ? NULL : KMM_SOURCE_SCRIPTS, told ? NULL : KMM_PKGDATADIR };
+	const char *const folders[] = {told, told ? NULL : KMM_SOURCE_SCRIPTS,
+				       told ? NULL : KMM_PKGDATADIR};
 	char self[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	bool installed = length > 0 && !strncmp(self, KMM_BINDIR "/", strlen(KMM_BINDIR "/"));
@@ -56,7 +58,8 @@ static int script_path(const char *name, char *path, size_t size)
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
 		if (!folders[i] || (installed && i == 1))
 			continue;
-		if ((size_t)snprintf(path, size, "%s/%s", folders[i], name) < size && !access(path, X_OK))
+		if ((size_t)snprintf(path, size, "%s/%s", folders[i], name) < size &&
+		    !access(path, X_OK))
 			return 0;
 	}
 	return -ENOENT;
@@ -68,7 +71,9 @@ int command_script(int argc, char **argv)
 
 	(void)argc;
 	if (script_path(argv[0], path, sizeof(path)))
-		return complain("%s: no such script in the data folder (KMM_DATADIR says where it is)", argv[0]);
+		return complain(
+			"%s: no such script in the data folder (KMM_DATADIR says where it is)",
+			argv[0]);
 	execv(path, argv);
 	return complain("%s: %s", path, strerror(errno));
 }

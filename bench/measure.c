@@ -57,7 +57,8 @@ static bool has_latency(const struct measured_case *m)
 	size_t length = strlen(m->run.c->allocator);
 
 	/* An A/A copy says nothing new of latency. */
-	return m->run.c->ops->latency && (length < 3 || strcmp(m->run.c->allocator + length - 3, "-aa"));
+	return m->run.c->ops->latency &&
+	       (length < 3 || strcmp(m->run.c->allocator + length - 3, "-aa"));
 }
 
 bool has_locks(const struct measured_case *m)
@@ -71,7 +72,8 @@ double measure_expected_s(struct measure *measure)
 
 	measure->planned_s = nr * measure->repetitions * measure->max_s;
 	if (measure->budget_s)
-		measure->planned_s = fmin(measure->planned_s, fmax(measure->budget_s - calibrate_s, 1));
+		measure->planned_s =
+			fmin(measure->planned_s, fmax(measure->budget_s - calibrate_s, 1));
 	for (size_t i = 0; i < measure->nr; i++) {
 		if (has_latency(&measure->cases[i]))
 			others_s += measure->latency_s;
@@ -81,7 +83,8 @@ double measure_expected_s(struct measure *measure)
 	return calibrate_s + measure->planned_s + others_s;
 }
 
-/* Grow n until a run is long enough to be timed; then ns_per_batch is known, and what a run costs beside. */
+/* Grow n until a run is long enough to be timed; then ns_per_batch is known, and what a run costs
+ * beside. */
 static void calibrate(struct measured_case *m, double enough_ns)
 {
 	double first_ops = (double)m->run.c->ops->ops_per_batch;
@@ -120,7 +123,8 @@ int measure_calibrate(struct measure *measure)
 		struct measured_case *m = &measure->cases[i];
 
 		m->n = (uint64_t)fmax(1, round(each_s * 1e9 / m->ns_per_batch));
-		expected_s += measure->repetitions * (m->overhead_s + (double)m->n * m->ns_per_batch * 1e-9);
+		expected_s += measure->repetitions *
+			      (m->overhead_s + (double)m->n * m->ns_per_batch * 1e-9);
 	}
 	/* What is left to do is known better now. */
 	progress_add(measure->progress, expected_s - measure->planned_s);
@@ -139,7 +143,8 @@ static void take_result(void *user, const struct gbench_result *result)
 	struct measured_case *m = container_of((struct case_run *)user, struct measured_case, run);
 
 	if (m->nr_samples < m->measure->repetitions)
-		m->samples[m->nr_samples++] = result->wall_ns / case_ops(m->run.c, result->iterations);
+		m->samples[m->nr_samples++] =
+			result->wall_ns / case_ops(m->run.c, result->iterations);
 }
 
 /* On an emulated machine no memory is bound, so no figure of nodes can be taken for one. */
@@ -160,7 +165,8 @@ static int add_numa(struct measured_case *m)
 		.name = name,
 		.allocator = c->allocator,
 		.cpu_node = node_name(m->measure, c->cpu_node, cpu_node, sizeof(cpu_node)),
-		.memory_node = node_name(m->measure, c->memory_node, memory_node, sizeof(memory_node)),
+		.memory_node =
+			node_name(m->measure, c->memory_node, memory_node, sizeof(memory_node)),
 		.ns_per_op = stats_median(m->samples, m->nr_samples),
 		.local_ratio = c->local_ratio < 0 ? NAN : c->local_ratio,
 	};
@@ -201,9 +207,11 @@ int measure_repeat(struct measure *measure)
 
 		case_name(m->run.c, name, sizeof(name));
 		m->run.before = before_repetition;
-		error = gbench_register(name, m->run.c->threads, m->n, &case_run_gbench_ops, &m->run);
+		error = gbench_register(name, m->run.c->threads, m->n, &case_run_gbench_ops,
+					&m->run);
 		if (error)
-			return complain("%s: cannot be registered: %s", name, strerror(-error)), EXIT_FAILED;
+			return complain("%s: cannot be registered: %s", name, strerror(-error)),
+			       EXIT_FAILED;
 	}
 	if (gbench_run(take_result, line, sizeof(line)))
 		return complain("%s", line), EXIT_FAILED;
@@ -222,33 +230,35 @@ static void work_latency(struct case_run *run, int thread, uint64_t n, void *arg
 {
 	struct histograms *histograms = arg;
 
-	run->c->ops->latency(run->c, thread, run->states[thread], n, &histograms->of_thread[thread]);
+	run->c->ops->latency(run->c, thread, run->states[thread], n,
+			     &histograms->of_thread[thread]);
 }
 
 static int latency_of(struct measured_case *m)
 {
-	static const struct case_work work = { .work = work_latency };
+	static const struct case_work work = {.work = work_latency};
 	const struct bench_case *c = m->run.c;
-	struct histograms histograms = { calloc((size_t)c->threads, sizeof(struct latency_hist)) };
+	struct histograms histograms = {calloc((size_t)c->threads, sizeof(struct latency_hist))};
 	struct latency_hist *all = histograms.of_thread;
 	double ns_per_op = m->ns_per_batch / (double)c->ops->ops_per_batch;
 	char name[CASE_NAME], placement[48];
-	struct latency_row row = { .suite = c->suite,
-				   .name = name,
-				   .allocator = c->allocator,
-				   .threads = c->threads,
-				   .placement = placement };
+	struct latency_row row = {.suite = c->suite,
+				  .name = name,
+				  .allocator = c->allocator,
+				  .threads = c->threads,
+				  .placement = placement};
 	int error;
 
 	if (!all)
 		return -ENOMEM;
 	/* Each operation brings some 30 ns of clock with it. */
-	case_run_once(&m->run, (uint64_t)fmax(256, m->measure->latency_s * 1e9 / (ns_per_op + 30)), &work,
-		      &histograms);
+	case_run_once(&m->run, (uint64_t)fmax(256, m->measure->latency_s * 1e9 / (ns_per_op + 30)),
+		      &work, &histograms);
 	for (int i = 1; i < c->threads; i++)
 		latency_hist_merge(all, &histograms.of_thread[i]);
 	case_and_size(c, false, name, sizeof(name));
-	snprintf(placement, sizeof(placement), "%s%s", c->placement, m->measure->emulated ? " (emulated)" : "");
+	snprintf(placement, sizeof(placement), "%s%s", c->placement,
+		 m->measure->emulated ? " (emulated)" : "");
 	row.p50_ns = latency_hist_percentile_ns(all, 50);
 	row.p90_ns = latency_hist_percentile_ns(all, 90);
 	row.p99_ns = latency_hist_percentile_ns(all, 99);
@@ -278,5 +288,6 @@ int measure_latency(struct measure *measure)
 void measure_profile(struct measured_case *m, double seconds)
 {
 	calibrate(m, 1e6);
-	case_run_once(&m->run, (uint64_t)fmax(1, seconds * 1e9 / m->ns_per_batch), &case_work_run, NULL);
+	case_run_once(&m->run, (uint64_t)fmax(1, seconds * 1e9 / m->ns_per_batch), &case_work_run,
+		      NULL);
 }

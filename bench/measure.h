@@ -2,9 +2,10 @@
 /*
  * The passes of `kmm bench` over its cases:
  *
- *	calibrate	iterations of a repetition from the time that each case has, so that Google Benchmark
- *			needs no trial runs of its own
- *	repeat		all repetitions of all cases, interleaved at random: throughput.csv, raw.csv, numa.csv
+ *	calibrate	iterations of a repetition from the time that each case has, so that
+ *			Google Benchmark needs no trial runs of its own
+ *	repeat		all repetitions of all cases, interleaved at random: throughput.csv,
+ *			raw.csv, numa.csv
  *	latency		each operation timed by itself: latency.csv
  *	count		kmm's lock counters around a case: locks.csv
  */
@@ -30,10 +31,10 @@ struct measure {
 	struct measured_case *cases;
 	size_t nr;
 	int repetitions;
-	double budget_s;       /* for calibration and repetitions together; 0: no limit */
-	double min_s, max_s;   /* of one repetition */
-	double latency_s;      /* of one case in the latency pass */
-	double planned_s;      /* what measure_expected_s took the repetitions to need */
+	double budget_s;     /* for calibration and repetitions together; 0: no limit */
+	double min_s, max_s; /* of one repetition */
+	double latency_s;    /* of one case in the latency pass */
+	double planned_s;    /* what measure_expected_s took the repetitions to need */
 	bool emulated;
 	struct kmm *machine;
 	struct progress *progress;

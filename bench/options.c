@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Parsing of the options that sub-commands share, and what follows from them: the machine and the peers. */
+/* Parsing of the options that sub-commands share, and what follows from them: the machine and the
+ * peers. */
 #include "config.h"
 
 #include "bench/options.h"
@@ -14,7 +15,7 @@
 
 void common_options_init(struct common_options *common)
 {
-	*common = (struct common_options){ .results_dir = "results" };
+	*common = (struct common_options){.results_dir = "results"};
 }
 
 int next_option(int argc, char **argv, const char *short_options, const struct option *long_options)
@@ -29,8 +30,10 @@ int next_option(int argc, char **argv, const char *short_options, const struct o
 		return OPTION_END;
 	if (option != '?' && option != ':')
 		return option;
-	/* A bad long option is the word just passed; a bad letter may stand inside a word not yet passed. */
-	if (optopt > 0 && optopt < OPTION_SYNTHETIC && (at >= argc || strncmp(argv[optind - 1], "--", 2)))
+	/* A bad long option is the word just passed; a bad letter may stand inside a word not yet
+	 * passed. */
+	if (optopt > 0 && optopt < OPTION_SYNTHETIC &&
+	    (at >= argc || strncmp(argv[optind - 1], "--", 2)))
 		complain(option == ':' ? "-%c: needs an argument" : "-%c: unknown option", optopt);
 	else if (option == ':')
 		complain("%s: needs an argument", argv[optind - 1]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Options that the sub-commands share: what machine is simulated, which allocators take part, where results go.
+ * Options that the sub-commands share: what machine is simulated, which allocators take part, where
+ * results go.
  *
  *	static const struct option long_options[] = {
  *		COMMON_OPTIONS,
@@ -39,6 +40,7 @@ enum {
 	OPTION_ALLOCATORS,
 };
 
+/* clang-format off */
 #define MACHINE_OPTIONS                                                                            \
 	{ "synthetic", required_argument, NULL, OPTION_SYNTHETIC },                                \
 	{ "xml", required_argument, NULL, OPTION_XML },                                            \
@@ -52,6 +54,7 @@ enum {
 	{ "results", required_argument, NULL, OPTION_RESULTS },                                    \
 	{ "peer", required_argument, NULL, OPTION_PEER },                                          \
 	{ "allocators", required_argument, NULL, OPTION_ALLOCATORS }
+/* clang-format on */
 
 /* The lines of --help for them. */
 #define MACHINE_HELP                                                                               \
@@ -79,10 +82,11 @@ struct common_options {
 void common_options_init(struct common_options *common);
 
 /*
- * The next option, as getopt_long says it; OPTION_END; or OPTION_BAD after the one line of complaint. short_options
- * without a leading colon.
+ * The next option, as getopt_long says it; OPTION_END; or OPTION_BAD after the one line of
+ * complaint. short_options without a leading colon.
  */
-int next_option(int argc, char **argv, const char *short_options, const struct option *long_options);
+int next_option(int argc, char **argv, const char *short_options,
+		const struct option *long_options);
 
 /* Take one of the options above. EXIT_OK, or EXIT_BAD_INPUT after the one line of complaint. */
 int common_option(struct common_options *common, int option, const char *argument);
@@ -95,16 +99,17 @@ int parse_number(const char *text, long min, long max, long *number);
 
 /* Is name in the comma-separated list? NULL lists all. "kmm-aa" is in it where "kmm" is. */
 bool list_has(const char *list, const char *name);
-/* The first word of list that is not one of names (NULL-terminated), copied to word; false: all are. */
+/* The first word of list that is not one of names (NULL-terminated), copied to word; false: all
+ * are. */
 bool list_unknown(const char *list, const char *const *names, char *word, size_t word_size);
 
 /* Boot what the options say. EXIT_OK, or EXIT_BAD_INPUT after the one line of complaint. */
 int boot_machine(const struct common_options *common, struct kmm **machine);
 
 /*
- * Load the peers that the options ask for: every known one in --allocators, and every --peer. Those that are not
- * installed are named in missing[] (room for PEER_MAX). A --peer that cannot be loaded is
- * bad input. *nr_peers and *nr_missing are set; EXIT_OK or EXIT_BAD_INPUT.
+ * Load the peers that the options ask for: every known one in --allocators, and every --peer. Those
+ * that are not installed are named in missing[] (room for PEER_MAX). A --peer that cannot be loaded
+ * is bad input. *nr_peers and *nr_missing are set; EXIT_OK or EXIT_BAD_INPUT.
  */
 int load_peers(const struct common_options *common, struct object_peer *peers, int *nr_peers,
 	       const char **missing, int *nr_missing);

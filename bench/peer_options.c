@@ -50,7 +50,8 @@ int load_peers(const struct common_options *common, struct object_peer *peers, i
 	}
 	for (int i = 0; i < common->nr_peers; i++) {
 		if (*nr_peers == PEER_MAX)
-			return complain("--peer: %s: more than %d allocators", common->peers[i], PEER_MAX);
+			return complain("--peer: %s: more than %d allocators", common->peers[i],
+					PEER_MAX);
 		if (object_peer_load(common->peers[i], &peers[*nr_peers], line, sizeof(line)))
 			return complain("--peer: %s", line);
 		++*nr_peers;

@@ -35,9 +35,9 @@ void progress_add(struct progress *progress, double seconds)
 static void print_line(const struct progress *progress, double share, const char *what)
 {
 	double elapsed = now() - progress->started;
-	double left = progress->done > 0.01 * progress->total ?
-			      elapsed * (progress->total / progress->done - 1) :
-			      progress->total;
+	double left = progress->done > 0.01 * progress->total
+			      ? elapsed * (progress->total / progress->done - 1)
+			      : progress->total;
 	char time_left[32];
 
 	if (left < 0)
@@ -63,8 +63,9 @@ void progress_step(struct progress *progress, double seconds, const char *what)
 		share = 0.99; /* the whole is said by progress_finish alone */
 	if (share < progress->printed_share)
 		share = progress->printed_share; /* more work came to light: time left says so */
-	if (progress->terminal ? time - progress->printed < 0.1 :
-				 time - progress->printed < 10 && share - progress->printed_share < 0.1)
+	if (progress->terminal
+		    ? time - progress->printed < 0.1
+		    : time - progress->printed < 10 && share - progress->printed_share < 0.1)
 		return;
 	print_line(progress, share, what);
 	progress->printed = time;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One line on stderr that says how far a long run is: percent, what runs now, time left. On a terminal it is
- * rewritten in place, at most ten times a second; elsewhere a plain line every ten percent or ten seconds.
+ * One line on stderr that says how far a long run is: percent, what runs now, time left. On a
+ * terminal it is rewritten in place, at most ten times a second; elsewhere a plain line every ten
+ * percent or ten seconds.
  *
- * Work is counted in expected seconds, of which only the proportions matter: time left is what is still
- * to do at the pace so far. The name of what runs is also kept where supervise.c finds it after a crash. For the
- * main thread of a process only.
+ * Work is counted in expected seconds, of which only the proportions matter: time left is what is
+ * still to do at the pace so far. The name of what runs is also kept where supervise.c finds it
+ * after a crash. For the main thread of a process only.
  */
 #ifndef KMM_BENCH_PROGRESS_H
 #define KMM_BENCH_PROGRESS_H

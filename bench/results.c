@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The run's folder: made under a temporary name, renamed when all is in it. Every write's error is kept, and
- * the commit fails with the first. Temporary folders are named after host and process, so that those of runs
- * that were killed can be told from those of runs that go on, and removed.
+ * The run's folder: made under a temporary name, renamed when all is in it. Every write's error is
+ * kept, and the commit fails with the first. Temporary folders are named after host and process, so
+ * that those of runs that were killed can be told from those of runs that go on, and removed.
  */
 #include "config.h"
 
@@ -48,7 +48,8 @@ static void remove_folder(const char *path, int depth)
 	while (dir && (entry = readdir(dir))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
-		if ((size_t)snprintf(inside, sizeof(inside), "%s/%s", path, entry->d_name) >= sizeof(inside))
+		if ((size_t)snprintf(inside, sizeof(inside), "%s/%s", path, entry->d_name) >=
+		    sizeof(inside))
 			continue;
 		if (unlink(inside) && errno == EISDIR && depth > 0)
 			remove_folder(inside, depth - 1);
@@ -73,7 +74,8 @@ static void remove_stale(const char *dir_path, const char *host)
 		    parse_number(entry->d_name + strlen(prefix), 1, INT_MAX, &pid))
 			continue;
 		if ((pid == getpid() || (kill((pid_t)pid, 0) && errno == ESRCH)) &&
-		    (size_t)snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name) < sizeof(path))
+		    (size_t)snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name) <
+			    sizeof(path))
 			remove_folder(path, 1);
 	}
 	if (dir)
@@ -139,9 +141,10 @@ int results_open(const char *dir, struct results **out)
 		error = -ENAMETOOLONG;
 	if (!error) {
 		remove_stale(dir, host);
-		snprintf(results->tmp, sizeof(results->tmp), "%.*s/" TMP_PREFIX "%s-%ld", room, dir, host,
-			 (long)getpid());
-		snprintf(results->path, sizeof(results->path), "%.*s/%s-%s", room, dir, stamp, host);
+		snprintf(results->tmp, sizeof(results->tmp), "%.*s/" TMP_PREFIX "%s-%ld", room, dir,
+			 host, (long)getpid());
+		snprintf(results->path, sizeof(results->path), "%.*s/%s-%s", room, dir, stamp,
+			 host);
 		if (mkdir(results->tmp, 0777))
 			error = -errno;
 	}

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One run's folder of results: CSV files, machine.json, and how they come to be whole or not at all.
+ * One run's folder of results: CSV files, machine.json, and how they come to be whole or not at
+ * all.
  *
- * Everything is written to DIR/.tmp-<host>-<pid> and renamed to DIR/<UTC time>-<host> by results_commit, which
- * then moves the symlink DIR/latest; what stands in DIR before is never touched. Each file's columns are declared
- * once below: the list makes the row's struct, the header line and the writer. For one process and one thread.
+ * Everything is written to DIR/.tmp-<host>-<pid> and renamed to DIR/<UTC time>-<host> by
+ * results_commit, which then moves the symlink DIR/latest; what stands in DIR before is never
+ * touched. Each file's columns are declared once below: the list makes the row's struct, the header
+ * line and the writer. For one process and one thread.
  */
 #ifndef KMM_BENCH_RESULTS_H
 #define KMM_BENCH_RESULTS_H
@@ -18,8 +20,9 @@
 #include "kmm.h"
 
 /*
- * COLUMN(type, field, "name in the file"). Types: text; whole (int64_t); real (double; not finite: left empty);
- * orders (struct order_indices: two columns an order, "<name>_j", as the kernel's unusable_free_index and fragmentation_index).
+ * COLUMN(type, field, "name in the file"). Types: text; whole (int64_t); real (double; not finite:
+ * left empty); orders (struct order_indices: two columns an order, "<name>_j", as the kernel's
+ * unusable_free_index and fragmentation_index).
  */
 #define THROUGHPUT_COLUMNS(COLUMN)                                                                 \
 	COLUMN(text, suite, "suite")                                                               \
@@ -123,8 +126,8 @@ CSV_TABLES(CSV_ROW)
 struct results;
 
 /*
- * Make DIR (and the folders above it) and the run's temporary folder in it, and remove temporary folders of runs
- * whose process is gone. *out and 0; or -errno, after one line of complaint.
+ * Make DIR (and the folders above it) and the run's temporary folder in it, and remove temporary
+ * folders of runs whose process is gone. *out and 0; or -errno, after one line of complaint.
  */
 int results_open(const char *dir, struct results **out);
 /* Remove the temporary folder, if it is still there, and free. */
@@ -136,9 +139,9 @@ void results_close(struct results *results);
 const char *results_path(const struct results *results);
 
 /*
- * One measured case. samples are its repetitions: the wall time of each over the operations of one thread, so that
- * perfect scaling leaves ns_per_op as it is and multiplies ops_per_s. raw.csv gets them; throughput.csv
- * their median, its 95 % interval, and, at the commit, the ratio to jemalloc.
+ * One measured case. samples are its repetitions: the wall time of each over the operations of one
+ * thread, so that perfect scaling leaves ns_per_op as it is and multiplies ops_per_s. raw.csv gets
+ * them; throughput.csv their median, its 95 % interval, and, at the commit, the ratio to jemalloc.
  * nr_samples 0: a case that was not run; note says why.
  */
 struct measurement {
@@ -157,13 +160,14 @@ int results_fragmentation(struct results *results, const struct fragmentation_ro
 int results_numa(struct results *results, const struct numa_row *row);
 int results_locks(struct results *results, const struct locks_row *row);
 
-/* What machine.json says of the machine, its options and the allocators. Call once, before the commit. 0 or -errno. */
-int results_describe(struct results *results, struct kmm *machine, const struct object_peer *peers, int nr_peers,
-		     int argc, char **argv);
+/* What machine.json says of the machine, its options and the allocators. Call once, before the
+ * commit. 0 or -errno. */
+int results_describe(struct results *results, struct kmm *machine, const struct object_peer *peers,
+		     int nr_peers, int argc, char **argv);
 
 /*
- * Finish every file, rename the folder, move `latest`. 0; or -errno after one line of complaint, with the
- * temporary folder still to be discarded.
+ * Finish every file, rename the folder, move `latest`. 0; or -errno after one line of complaint,
+ * with the temporary folder still to be discarded.
  */
 int results_commit(struct results *results);
 
@@ -171,8 +175,8 @@ int results_commit(struct results *results);
 struct measured {
 	struct measurement key; /* without samples once committed */
 	struct stats_summary summary;
-	double vs_jemalloc;	/* NAN: no jemalloc row */
-	enum verdict verdict;	/* against jemalloc, beside the noise floor */
+	double vs_jemalloc;   /* NAN: no jemalloc row */
+	enum verdict verdict; /* against jemalloc, beside the noise floor */
 };
 const struct measured *results_rows(const struct results *results, size_t *nr);
 double results_noise_floor(const struct results *results); /* NAN without an A/A pair */

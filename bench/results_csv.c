@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The CSV files, row by row (RFC 4180: a field with a comma, quote or line break is quoted). The lists of columns
- * in results.h are expanded here into header lines and into one writer a file.
+ * The CSV files, row by row (RFC 4180: a field with a comma, quote or line break is quoted). The
+ * lists of columns in results.h are expanded here into header lines and into one writer a file.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -56,7 +56,7 @@ static void print_name_text(FILE *out, const char *name)
 	fputs(name, out);
 }
 #define print_name_whole print_name_text
-#define print_name_real  print_name_text
+#define print_name_real	 print_name_text
 
 static void print_name_orders(FILE *out, const char *name)
 {

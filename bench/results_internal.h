@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the results writer share: results.c (folder), results_csv.c (rows), results_rows.c
- * (measurements and how they compare), machine_json.c. */
+/* What the parts of the results writer share: results.c (folder), results_csv.c (rows),
+ * results_rows.c (measurements and how they compare), machine_json.c. */
 #ifndef KMM_BENCH_RESULTS_INTERNAL_H
 #define KMM_BENCH_RESULTS_INTERNAL_H
 
@@ -14,7 +14,7 @@ enum csv_table {
 #define TABLE_INDEX(name, columns) CSV_##name,
 	CSV_TABLES(TABLE_INDEX)
 #undef TABLE_INDEX
-	NR_CSV_TABLES
+		NR_CSV_TABLES
 };
 
 struct results {
@@ -40,7 +40,8 @@ int csv_raw(struct results *results, const struct raw_row *row);
 int measured_write(struct results *results);
 void measured_free(struct results *results);
 
-/* Print the whole object: what results_describe gathered, and the noise floor. Errors stay in the stream. */
+/* Print the whole object: what results_describe gathered, and the noise floor. Errors stay in the
+ * stream. */
 void machine_json_print(const struct results *results, FILE *out);
 
 #endif

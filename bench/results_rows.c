@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The measurements of a run, kept until its end: only then are the noise floor, the ratio to jemalloc and the
- * verdict of each row known. Repetitions are copied; strings too, so that callers may reuse theirs.
+ * The measurements of a run, kept until its end: only then are the noise floor, the ratio to
+ * jemalloc and the verdict of each row known. Repetitions are copied; strings too, so that callers
+ * may reuse theirs.
  */
 #include <errno.h>
 #include <math.h>
@@ -57,7 +58,7 @@ int results_measured(struct results *results, const struct measurement *m)
 
 	if (!row)
 		return -ENOMEM;
-	*row = (struct measured){ .key = *m, .vs_jemalloc = NAN };
+	*row = (struct measured){.key = *m, .vs_jemalloc = NAN};
 	row->key.suite = copy_text(m->suite);
 	row->key.name = copy_text(m->name);
 	row->key.allocator = copy_text(m->allocator);
@@ -112,8 +113,8 @@ static void compute_noise_floor(struct results *results)
 			continue;
 		first = find(results, copy, copy->allocator, length - 3);
 		if (first)
-			pairs[nr++] = (struct aa_pair){ first->key.samples, copy->samples,
-							first->key.nr_samples, copy->nr_samples };
+			pairs[nr++] = (struct aa_pair){first->key.samples, copy->samples,
+						       first->key.nr_samples, copy->nr_samples};
 	}
 	results->noise_floor = stats_noise_floor(pairs, nr);
 	results->nr_aa_pairs = nr;
@@ -128,8 +129,9 @@ static void compare_to_baseline(struct results *results, struct measured *row)
 		return;
 	row->vs_jemalloc = row->summary.median / base->summary.median;
 	if (base != row)
-		row->verdict = stats_verdict(row->key.samples, row->key.nr_samples, base->key.samples,
-					     base->key.nr_samples, results->noise_floor);
+		row->verdict =
+			stats_verdict(row->key.samples, row->key.nr_samples, base->key.samples,
+				      base->key.nr_samples, results->noise_floor);
 }
 
 static int write_row(struct results *results, const struct measured *row)
@@ -155,11 +157,12 @@ static int write_row(struct results *results, const struct measured *row)
 		.note = note,
 	};
 
-	snprintf(note, sizeof(note), "%s%s%s", m->note, same && m->note[0] ? "; " : "", same ? "same" : "");
+	snprintf(note, sizeof(note), "%s%s%s", m->note, same && m->note[0] ? "; " : "",
+		 same ? "same" : "");
 	error = csv_throughput(results, &out);
 	for (int i = 0; !error && i < m->nr_samples; i++) {
-		struct raw_row raw = { m->suite,	m->name, m->allocator, m->threads,
-				       m->placement, m->size, i,	       m->samples[i] };
+		struct raw_row raw = {m->suite, m->name, m->allocator, m->threads, m->placement,
+				      m->size,	i,	 m->samples[i]};
 
 		error = csv_raw(results, &raw);
 	}

@@ -84,12 +84,14 @@ static double resampled_median(const double *samples, int nr, double *scratch, u
 	return sorted_quantile(scratch, nr, 0.5);
 }
 
-/* 2.5th and 97.5th percentile of the statistic over all resamples: of median(a), or of median(a) / median(b). */
+/* 2.5th and 97.5th percentile of the statistic over all resamples: of median(a), or of median(a) /
+ * median(b). */
 static struct interval bootstrap(const double *a, int nr_a, const double *b, int nr_b)
 {
-	struct interval interval = { NAN, NAN };
+	struct interval interval = {NAN, NAN};
 	uint64_t state = SEED;
-	double *room = malloc((STATS_RESAMPLES + (size_t)(nr_a > nr_b ? nr_a : nr_b)) * sizeof(*room));
+	double *room =
+		malloc((STATS_RESAMPLES + (size_t)(nr_a > nr_b ? nr_a : nr_b)) * sizeof(*room));
 	double *scratch = room + STATS_RESAMPLES;
 
 	if (!room)
@@ -108,7 +110,7 @@ static struct interval bootstrap(const double *a, int nr_a, const double *b, int
 
 struct stats_summary stats_summarise(const double *samples, int nr)
 {
-	struct stats_summary summary = { nr, NAN, { NAN, NAN } };
+	struct stats_summary summary = {nr, NAN, {NAN, NAN}};
 
 	if (nr <= 0)
 		return summary;
@@ -120,7 +122,7 @@ struct stats_summary stats_summarise(const double *samples, int nr)
 struct interval stats_ratio_interval(const double *a, int nr_a, const double *b, int nr_b)
 {
 	if (nr_a <= 0 || nr_b <= 0)
-		return (struct interval){ NAN, NAN };
+		return (struct interval){NAN, NAN};
 	return bootstrap(a, nr_a, b, nr_b);
 }
 
@@ -166,7 +168,7 @@ enum verdict stats_verdict(const double *a, int nr_a, const double *b, int nr_b,
 
 const char *verdict_name(enum verdict verdict)
 {
-	static const char *const names[] = { "", "same", "faster", "slower" };
+	static const char *const names[] = {"", "same", "faster", "slower"};
 
 	return names[verdict];
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Statistics of repeated measurements. Samples are few (9 or so) and skewed by what else the machine does, so
- * medians and the percentile bootstrap (Efron 1979) rather than means and normal theory. Every function is
- * deterministic: the bootstrap draws from a fixed seed. No locks, no state.
+ * Statistics of repeated measurements. Samples are few (9 or so) and skewed by what else the
+ * machine does, so medians and the percentile bootstrap (Efron 1979) rather than means and normal
+ * theory. Every function is deterministic: the bootstrap draws from a fixed seed. No locks, no
+ * state.
  */
 #ifndef KMM_BENCH_STATS_H
 #define KMM_BENCH_STATS_H
@@ -24,7 +25,8 @@ struct stats_summary {
 /* The middle value, or the mean of the two middle ones; NAN for nr == 0. Does not change samples. */
 double stats_median(const double *samples, int nr);
 
-/* The q-quantile, 0 <= q <= 1, linear between order statistics (Hyndman & Fan 1996, type 7); NAN for nr == 0. */
+/* The q-quantile, 0 <= q <= 1, linear between order statistics (Hyndman & Fan 1996, type 7); NAN
+ * for nr == 0. */
 double stats_quantile(const double *samples, int nr, double q);
 
 /* Median and its 95 % percentile-bootstrap interval; one sample gives an interval of no width. */
@@ -40,16 +42,19 @@ struct aa_pair {
 };
 
 /*
- * How far two measurements of the same thing lie apart in this run: the larger of the 95th percentile over the
- * pairs of how far their median ratio is from 1 (the larger over the smaller, less 1), and the median of their ratio
- * intervals' half-widths, taken the same way (sqrt(high / low) - 1). NAN without pairs.
+ * How far two measurements of the same thing lie apart in this run: the larger of the 95th
+ * percentile over the pairs of how far their median ratio is from 1 (the larger over the smaller,
+ * less 1), and the median of their ratio intervals' half-widths, taken the same way (sqrt(high /
+ * low) - 1). NAN without pairs.
  */
 double stats_noise_floor(const struct aa_pair *pairs, int nr);
 
 enum verdict { VERDICT_NONE, VERDICT_SAME, VERDICT_FASTER, VERDICT_SLOWER };
 
-/* a against b, in time: same when the ratio is within the noise floor of 1, or its interval holds 1. */
-enum verdict stats_verdict(const double *a, int nr_a, const double *b, int nr_b, double noise_floor);
+/* a against b, in time: same when the ratio is within the noise floor of 1, or its interval holds
+ * 1. */
+enum verdict stats_verdict(const double *a, int nr_a, const double *b, int nr_b,
+			   double noise_floor);
 const char *verdict_name(enum verdict verdict); /* "", "same", "faster", "slower" */
 
 #endif

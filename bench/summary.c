@@ -7,8 +7,9 @@
 
 #include "base/compiler.h"
 
-static const char *const columns[] = { "kmm", "jemalloc", "mimalloc", "tcmalloc", "glibc", "mmap", "floor" };
-static const char *const cases[] = { "pair", "shuffle", "mixed" };
+static const char *const columns[] = {"kmm",   "jemalloc", "mimalloc", "tcmalloc",
+				      "glibc", "mmap",	   "floor"};
+static const char *const cases[] = {"pair", "shuffle", "mixed"};
 
 static bool in_table(const struct measurement *m)
 {
@@ -20,12 +21,13 @@ static bool in_table(const struct measurement *m)
 
 static bool same_line(const struct measurement *a, const struct measurement *b)
 {
-	return a->threads == b->threads && !strcmp(a->suite, b->suite) && !strcmp(a->name, b->name) &&
-	       !strcmp(a->size, b->size) && !strcmp(a->placement, b->placement);
+	return a->threads == b->threads && !strcmp(a->suite, b->suite) &&
+	       !strcmp(a->name, b->name) && !strcmp(a->size, b->size) &&
+	       !strcmp(a->placement, b->placement);
 }
 
-static const struct measured *cell(const struct measured *rows, size_t nr, const struct measurement *line,
-				   const char *allocator)
+static const struct measured *cell(const struct measured *rows, size_t nr,
+				   const struct measurement *line, const char *allocator)
 {
 	for (size_t i = 0; i < nr; i++)
 		if (same_line(&rows[i].key, line) && !strcmp(rows[i].key.allocator, allocator))
@@ -51,7 +53,8 @@ static bool is_first(const struct measured *rows, size_t at)
 	return true;
 }
 
-static void print_line(const struct measured *rows, size_t nr, const struct measurement *line, FILE *out)
+static void print_line(const struct measured *rows, size_t nr, const struct measurement *line,
+		       FILE *out)
 {
 	const struct measured *kmm = cell(rows, nr, line, "kmm");
 	char name[64];
@@ -59,8 +62,9 @@ static void print_line(const struct measured *rows, size_t nr, const struct meas
 	snprintf(name, sizeof(name), "%s/%s", line->suite, line->name);
 	fprintf(out, "%-16s %8s %3d", name, line->size, line->threads);
 	for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
-		const struct measured *m = strcmp(columns[i], "floor") ? cell(rows, nr, line, columns[i]) :
-									  floor_cell(rows, nr, line->threads);
+		const struct measured *m = strcmp(columns[i], "floor")
+						   ? cell(rows, nr, line, columns[i])
+						   : floor_cell(rows, nr, line->threads);
 
 		if (m && m->key.nr_samples)
 			fprintf(out, " %8.*f", m->summary.median < 1000 ? 1 : 0, m->summary.median);
@@ -92,10 +96,13 @@ void summary_print(const struct results *results, FILE *out)
 		print_line(rows, nr, &rows[i].key, out);
 	}
 	if (any)
-		fputs("size: order in suite page, bytes elsewhere; floor: popping and pushing a thread's own list\n",
+		fputs("size: order in suite page, bytes elsewhere; floor: popping and pushing a "
+		      "thread's own list\n",
 		      out);
 	if (isfinite(noise_floor))
-		fprintf(out, "noise floor (an allocator against itself): %.1f %%; what lies within is \"same\"\n",
+		fprintf(out,
+			"noise floor (an allocator against itself): %.1f %%; what lies within is "
+			"\"same\"\n",
 			100 * noise_floor);
 	fprintf(out, "results: %s\n", results_path(results));
 }

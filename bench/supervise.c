@@ -35,7 +35,8 @@ static _Noreturn void child(struct supervised *run, int (*work)(struct supervise
 {
 	int status;
 
-	/* Its own group, so that the terminal's Ctrl-C reaches the parent alone, and one kill reaches all of it. */
+	/* Its own group, so that the terminal's Ctrl-C reaches the parent alone, and one kill
+	 * reaches all of it. */
 	setpgid(0, 0);
 	signal(SIGTTOU, SIG_IGN); /* progress comes from what is now a background group */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -49,7 +50,8 @@ static _Noreturn void child(struct supervised *run, int (*work)(struct supervise
 	exit(status);
 }
 
-/* Wait for the child's end or a signal, which ends its whole group. Returns the signal, or 0 and *status. */
+/* Wait for the child's end or a signal, which ends its whole group. Returns the signal, or 0 and
+ * *status. */
 static int wait_for(pid_t pid, const sigset_t *set, int *status)
 {
 	for (;;) {
@@ -74,7 +76,8 @@ static int exit_status(int sig, int status, const char *running)
 
 	if (sig) {
 		fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
-		complain("%s: ended by a signal (%s); no results were written", what, strsignal(sig));
+		complain("%s: ended by a signal (%s); no results were written", what,
+			 strsignal(sig));
 		return 128 + sig;
 	}
 	if (WIFEXITED(status))
@@ -86,14 +89,15 @@ static int exit_status(int sig, int status, const char *running)
 
 int supervise(const char *results_dir, int (*work)(struct supervised *run, void *arg), void *arg)
 {
-	struct supervised run = { 0 };
+	struct supervised run = {0};
 	pid_t parent = getpid(), pid;
 	sigset_t set, mask;
 	int status, sig;
 
 	if (results_dir && results_open(results_dir, &run.results))
 		return EXIT_BAD_INPUT;
-	run.running = mmap(NULL, PROGRESS_NAME, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	run.running = mmap(NULL, PROGRESS_NAME, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			   -1, 0);
 	if (run.running == MAP_FAILED) {
 		status = complain("cannot share a page with a child: %s", strerror(errno));
 		goto out;

@@ -11,16 +11,17 @@ enum { OPTION_EXPORT_XML = 1, OPTION_HELP };
 
 static const struct option long_options[] = {
 	MACHINE_OPTIONS,
-	{ "export-xml", no_argument, NULL, OPTION_EXPORT_XML },
-	{ "help", no_argument, NULL, OPTION_HELP },
-	{ 0 },
+	{"export-xml", no_argument, NULL, OPTION_EXPORT_XML},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{0},
 };
 
 static int help(void)
 {
 	fputs("Usage: kmm topo [OPTION]...\n"
 	      "Print packages, NUMA nodes with their memory and CPUs, and distances.\n\n"
-	      "      --export-xml        print hwloc's XML instead, for --xml elsewhere\n" MACHINE_HELP,
+	      "      --export-xml        print hwloc's XML instead, for --xml "
+	      "elsewhere\n" MACHINE_HELP,
 	      stdout);
 	return EXIT_OK;
 }
@@ -46,9 +47,11 @@ int command_topo(int argc, char **argv)
 		return EXIT_BAD_INPUT;
 	if (optind < argc)
 		return complain("%s: topo takes no argument", argv[optind]);
-	if (topology_load(common.config.synthetic, common.config.xml, &topology, error_line, sizeof(error_line)))
+	if (topology_load(common.config.synthetic, common.config.xml, &topology, error_line,
+			  sizeof(error_line)))
 		return complain("%s", error_line);
-	error = export_xml ? topology_print_xml(topology, stdout) : topology_print(topology, stdout);
+	error = export_xml ? topology_print_xml(topology, stdout)
+			   : topology_print(topology, stdout);
 	topology_free(topology);
 	if (!error && fflush(stdout))
 		error = -errno;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The order of a case's callbacks, on our own threads and on Google Benchmark's; and what a failed check does. */
+/* The order of a case's callbacks, on our own threads and on Google Benchmark's; and what a failed
+ * check does. */
 #include "config.h"
 
 #include "bench/case_run.h"
@@ -77,17 +78,17 @@ static const char *finish(struct bench_case *c)
 	return NULL;
 }
 
-static const struct case_ops ops = { 10, prepare, thread_begin, run, thread_end, finish, NULL };
+static const struct case_ops ops = {10, prepare, thread_begin, run, thread_end, finish, NULL};
 
 static struct bench_case test_case(const struct case_ops *case_ops)
 {
-	return (struct bench_case){ .suite = "slab",
-				    .name = "pair",
-				    .allocator = "kmm",
-				    .placement = "remote",
-				    .size = "64",
-				    .threads = THREADS,
-				    .ops = case_ops };
+	return (struct bench_case){.suite = "slab",
+				   .name = "pair",
+				   .allocator = "kmm",
+				   .placement = "remote",
+				   .size = "64",
+				   .threads = THREADS,
+				   .ops = case_ops};
 }
 
 static void all_came_once(void)
@@ -125,7 +126,7 @@ static void work(struct case_run *run_of, int thread, uint64_t n, void *arg)
 
 static void callbacks_come_in_order_on_own_threads(void)
 {
-	static const struct case_work watched = { work, work_before, work_after };
+	static const struct case_work watched = {work, work_before, work_after};
 	struct bench_case c = test_case(&ops);
 	struct case_run case_of;
 
@@ -161,7 +162,7 @@ static void result(void *user, const struct gbench_result *r)
 static void callbacks_come_in_order_on_google_benchmarks_threads(void)
 {
 	struct bench_case c = test_case(&ops);
-	char *argv[] = { (char *)"kmm", NULL };
+	char *argv[] = {(char *)"kmm", NULL};
 	char error[128] = "";
 	struct case_run case_of;
 
@@ -179,9 +180,8 @@ static void callbacks_come_in_order_on_google_benchmarks_threads(void)
 
 static const char *lost(struct bench_case *c, int thread, void *state)
 {
-	(void)c;
 	(void)state;
-	return thread == THREADS - 1 ? "a byte was lost" : NULL;
+	return thread == c->threads - 1 ? "a byte was lost" : NULL;
 }
 
 static void nothing(struct bench_case *c, int thread, void *state, uint64_t n)
@@ -194,13 +194,19 @@ static void nothing(struct bench_case *c, int thread, void *state, uint64_t n)
 
 static void a_failed_check_ends_the_process_with_one_line(void)
 {
-	static const struct case_ops losing = { .ops_per_batch = 1, .run = nothing, .thread_end = lost };
+	static const struct case_ops losing = {
+		.ops_per_batch = 1, .run = nothing, .thread_end = lost};
 	struct bench_case c = test_case(&losing);
-	char line[256];
+	char line[256], wanted[256];
 	int ends[2], status;
 	size_t length = 0;
 	ssize_t got;
 
+#ifdef __SANITIZE_THREAD__
+	c.threads = 1; /* it would say more of those that still run when the process ends */
+#endif
+	snprintf(wanted, sizeof(wanted),
+		 "kmm: slab/pair/64/kmm/remote/threads:%d: a byte was lost\n", c.threads);
 	if (pipe(ends))
 		exit(99);
 	fflush(stdout);
@@ -220,8 +226,9 @@ static void a_failed_check_ends_the_process_with_one_line(void)
 	line[length] = '\0';
 	close(ends[0]);
 	wait(&status);
-	ok(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILED, "status %x", (unsigned int)status);
-	ok(!strcmp(line, "kmm: slab/pair/64/kmm/remote/threads:4: a byte was lost\n"), "said '%s'", line);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILED, "status %x",
+	   (unsigned int)status);
+	ok(!strcmp(line, wanted), "said '%s'", line);
 }
 
 static void files_without_a_size_name_it_behind_the_case(void)

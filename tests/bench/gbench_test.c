@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Google Benchmark through gbench.h. That times are what they are said to be is shown by order, not by amounts:
+ * Google Benchmark through gbench.h. That times are what they are said to be is shown by order, not
+ * by amounts:
  *
  *	each thread	begin ends < its own work < end begins
  *
- * and a repetition's wall time can be no shorter than its shortest work, and no longer than from the first begin's
- * end to the last end's beginning, whatever else the machine does.
+ * and a repetition's wall time can be no shorter than its shortest work, and no longer than from
+ * the first begin's end to the last end's beginning, whatever else the machine does.
  */
 #include "config.h"
 
@@ -39,7 +40,8 @@ struct watched {
 
 #define NR_CASES 8
 
-static struct watched cases[NR_CASES]; /* the first and all others with one thread, the second with THREADS */
+static struct watched
+	cases[NR_CASES]; /* the first and all others with one thread, the second with THREADS */
 #define one cases[0]
 #define two cases[1]
 static int order[NR_CASES * REPETITIONS]; /* which case each repetition was of */
@@ -82,7 +84,7 @@ static void end(void *user, int thread)
 	w->times[w->nr_ended[thread]++][thread].ending = now_ns();
 }
 
-static const struct gbench_ops ops = { begin, run, end };
+static const struct gbench_ops ops = {begin, run, end};
 
 static void result(void *user, const struct gbench_result *r)
 {
@@ -105,23 +107,25 @@ static void arguments_of_google_benchmark_are_known(void)
 
 static void bad_flags_are_one_line(void)
 {
-	static const char *const bad[] = { "--benchmark_made_up=1", "--benchmark_repetitions=x",
-					   "--benchmark_repetitions=-1", "--benchmark_filter=(" };
+	static const char *const bad[] = {"--benchmark_made_up=1", "--benchmark_repetitions=x",
+					  "--benchmark_repetitions=-1", "--benchmark_filter=("};
 	char error[128];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		char *argv[] = { (char *)"kmm", (char *)bad[i], NULL };
+		char *argv[] = {(char *)"kmm", (char *)bad[i], NULL};
 
 		error[0] = '\0';
 		ok_eq(gbench_init(2, argv, error, sizeof(error)), -EINVAL);
-		ok(!strncmp(error, bad[i], 17) && !strchr(error, '\n'), "%s: said '%s'", bad[i], error);
+		ok(!strncmp(error, bad[i], 17) && !strchr(error, '\n'), "%s: said '%s'", bad[i],
+		   error);
 	}
 }
 
 static void flags_are_read(void)
 {
-	char *argv[] = { (char *)"kmm", (char *)"--benchmark_filter=-pair|bulk", (char *)"--benchmark_repetitions=5",
-			 (char *)"--benchmark_min_time=0.25", NULL };
+	char *argv[] = {(char *)"kmm", (char *)"--benchmark_filter=-pair|bulk",
+			(char *)"--benchmark_repetitions=5", (char *)"--benchmark_min_time=0.25",
+			NULL};
 	char error[128] = "";
 
 	ok(!gbench_init(4, argv, error, sizeof(error)), "%s", error);
@@ -177,9 +181,11 @@ static void wall_time_is_that_of_the_work_alone(void)
 		double wall = one.results[r].wall_ns;
 		const struct times *t = &one.times[r][0];
 
-		ok(wall >= ITERATIONS * SPIN_NS, "repetition %d: %g ns is less than it spun", r, wall);
-		ok(wall >= t->work - 1 && wall <= t->ending - t->begun + 1, "repetition %d: %g ns, work %g, around %g",
-		   r, wall, t->work, t->ending - t->begun);
+		ok(wall >= ITERATIONS * SPIN_NS, "repetition %d: %g ns is less than it spun", r,
+		   wall);
+		ok(wall >= t->work - 1 && wall <= t->ending - t->begun + 1,
+		   "repetition %d: %g ns, work %g, around %g", r, wall, t->work,
+		   t->ending - t->begun);
 	}
 }
 

@@ -42,11 +42,13 @@ static bool said_one_line(void)
 	return !strncmp(said, "kmm: ", 5) && end && !end[1];
 }
 
-/* Parse words (up to NULL) with every common option and -o ARG; the first status that is not EXIT_OK. */
+/* Parse words (up to NULL) with every common option and -o ARG; the first status that is not
+ * EXIT_OK. */
 static int parse(struct common_options *common, const char *const *words)
 {
-	static const struct option options[] = { COMMON_OPTIONS, { "order", required_argument, NULL, 'o' }, { 0 } };
-	char *argv[16] = { (char *)"kmm" };
+	static const struct option options[] = {
+		COMMON_OPTIONS, {"order", required_argument, NULL, 'o'}, {0}};
+	char *argv[16] = {(char *)"kmm"};
 	int argc = 1, option, status = EXIT_OK;
 
 	while (words[argc - 1]) {
@@ -62,17 +64,23 @@ static int parse(struct common_options *common, const char *const *words)
 	stop_listening();
 	return status ? status : option == OPTION_BAD ? EXIT_BAD_INPUT : EXIT_OK;
 }
-#define PARSE(common, ...) parse(common, (const char *const[]){ __VA_ARGS__, NULL })
+#define PARSE(common, ...) parse(common, (const char *const[]){__VA_ARGS__, NULL})
 
 static void sizes_have_suffixes(void)
 {
 	static const struct {
 		const char *text;
 		u64 bytes;
-	} good[] = { { "4096", 4096 },	       { "64K", 65536 },	  { "512M", 512UL << 20 },
-		     { "2G", 2UL << 30 },      { "1T", 1UL << 40 },	  { "2g", 2UL << 30 },
-		     { "1GiB", 1UL << 30 },    { "16MB", 16UL << 20 },	  { "8589934591G", 8589934591UL << 30 },
-		     { "1", 1 } };
+	} good[] = {{"4096", 4096},
+		    {"64K", 65536},
+		    {"512M", 512UL << 20},
+		    {"2G", 2UL << 30},
+		    {"1T", 1UL << 40},
+		    {"2g", 2UL << 30},
+		    {"1GiB", 1UL << 30},
+		    {"16MB", 16UL << 20},
+		    {"8589934591G", 8589934591UL << 30},
+		    {"1", 1}};
 	u64 bytes;
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -84,8 +92,19 @@ static void sizes_have_suffixes(void)
 
 static void garbage_is_no_size(void)
 {
-	static const char *const bad[] = { "",	   "0",	 "0G",	   "G",	    "-1",		     "1X", "1GX", " 1",
-					   "1.5G", "0x10", "16EiB", "8589934593G", "99999999999999999999999" };
+	static const char *const bad[] = {"",
+					  "0",
+					  "0G",
+					  "G",
+					  "-1",
+					  "1X",
+					  "1GX",
+					  " 1",
+					  "1.5G",
+					  "0x10",
+					  "16EiB",
+					  "8589934593G",
+					  "99999999999999999999999"};
 	u64 bytes;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -115,7 +134,7 @@ static void lists_hold_whole_words(void)
 
 static void unknown_words_of_a_list_are_named(void)
 {
-	const char *const names[] = { "page", "slab", NULL };
+	const char *const names[] = {"page", "slab", NULL};
 	char word[16];
 
 	ok(!list_unknown("slab,page", names, word, sizeof(word)), "all are known");
@@ -128,8 +147,8 @@ static void options_fill_the_configuration(void)
 {
 	struct common_options c;
 
-	ok_eq(PARSE(&c, "--synthetic", "pack:2", "--memory=64M", "--zones", "i386", "--lock", "mcs", "--no-thp",
-		    "--results", "r", "--peer", "x=/x.so", "--allocators=kmm"),
+	ok_eq(PARSE(&c, "--synthetic", "pack:2", "--memory=64M", "--zones", "i386", "--lock", "mcs",
+		    "--no-thp", "--results", "r", "--peer", "x=/x.so", "--allocators=kmm"),
 	      EXIT_OK);
 	ok(!strcmp(c.config.synthetic, "pack:2"), "%s", c.config.synthetic);
 	ok_eq(c.config.node_bytes, 64 << 20);
@@ -145,9 +164,15 @@ static void each_bad_option_is_one_line_that_names_it(void)
 {
 	struct common_options c;
 	static const char *const bad[][3] = {
-		{ "--frobnicate" },	   { "--memory", "lots" }, { "--zones", "arm" }, { "--lock", "spin" },
-		{ "--memory" },		   { "--no-thp=yes" },	   { "-q" },		 { "-o" },
-		{ "--xml=a", "--synthetic=b" },
+		{"--frobnicate"},
+		{"--memory", "lots"},
+		{"--zones", "arm"},
+		{"--lock", "spin"},
+		{"--memory"},
+		{"--no-thp=yes"},
+		{"-q"},
+		{"-o"},
+		{"--xml=a", "--synthetic=b"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -155,7 +180,8 @@ static void each_bad_option_is_one_line_that_names_it(void)
 
 		ok_eq(parse(&c, bad[i]), EXIT_BAD_INPUT);
 		ok(said_one_line(), "%s: said '%s'", bad[i][0], said);
-		ok(strstr(said, "xml") || !strncmp(said + 5, bad[i][0], length), "%s: said '%s'", bad[i][0], said);
+		ok(strstr(said, "xml") || !strncmp(said + 5, bad[i][0], length), "%s: said '%s'",
+		   bad[i][0], said);
 	}
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The run's folder: headers, rows, quoting, comparison with the baseline, and that it is whole or not there. */
+/* The run's folder: headers, rows, quoting, comparison with the baseline, and that it is whole or
+ * not there. */
 #include "config.h"
 
 #include "bench/results.h"
@@ -94,24 +95,29 @@ static void headers_are_those_of_the_design(void)
 	snprintf(path, sizeof(path), "%s", results_path(results));
 	results_close(results);
 	text = slurp(path, "throughput.csv");
-	ok(!strcmp(text, "suite,case,allocator,threads,placement,size,ops,ns_per_op,ci_low_ns,ci_high_ns,"
-				 "ops_per_s,vs_jemalloc,note\n"),
+	ok(!strcmp(text,
+		   "suite,case,allocator,threads,placement,size,ops,ns_per_op,ci_low_ns,ci_high_ns,"
+		   "ops_per_s,vs_jemalloc,note\n"),
 	   "%s", text);
 	text = slurp(path, "latency.csv");
-	ok(!strcmp(text, "suite,case,allocator,threads,placement,p50_ns,p90_ns,p99_ns,p999_ns,p9999_ns,"
-				 "max_ns\n"),
+	ok(!strcmp(text,
+		   "suite,case,allocator,threads,placement,p50_ns,p90_ns,p99_ns,p999_ns,p9999_ns,"
+		   "max_ns\n"),
 	   "%s", text);
 	text = slurp(path, "numa.csv");
-	ok(!strcmp(text, "suite,case,allocator,cpu_node,memory_node,ns_per_op,local_ratio\n"), "%s", text);
+	ok(!strcmp(text, "suite,case,allocator,cpu_node,memory_node,ns_per_op,local_ratio\n"), "%s",
+	   text);
 	text = slurp(path, "locks.csv");
 	ok(!strcmp(text, "suite,case,threads,lock,acquired,contended,wait_cycles\n"), "%s", text);
 	length = snprintf(fragmentation, sizeof(fragmentation),
-			  "trace,allocator,event,time_ns,requested_bytes,allocated_bytes,backing_bytes,rss_bytes,"
+			  "trace,allocator,event,time_ns,requested_bytes,allocated_bytes,backing_"
+			  "bytes,rss_bytes,"
 			  "internal_frag");
 	for (int j = 0; j <= 10; j++)
 		length += snprintf(fragmentation + length, sizeof(fragmentation) - (size_t)length,
 				   ",unusable_free_index_%d,fragmentation_index_%d", j, j);
-	snprintf(fragmentation + length, sizeof(fragmentation) - (size_t)length, ",huge_free_ratio\n");
+	snprintf(fragmentation + length, sizeof(fragmentation) - (size_t)length,
+		 ",huge_free_ratio\n");
 	text = slurp(path, "fragmentation.csv");
 	ok(!strcmp(text, fragmentation), "%s", text);
 }
@@ -180,17 +186,17 @@ static void folders_of_dead_runs_are_removed(void)
 
 static void add(struct results *results, const char *allocator, double ns, int nr, const char *note)
 {
-	const double samples[] = { ns, ns, ns };
-	struct measurement m = { .suite = "slab",
-				 .name = "pair",
-				 .allocator = allocator,
-				 .placement = "local",
-				 .size = "64",
-				 .threads = 2,
-				 .ops = 600,
-				 .samples = samples,
-				 .nr_samples = nr,
-				 .note = note };
+	const double samples[] = {ns, ns, ns};
+	struct measurement m = {.suite = "slab",
+				.name = "pair",
+				.allocator = allocator,
+				.placement = "local",
+				.size = "64",
+				.threads = 2,
+				.ops = 600,
+				.samples = samples,
+				.nr_samples = nr,
+				.note = note};
 
 	ok_eq(results_measured(results, &m), 0);
 }
@@ -208,7 +214,8 @@ static void rows_are_compared_with_jemalloc(void)
 	add(results, "glibc", 10.2, 3, "a, \"b\"");
 	add(results, "tcmalloc", 0, 0, "skipped: not installed");
 	ok_eq(results_commit(results), 0);
-	ok(fabs(results_noise_floor(results) - 0.05) < 1e-9, "noise floor %g", results_noise_floor(results));
+	ok(fabs(results_noise_floor(results) - 0.05) < 1e-9, "noise floor %g",
+	   results_noise_floor(results));
 	rows = results_rows(results, &nr);
 	ok_eq(nr, 5);
 	ok_eq(rows[0].verdict, VERDICT_FASTER);
@@ -218,9 +225,10 @@ static void rows_are_compared_with_jemalloc(void)
 	ok(strstr(text, "\nslab,pair,kmm,2,local,64,600,5,5,5,4e+08,0.5,emulated\n"), "%s", text);
 	ok(strstr(text, "\nslab,pair,jemalloc,2,local,64,600,10,10,10,2e+08,1,\n"), "%s", text);
 	ok(strstr(text, "\nslab,pair,glibc,2,local,64,600,10.2,10.2,10.2,1.96078e+08,1.02,"
-				"\"a, \"\"b\"\"; same\"\n"),
+			"\"a, \"\"b\"\"; same\"\n"),
 	   "%s", text);
-	ok(strstr(text, "\nslab,pair,tcmalloc,2,none,64,600,,,,,,skipped: not installed\n"), "%s", text);
+	ok(strstr(text, "\nslab,pair,tcmalloc,2,none,64,600,,,,,,skipped: not installed\n"), "%s",
+	   text);
 	text = slurp(results_path(results), "raw.csv");
 	ok(strstr(text, "\nslab,pair,kmm-aa,2,local,64,2,5.25\n"), "%s", text);
 	text = slurp(results_path(results), "machine.json");
@@ -231,13 +239,13 @@ static void rows_are_compared_with_jemalloc(void)
 static void unknown_figures_are_empty_fields(void)
 {
 	struct results *results = open_results();
-	struct fragmentation_row row = { .trace = "t",
-					 .allocator = "kmm",
-					 .event = 7,
-					 .time_ns = -1,
-					 .backing_bytes = CSV_UNKNOWN_WHOLE,
-					 .internal_frag = NAN,
-					 .huge_free_ratio = 0.5 };
+	struct fragmentation_row row = {.trace = "t",
+					.allocator = "kmm",
+					.event = 7,
+					.time_ns = -1,
+					.backing_bytes = CSV_UNKNOWN_WHOLE,
+					.internal_frag = NAN,
+					.huge_free_ratio = 0.5};
 	const char *text;
 
 	row.indices.unusable_free_index[0] = 0.25;
@@ -246,7 +254,9 @@ static void unknown_figures_are_empty_fields(void)
 	ok_eq(results_fragmentation(results, &row), 0);
 	ok_eq(results_commit(results), 0);
 	text = slurp(results_path(results), "fragmentation.csv");
-	ok(strstr(text, "\nt,kmm,7,-1,0,0,,0,,0.25,-1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,,0.5\n"), "%s", text);
+	ok(strstr(text,
+		  "\nt,kmm,7,-1,0,0,,0,,0.25,-1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,,0.5\n"),
+	   "%s", text);
 	results_close(results);
 }
 
@@ -274,7 +284,8 @@ static void a_full_disk_commits_nothing(void)
 {
 	struct rlimit saved, small;
 	struct results *results = open_results();
-	struct latency_row row = { .suite = "slab", .name = "pair", .allocator = "kmm", .placement = "local" };
+	struct latency_row row = {
+		.suite = "slab", .name = "pair", .allocator = "kmm", .placement = "local"};
 	int error = 0;
 
 	getrlimit(RLIMIT_FSIZE, &saved);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A supervised run in each way that it can end: the exit status, the one line, and what is left in the folder. */
+/* A supervised run in each way that it can end: the exit status, the one line, and what is left in
+ * the folder. */
 #include "config.h"
 
 #include "bench/supervise.h"
@@ -46,7 +47,7 @@ static int fails(struct supervised *run, void *arg)
 
 static int crashes(struct supervised *run, void *arg)
 {
-	struct rlimit none = { 0, 0 };
+	struct rlimit none = {0, 0};
 
 	(void)arg;
 	setrlimit(RLIMIT_CORE, &none);
@@ -56,7 +57,8 @@ static int crashes(struct supervised *run, void *arg)
 	return EXIT_OK;
 }
 
-/* Sends its parent the signal, and then never ends by itself; nor does the child of its own that it starts. */
+/* Sends its parent the signal, and then never ends by itself; nor does the child of its own that it
+ * starts. */
 static int signals(struct supervised *run, void *arg)
 {
 	const int *sig = arg;
@@ -72,7 +74,8 @@ static int signals(struct supervised *run, void *arg)
 }
 
 /* supervise() in a process of its own, because it changes signals; its stderr goes to said. */
-static int supervised(const char *results_dir, int (*work)(struct supervised *run, void *arg), void *arg)
+static int supervised(const char *results_dir, int (*work)(struct supervised *run, void *arg),
+		      void *arg)
 {
 	int ends[2], status = 0;
 	size_t length = 0;
@@ -119,13 +122,14 @@ static void a_crash_names_what_was_running(void)
 
 	ok_eq(supervised(dir, crashes, NULL), EXIT_FAILED);
 	ok_eq(nr_entries(), before);
-	ok(!strncmp(said, "kmm: slab/pair/64: crashed: ", 28) && strchr(said, '\n') == said + strlen(said) - 1,
+	ok(!strncmp(said, "kmm: slab/pair/64: crashed: ", 28) &&
+		   strchr(said, '\n') == said + strlen(said) - 1,
 	   "said '%s'", said);
 }
 
 static void a_signal_ends_all_and_leaves_nothing(void)
 {
-	static const int sent[] = { SIGINT, SIGTERM };
+	static const int sent[] = {SIGINT, SIGTERM};
 	int before = nr_entries();
 
 	for (int i = 0; i < 2; i++) {
@@ -133,7 +137,8 @@ static void a_signal_ends_all_and_leaves_nothing(void)
 
 		ok_eq(supervised(dir, signals, &sig), 128 + sent[i]);
 		ok_eq(nr_entries(), before);
-		ok(!strncmp(said, "kmm: ", 5) && strchr(said, '\n') == said + strlen(said) - 1, "said '%s'", said);
+		ok(!strncmp(said, "kmm: ", 5) && strchr(said, '\n') == said + strlen(said) - 1,
+		   "said '%s'", said);
 	}
 }
 
