@@ -54,7 +54,7 @@ kmm_sources = find $(srcdir)/alloc $(srcdir)/bench $(srcdir)/workloads $(srcdir)
 format:
 	$(kmm_sources) | xargs clang-format -i
 
-lint:
+lint: bench/build.h
 	@$(srcdir)/scripts/lint $(srcdir) $(builddir)
 
 # In a copy of the sources, so that it works whether this build is in the source folder or not. lcov is pointed at the
