@@ -116,6 +116,11 @@ def noise_floor(facts):
     return abs(float(value)) if isinstance(value, (int, float)) else 0.0
 
 
+def within(ratio, noise):
+    """Is a ratio, or its inverse, no further from 1 than the noise floor?"""
+    return ratio > 0 and max(ratio, 1 / ratio) <= 1 + noise
+
+
 def key(row):
     return tuple(row[c] for c in KEY)
 
@@ -145,7 +150,7 @@ def bytes_text(size):
 
 def case_text(suite, case, size):
     """How a case is called in figures and tables."""
-    if size in ("", "0") and suite != "page":
+    if suite != "page" and (size == "0" or not size[:1].isdigit()):
         return case
     return f"{case} order {size}" if suite == "page" else f"{case} {bytes_text(size)}"
 
