@@ -57,7 +57,7 @@ static inline double case_ops(const struct bench_case *c, uint64_t n)
 	return (double)n * (double)c->ops->ops_per_batch;
 }
 
-/* "suite/case/size/allocator/placement/threads:N", as --benchmark_filter and the messages name it. */
+/* "suite/case/size/allocator/placement/threads:N", as --benchmark_filter and messages name it. */
 #define CASE_NAME 160
 void case_name(const struct bench_case *c, char *name, size_t size);
 /* "case/size", for files without a column for the size; where there is none for the placement

@@ -45,7 +45,7 @@ struct measure {
 int measure_init(struct measure *measure, struct case_list *list);
 void measure_destroy(struct measure *measure);
 
-/* Seconds that the passes will take, as far as is known before calibration; for the progress line. */
+/* Seconds that the passes will take, as far as is known before calibration; for progress. */
 double measure_expected_s(struct measure *measure);
 
 /* Does the case count for locks.csv? */
@@ -57,7 +57,7 @@ int measure_repeat(struct measure *measure);
 int measure_latency(struct measure *measure);
 int measure_count(struct measure *measure);
 
-/* Run one case over and over for about this many seconds, and nothing else: what a profiler wants. */
+/* Run one case for about this many seconds, and nothing else: what a profiler wants. */
 void measure_profile(struct measured_case *m, double seconds);
 
 #endif

@@ -91,7 +91,7 @@ int next_option(int argc, char **argv, const char *short_options,
 /* Take one of the options above. EXIT_OK, or EXIT_BAD_INPUT after the one line of complaint. */
 int common_option(struct common_options *common, int option, const char *argument);
 
-/* "512M", "2G", "4096", "64K" as bytes. 0; -EINVAL for anything else, 0 bytes, and more than 2^63. */
+/* "512M", "2G", "4096", "64K" as bytes. 0; -EINVAL for all else, 0 bytes, and above 2^63. */
 int parse_size(const char *text, u64 *bytes);
 
 /* A whole number from min to max. 0 or -EINVAL. */

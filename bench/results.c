@@ -59,7 +59,7 @@ static void remove_folder(const char *path, int depth)
 	rmdir(path);
 }
 
-/* Temporary folders of this host whose process is gone: a run that was killed too hard to tidy up. */
+/* Temporary folders of this host whose process is gone: that was killed too hard to tidy up. */
 static void remove_stale(const char *dir_path, const char *host)
 {
 	char prefix[128], path[PATH_MAX];

@@ -22,7 +22,7 @@ struct stats_summary {
 	struct interval ci; /* 95 %, of the median */
 };
 
-/* The middle value, or the mean of the two middle ones; NAN for nr == 0. Does not change samples. */
+/* The middle value, or the mean of the two middle ones; NAN for nr == 0. Changes no sample. */
 double stats_median(const double *samples, int nr);
 
 /* The q-quantile, 0 <= q <= 1, linear between order statistics (Hyndman & Fan 1996, type 7); NAN

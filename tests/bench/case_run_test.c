@@ -15,7 +15,7 @@
 
 #define THREADS 4
 
-/* Counts of callbacks so far; each callback checks which others must have come, or must not have. */
+/* Callbacks so far; each callback checks which others must have come, or must not have. */
 static struct {
 	int prepared, begun, worked, ended, finished, before, after;
 	uint64_t n;
