@@ -9,6 +9,9 @@
 
 #define SEED 0x9E3779B97F4A7C15ULL
 
+/* Of a normal variable's absolute value: its 95th percentile over its median. */
+#define NORMAL_95_OVER_MEDIAN (1.959964 / 0.674490)
+
 /* splitmix64 (Steele, Lea, Flood 2014): any seed will do, and nothing to warm up. */
 static uint64_t next_random(uint64_t *state)
 {
@@ -144,13 +147,13 @@ double stats_noise_floor(const struct aa_pair *pairs, int nr)
 		const struct aa_pair *p = &pairs[i];
 		struct interval ratio = stats_ratio_interval(p->a, p->nr_a, p->b, p->nr_b);
 
-		apart[i] = distance(stats_median(p->a, p->nr_a) / stats_median(p->b, p->nr_b));
-		half_width[i] = sqrt(ratio.high / ratio.low) - 1;
+		apart[i] = fabs(log(stats_median(p->a, p->nr_a) / stats_median(p->b, p->nr_b)));
+		half_width[i] = log(ratio.high / ratio.low) / 2;
 	}
-	high = stats_quantile(apart, nr, 0.95);
+	high = NORMAL_95_OVER_MEDIAN * stats_median(apart, nr);
 	usual = stats_median(half_width, nr);
 	free(room);
-	return high > usual ? high : usual;
+	return expm1(fmax(high, usual));
 }
 
 enum verdict stats_verdict(const double *a, int nr_a, const double *b, int nr_b, double noise_floor)

@@ -42,10 +42,12 @@ struct aa_pair {
 };
 
 /*
- * How far two measurements of the same thing lie apart in this run: the larger of the 95th
- * percentile over the pairs of how far their median ratio is from 1 (the larger over the smaller,
- * less 1), and the median of their ratio intervals' half-widths, taken the same way (sqrt(high /
- * low) - 1). NAN without pairs.
+ * How far two measurements of the same thing lie apart in this run. A pair's distance is the
+ * logarithm of its ratio of medians, without its sign. The floor is what 95 % of the distances would
+ * lie below if they were normal with the median that they have (1.96 / 0.6745 times that median):
+ * half of the pairs would have to go wrong to move it far. But it is at least the median of the half
+ * widths of the pairs' ratio intervals (ln(high / low) / 2). Given as a ratio less 1; NAN without
+ * pairs.
  */
 double stats_noise_floor(const struct aa_pair *pairs, int nr);
 

@@ -109,17 +109,49 @@ static void ratio_interval_resamples_both_sides(void)
 	ok(near(inverse.low, 2.0 / 3) && inverse.high == 2, "%g %g", inverse.low, inverse.high);
 }
 
-/* Apart 0 and 0.1: their 95 % quantile is 0.095. Half-widths are 0. */
-static void noise_floor_is_a_high_quantile_of_the_pairs(void)
+/* Half-widths are 0. One pair 1.1 apart: 1.1^2.906; with one of no distance, the median is between. */
+static void noise_floor_scales_the_median_distance(void)
 {
 	const double ten[] = {10, 10}, eleven[] = {11, 11};
 	const struct aa_pair pairs[] = {{ten, ten, 2, 2}, {eleven, ten, 2, 2}};
 	const struct aa_pair swapped[] = {{ten, eleven, 2, 2}};
+	double scale = 1.959964 / 0.674490;
 
-	ok(near(stats_noise_floor(pairs, 2), 0.095), "%g", stats_noise_floor(pairs, 2));
-	ok(near(stats_noise_floor(swapped, 1), 0.1), "%g the other way round",
+	ok(near(stats_noise_floor(pairs, 2), pow(1.1, scale / 2) - 1), "%g",
+	   stats_noise_floor(pairs, 2));
+	ok(near(stats_noise_floor(pairs + 1, 1), pow(1.1, scale) - 1), "%g",
+	   stats_noise_floor(pairs + 1, 1));
+	ok(near(stats_noise_floor(swapped, 1), pow(1.1, scale) - 1), "%g the other way round",
 	   stats_noise_floor(swapped, 1));
 	ok(isnan(stats_noise_floor(pairs, 0)), "without pairs");
+}
+
+static void noise_floor_stands_when_a_third_of_the_pairs_is_wild(void)
+{
+	const double ten[] = {10, 10}, close[] = {10.1, 10.1}, wild[] = {70, 70};
+	struct aa_pair pairs[24];
+
+	for (int i = 0; i < 24; i++)
+		pairs[i] = (struct aa_pair){ten, i % 3 ? close : wild, 2, 2};
+	ok(stats_noise_floor(pairs, 24) < 0.03, "%g", stats_noise_floor(pairs, 24));
+}
+
+/* Distances drawn from a normal: 95 % of them are below the floor. */
+static void noise_floor_covers_95_of_100_normal_pairs(void)
+{
+	/* Quantiles 0.05, 0.15, ... 0.95 of |N(0, 0.1)|. */
+	const double apart[] = {0.00627, 0.01891, 0.03186, 0.04538, 0.05978,
+				0.07554, 0.09346, 0.11503, 0.14395, 0.19600};
+	const double one[] = {1};
+	double other[10];
+	struct aa_pair pairs[10];
+
+	for (int i = 0; i < 10; i++) {
+		other[i] = exp(apart[i]);
+		pairs[i] = (struct aa_pair){one, &other[i], 1, 1};
+	}
+	ok(fabs(log1p(stats_noise_floor(pairs, 10)) - 0.196) < 0.004, "%g",
+	   stats_noise_floor(pairs, 10));
 }
 
 /* Medians agree, but the ratio may be anything from 0.5 to 1.5: sqrt(3) to either side of the
@@ -164,7 +196,9 @@ int main(void)
 	RUN(same_samples_give_the_same_interval_twice);
 	RUN(ratio_of_constants_is_exact);
 	RUN(ratio_interval_resamples_both_sides);
-	RUN(noise_floor_is_a_high_quantile_of_the_pairs);
+	RUN(noise_floor_scales_the_median_distance);
+	RUN(noise_floor_stands_when_a_third_of_the_pairs_is_wild);
+	RUN(noise_floor_covers_95_of_100_normal_pairs);
 	RUN(noise_floor_is_not_below_the_usual_half_width);
 	RUN(verdict_is_same_inside_the_noise_floor);
 	RUN(verdict_is_same_when_the_interval_holds_one);
