@@ -134,6 +134,15 @@ static void compare_to_baseline(struct results *results, struct measured *row)
 				      base->key.nr_samples, results->noise_floor);
 }
 
+/*
+ * A row that was not run keeps its placement, but for local: that column is how readers choose the
+ * rows to take figures from, and this one has none.
+ */
+static const char *placement_column(const struct measurement *m)
+{
+	return m->nr_samples || strcmp(m->placement, "local") ? m->placement : "none";
+}
+
 static int write_row(struct results *results, const struct measured *row)
 {
 	const struct measurement *m = &row->key;
@@ -145,8 +154,7 @@ static int write_row(struct results *results, const struct measured *row)
 		.name = m->name,
 		.allocator = m->allocator,
 		.threads = m->threads,
-		/* Not run: no placement, so that no reader takes the row for a measurement. */
-		.placement = m->nr_samples ? m->placement : "none",
+		.placement = placement_column(m),
 		.size = m->size,
 		.ops = (int64_t)m->ops,
 		.ns_per_op = row->summary.median,

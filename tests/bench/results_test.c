@@ -236,6 +236,34 @@ static void rows_are_compared_with_jemalloc(void)
 	results_close(results);
 }
 
+static void skipped_rows_keep_apart(void)
+{
+	static const char *const placements[] = {"local", "remote", "interleave"};
+	static const char *const lines[] = {
+		"\nslab,pair,jemalloc,1,none,64,0,,,,,,skipped: x\n",
+		"\nslab,pair,jemalloc,1,remote,64,0,,,,,,skipped: x\n",
+		"\nslab,pair,jemalloc,1,interleave,64,0,,,,,,skipped: x\n"};
+	struct results *results = open_results();
+	const char *text;
+
+	for (int i = 0; i < 3; i++) {
+		struct measurement m = {.suite = "slab",
+					.name = "pair",
+					.allocator = "jemalloc",
+					.placement = placements[i],
+					.size = "64",
+					.threads = 1,
+					.note = "skipped: x"};
+
+		ok_eq(results_measured(results, &m), 0);
+	}
+	ok_eq(results_commit(results), 0);
+	text = slurp(results_path(results), "throughput.csv");
+	for (int i = 0; i < 3; i++)
+		ok(strstr(text, lines[i]), "%s: %s", placements[i], text);
+	results_close(results);
+}
+
 static void unknown_figures_are_empty_fields(void)
 {
 	struct results *results = open_results();
@@ -318,6 +346,7 @@ int main(void)
 	RUN(discard_leaves_nothing);
 	RUN(folders_of_dead_runs_are_removed);
 	RUN(rows_are_compared_with_jemalloc);
+	RUN(skipped_rows_keep_apart);
 	RUN(unknown_figures_are_empty_fields);
 	RUN(an_impossible_folder_is_refused);
 	RUN(a_full_disk_commits_nothing);
