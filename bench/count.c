@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The counting pass: what kmm's locks counted while a case worked, per million operations, so that
+ * The counting pass: what the locks of kmm, and of a peer that counts its own, counted while a case worked, per million operations, so that
  * rows can be compared. On few cores this is how scaling is argued: a lock never taken is never
  * waited for. Warm-up is left out: counters are read when all threads have begun, and again when
  * all have worked. Reading them takes some of the locks: two readings with nothing in between say
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/host.h"
 #include "bench/command.h"
 #include "bench/measure.h"
 
@@ -31,6 +32,7 @@ struct lock_counts {
 
 struct around {
 	struct kmm *machine;
+	const struct object_peer *peer;	  /* NULL: kmm's locks */
 	struct lock_counts probe, before; /* between them: what reading the counters adds */
 	struct lock_counts after;
 };
@@ -78,13 +80,42 @@ static void visit(const char *name, const struct lock_stats *stats, void *arg)
 	count->stats.wait_cycles += stats->wait_cycles;
 }
 
+/* A peer's lock goes under the peer's name. */
+struct peer_visit {
+	const struct object_peer *peer;
+	struct lock_counts *counts;
+};
+
+static void visit_peer(const struct object_peer_lock *lock, void *arg)
+{
+	struct peer_visit *to = arg;
+	struct lock_stats stats = {.acquired = lock->acquired,
+				   .contended = lock->contended,
+				   .wait_cycles =
+					   (u64)(lock->wait_ns * 1e-9 * host_cycles_per_second())};
+	char name[sizeof(((struct lock_count *)NULL)->name)];
+
+	snprintf(name, sizeof(name), "%s/%s", to->peer->name, lock->name);
+	visit(name, &stats, to->counts);
+}
+
+static void read_locks(const struct around *around, struct lock_counts *counts)
+{
+	struct peer_visit to = {around->peer, counts};
+
+	if (around->peer)
+		around->peer->locks(around->peer, visit_peer, &to);
+	else
+		for_each_lock(around->machine, visit, counts);
+}
+
 static void read_before(struct case_run *run, void *arg)
 {
 	struct around *around = arg;
 
 	(void)run;
-	for_each_lock(around->machine, visit, &around->probe);
-	for_each_lock(around->machine, visit, &around->before);
+	read_locks(around, &around->probe);
+	read_locks(around, &around->before);
 }
 
 static void read_after(struct case_run *run, void *arg)
@@ -92,7 +123,7 @@ static void read_after(struct case_run *run, void *arg)
 	struct around *around = arg;
 
 	(void)run;
-	for_each_lock(around->machine, visit, &around->after);
+	read_locks(around, &around->after);
 }
 
 static void work(struct case_run *run, int thread, uint64_t n, void *arg)
@@ -115,12 +146,14 @@ static bool no_memory(const struct around *around)
 static int add_rows(struct measured_case *m, const struct around *around, double ops)
 {
 	const struct bench_case *c = m->run.c;
-	char name[CASE_NAME];
+	char name[CASE_NAME], none[64];
 	int error = no_memory(around) ? -ENOMEM : 0;
 	struct locks_row row = {
-		.suite = c->suite, .name = name, .threads = c->threads, .lock = "none"};
+		.suite = c->suite, .name = name, .threads = c->threads, .lock = none};
 	bool any = false;
 
+	snprintf(none, sizeof(none), "%s%snone", around->peer ? around->peer->name : "",
+		 around->peer ? "/" : "");
 	case_and_size(c, true, name, sizeof(name));
 	for (size_t i = 0; !error && i < around->after.nr; i++) {
 		const struct lock_count *after = &around->after.counts[i];
@@ -149,7 +182,9 @@ int measure_count(struct measure *measure)
 
 	for (size_t i = 0; !error && i < measure->nr; i++) {
 		struct measured_case *m = &measure->cases[i];
-		struct around around = {.machine = measure->machine};
+		bool kmm = !strcmp(m->run.c->allocator, "kmm");
+		struct around around = {.machine = measure->machine,
+					.peer = kmm ? NULL : m->run.c->peer};
 		uint64_t n;
 		char name[CASE_NAME];
 

@@ -52,18 +52,24 @@ static void step(struct measured_case *m, double seconds)
 	progress_step(m->measure->progress, seconds, name);
 }
 
+/* An A/A copy says nothing new of latency and locks. */
+static bool is_copy(const struct bench_case *c)
+{
+	size_t length = strlen(c->allocator);
+
+	return length > 3 && !strcmp(c->allocator + length - 3, "-aa");
+}
+
 static bool has_latency(const struct measured_case *m)
 {
-	size_t length = strlen(m->run.c->allocator);
-
-	/* An A/A copy says nothing new of latency. */
-	return m->run.c->ops->latency &&
-	       (length < 3 || strcmp(m->run.c->allocator + length - 3, "-aa"));
+	return m->run.c->ops->latency && !is_copy(m->run.c);
 }
 
 bool has_locks(const struct measured_case *m)
 {
-	return !strcmp(m->run.c->allocator, "kmm");
+	const struct bench_case *c = m->run.c;
+
+	return !strcmp(c->allocator, "kmm") || (c->peer && c->peer->locks && !is_copy(c));
 }
 
 double measure_expected_s(struct measure *measure)

@@ -23,6 +23,14 @@ struct object_peer_stats {
 	uint64_t backing_bytes;	  /* held from the OS or the page allocator */
 };
 
+/* What one of a library's locks has counted since it was loaded. */
+struct object_peer_lock {
+	const char *name;
+	uint64_t acquired;
+	uint64_t contended; /* of these, found held by another thread */
+	double wait_ns;	    /* asleep for it */
+};
+
 struct object_peer {
 	const char *name;    /* "kmm", "jemalloc", "glibc", "mimalloc", "tcmalloc", or as given with
 				--peer */
@@ -37,6 +45,10 @@ struct object_peer {
 	size_t (*usable_size)(void *object);
 	/* Current figures; 0, or -errno where the peer cannot say. */
 	int (*stats)(const struct object_peer *peer, struct object_peer_stats *stats);
+	/* Call visit for each kind of lock, those of all arenas and size classes summed. 0 or -errno.
+	 * NULL: the peer does not count. Takes locks itself. */
+	int (*locks)(const struct object_peer *peer,
+		     void (*visit)(const struct object_peer_lock *lock, void *arg), void *arg);
 	/* Give cached memory back as far as the peer can. */
 	void (*trim)(const struct object_peer *peer);
 	/* Give back what this thread caches, to the allocator if not to the OS. NULL: the peer

@@ -113,6 +113,56 @@ static int je_stats(const struct object_peer *peer, struct object_peer_stats *st
 	return 0;
 }
 
+#define JE_ALL_ARENAS "stats.arenas.4096." /* MALLCTL_ARENAS_ALL */
+
+/* Add a mutex's counters; one that this version lacks counts nothing. */
+static void je_add_lock(const struct peer_library *lib, const char *path,
+			struct object_peer_lock *lock)
+{
+	static const char *const counters[] = {"num_ops", "num_wait", "num_spin_acq",
+					       "total_wait_time"};
+	uint64_t values[4] = {0};
+	char name[128];
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), JE_ALL_ARENAS "%s.%s", path, counters[i]);
+		je_read(lib, name, &values[i], sizeof(values[i]));
+	}
+	lock->acquired += values[0];
+	lock->contended += values[1] + values[2];
+	lock->wait_ns += (double)values[3];
+}
+
+static int je_locks(const struct object_peer *peer,
+		    void (*visit)(const struct object_peer_lock *lock, void *arg), void *arg)
+{
+	static const char *const mutexes[] = {
+		"large",       "extent_avail", "extents_dirty", "extents_muzzy", "extents_retained",
+		"decay_dirty", "decay_muzzy",  "base",		"tcache_list"};
+	const struct peer_library *lib = peer->library;
+	struct object_peer_lock bins = {.name = "bins"};
+	uint64_t epoch = 1;
+	unsigned int nr_bins;
+	char path[64];
+
+	if (lib->je_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) ||
+	    je_read(lib, "arenas.nbins", &nr_bins, sizeof(nr_bins)))
+		return -ENOTSUP;
+	for (size_t i = 0; i < sizeof(mutexes) / sizeof(mutexes[0]); i++) {
+		struct object_peer_lock lock = {.name = mutexes[i]};
+
+		snprintf(path, sizeof(path), "mutexes.%s", mutexes[i]);
+		je_add_lock(lib, path, &lock);
+		visit(&lock, arg);
+	}
+	for (unsigned int i = 0; i < nr_bins; i++) {
+		snprintf(path, sizeof(path), "bins.%u.mutex", i);
+		je_add_lock(lib, path, &bins);
+	}
+	visit(&bins, arg);
+	return 0;
+}
+
 static void je_flush_thread(const struct object_peer *peer)
 {
 	const struct peer_library *lib = peer->library;
@@ -142,6 +192,7 @@ static void je_setup(struct peer_library *lib, struct object_peer *peer)
 	    !lib->je_mallctl("background_thread", NULL, NULL, &on, sizeof(on)))
 		peers_settings_add(lib->settings, sizeof(lib->settings), "background_thread=true");
 	peer->stats = je_stats;
+	peer->locks = je_locks;
 	peer->trim = je_trim;
 	peer->flush_thread = je_flush_thread;
 	peer->allocated_slack = 64 << 10; /* it counts its own thread caches */
@@ -323,6 +374,7 @@ static int fill_peer(struct peer_library *lib, struct object_peer *peer, char *e
 		peer->aligned_alloc = aligned_alloc;
 		peer->usable_size = malloc_usable_size;
 		peer->stats = NULL;
+		peer->locks = NULL;
 		peer->trim = NULL;
 	}
 	return 0;

@@ -180,6 +180,40 @@ static void a_library_given_by_path_is_known_by_what_it_exports(void)
 	ok(other.stats && other.stats(&other, &stats) == 0, "no statistics");
 }
 
+static void sum_locks(const struct object_peer_lock *lock, void *arg)
+{
+	struct object_peer_lock *sum = arg;
+
+	ok(lock->contended <= lock->acquired, "%s: contended %llu of %llu", lock->name,
+	   (unsigned long long)lock->contended, (unsigned long long)lock->acquired);
+	if (!strcmp(lock->name, "bins"))
+		*sum = *lock;
+}
+
+/* Filling and flushing a thread's cache takes the locks of bins, at least once each. */
+static void locks_are_counted(void)
+{
+	int nr_tested = 0;
+
+	for (int i = 0; i < nr_peers; i++) {
+		struct object_peer_lock before = {0}, after = {0};
+
+		if (!peers[i].locks)
+			continue;
+		nr_tested++;
+		ok_eq(peers[i].locks(&peers[i], sum_locks, &before), 0);
+		for (int j = 0; j < 8; j++) {
+			peers[i].free(peers[i].alloc(64));
+			peers[i].flush_thread(&peers[i]);
+		}
+		ok_eq(peers[i].locks(&peers[i], sum_locks, &after), 0);
+		ok(after.acquired >= before.acquired + 8, "%s: %llu, then %llu", peers[i].name,
+		   (unsigned long long)before.acquired, (unsigned long long)after.acquired);
+	}
+	if (!nr_tested)
+		skip("no peer here counts its locks");
+}
+
 static void tunables_of_the_user_stay(void)
 {
 	static const char *const ours[] = {"a.b=1", "c.d=2", NULL};
@@ -253,6 +287,7 @@ int main(int argc, char **argv)
 	RUN(bad_specs_are_refused_in_one_line);
 	RUN(a_library_without_malloc_is_refused);
 	RUN(a_library_given_by_path_is_known_by_what_it_exports);
+	RUN(locks_are_counted);
 	RUN(tunables_of_the_user_stay);
 	RUN(preparing_again_changes_nothing);
 	RUN(options_of_the_user_are_recorded_and_kept);
