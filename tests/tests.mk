@@ -134,14 +134,21 @@ tests_alloc_report_slabinfo_test_LDADD = $(test_ldadd)
 
 # workloads and replay
 workload_tests = \
-	tests/workloads/kmt_test \
+	tests/workloads/crc32c_test \
+	tests/workloads/kmt_read_test \
+	tests/workloads/kmt_write_test \
 	tests/workloads/perf_script_test \
 	tests/bench/fragmentation_test \
 	tests/fuzz/kmt_corpus_test \
 	tests/fuzz/perf_script_corpus_test
 check_PROGRAMS += $(workload_tests)
 TESTS += $(workload_tests) tests/bench/replay.sh
-tests_workloads_kmt_test_LDADD = libworkloads.la
+tests_workloads_crc32c_test_LDADD = libworkloads.la
+kmt_traces = tests/workloads/kmt_traces.h tests/workloads/kmt_traces.c
+tests_workloads_kmt_read_test_SOURCES = tests/workloads/kmt_read_test.c $(kmt_traces)
+tests_workloads_kmt_read_test_LDADD = libworkloads.la
+tests_workloads_kmt_write_test_SOURCES = tests/workloads/kmt_write_test.c $(kmt_traces)
+tests_workloads_kmt_write_test_LDADD = libworkloads.la
 tests_workloads_perf_script_test_LDADD = libworkloads.la
 tests_bench_fragmentation_test_LDADD = libbench.la -lm
 tests_fuzz_kmt_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/kmt_fuzz.c
