@@ -136,8 +136,10 @@ static int area_place(struct virt *virt, struct vmap_area *area)
 
 	lock_acquire(&virt->lock);
 	if (align > PAGE_SIZE && !virt->space.unused) {
-		/* An aligned place may cut a free range in the middle. */
-		struct vmap_area *spare = kmem_cache_alloc(virt->cache, GFP_KERNEL);
+		/* An aligned place may cut a free range in the middle. Without a struct for that it
+		 * will be an unaligned one: no reason to reclaim, which would take a lock that
+		 * ranks before ours. */
+		struct vmap_area *spare = kmem_cache_alloc(virt->cache, GFP_NOWAIT);
 
 		if (spare)
 			vmap_space_add_unused(&virt->space, &spare->range);
