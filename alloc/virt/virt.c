@@ -33,16 +33,21 @@ static u64 count_shared_pages(const struct phys *phys)
 	return nr_pages;
 }
 
-/* As the kernel's lazy_max_pages, 32 MiB for each doubling of CPUs, but an eighth of the frames at
- * most. */
+/*
+ * To make an area again costs the host a page-table entry for each page, about a thousand times
+ * what reusing it does; and the frames of a freed area are of use to little but vmalloc. So a
+ * quarter of them may wait. They are unmapped in batches of as many as the kernel's lazy_max_pages
+ * (32 MiB for each doubling of CPUs), so that no vfree takes longer for there being more memory.
+ */
 static void set_bounds(struct virt *virt, const struct kmm *machine)
 {
 	unsigned int nr_cpus = topology_nr_cpus(machine->topology);
 	unsigned long max_mappings = host_max_mappings();
 
 	virt->nr_shared_pages = count_shared_pages(machine->phys);
-	virt->max_lazy_pages = min_t(u64, (32UL << 20 >> PAGE_SHIFT) * (__fls(nr_cpus) + 1),
-				     virt->nr_shared_pages / 8);
+	virt->max_lazy_pages = virt->nr_shared_pages / 4;
+	virt->purge_pages = min_t(u64, (32UL << 20 >> PAGE_SHIFT) * (__fls(nr_cpus) + 1),
+				  virt->max_lazy_pages / 2);
 	virt->magazine_pages = min_t(u64, virt->max_lazy_pages / 4 / (VMAP_BINS * nr_cpus), 64);
 	/* An eighth stays for the rest of the process: its own mappings, threads, malloc. */
 	virt->max_mappings = max_mappings - max_mappings / 8;

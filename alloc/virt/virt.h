@@ -90,7 +90,7 @@ struct virt {
 	struct vmap_area **area_of; /* a page of the region each; memory as touched */
 	size_t percpu;		    /* struct virt_cpu, from percpu_alloc */
 	struct kmem_cache *cache;   /* struct vmap_area */
-	u64 max_lazy_pages, magazine_pages, nr_shared_pages;
+	u64 max_lazy_pages, purge_pages, magazine_pages, nr_shared_pages;
 
 	struct lock lock;
 	/* lock protects: */

@@ -7,8 +7,8 @@
  * pages on one or two nodes each have a bucket for themselves; larger ones may share, so a search
  * looks at a few entries only.
  *
- * Purging unmaps the oldest first, and down to half of the bound, so that a batch is worth its
- * system calls and sizes in use stay.
+ * Purging unmaps the oldest first, purge_pages below the bound, so that a batch is worth its system
+ * calls and sizes in use stay.
  */
 #include <sched.h>
 #include <string.h>
@@ -189,7 +189,7 @@ void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *are
 	too_much = virt->nr_lazy_pages > virt->max_lazy_pages;
 	lock_release(&virt->lock);
 	if (too_much)
-		purge(virt, virt_cpu(virt, cpu), virt->max_lazy_pages / 2);
+		purge(virt, virt_cpu(virt, cpu), virt->max_lazy_pages - virt->purge_pages);
 }
 
 void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu)
