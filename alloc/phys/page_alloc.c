@@ -302,11 +302,20 @@ void *page_address(const struct page *page)
 		       : cpu->direct_map + (offset << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
 }
 
+/* Zones that may lie outside the direct map. */
+#define GFP_NO_ADDRESS (__GFP_HIGHMEM | __GFP_SHARED)
+
 static KMM_COLD unsigned long get_free_pages_slow(gfp_t gfp, unsigned int order)
 {
-	struct page *page = gfp & __GFP_HIGHMEM ? NULL : alloc_pages_slow(NUMA_NO_NODE, gfp, order);
+	struct page *page = alloc_pages_slow(NUMA_NO_NODE, gfp & ~__GFP_HIGHMEM, order);
+	void *addr;
 
-	return page ? (unsigned long)page_address(page) : 0;
+	if (!page)
+		return 0;
+	addr = page_address(page);
+	if (!addr)
+		__free_pages(page, order);
+	return (unsigned long)addr;
 }
 
 unsigned long __get_free_pages(gfp_t gfp, unsigned int order)
@@ -314,7 +323,7 @@ unsigned long __get_free_pages(gfp_t gfp, unsigned int order)
 	struct kmm_cpu *cpu = this_cpu;
 	struct page *page;
 
-	if (unlikely(gfp & __GFP_HIGHMEM) || unlikely(!alloc_pages_fast(cpu, gfp, order, &page)))
+	if (unlikely(gfp & GFP_NO_ADDRESS) || unlikely(!alloc_pages_fast(cpu, gfp, order, &page)))
 		return get_free_pages_slow(gfp, order);
 	return (unsigned long)cpu->direct_map + (((unsigned long)page - (unsigned long)cpu->mem_map)
 						 << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));

@@ -29,8 +29,9 @@ KMM_API struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
  * free, a tail page, or an order that cannot be. */
 KMM_API void __free_pages(struct page *page, unsigned int order);
 
-/* The same by address in the direct map; 0 for no memory, and for gfp with __GFP_HIGHMEM. free of 0
- * does nothing. */
+/* The same by address in the direct map; 0 for no memory. __GFP_HIGHMEM is ignored, as in the
+ * kernel, and __GFP_SHARED gives 0 on i386, where its frames have no address. free of 0 does
+ * nothing. */
 KMM_API unsigned long __get_free_pages(gfp_t gfp, unsigned int order);
 KMM_API unsigned long get_zeroed_page(gfp_t gfp);
 KMM_API void free_pages(unsigned long addr, unsigned int order);

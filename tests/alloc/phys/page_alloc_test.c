@@ -146,13 +146,20 @@ static void highmem_on_i386_has_no_address(void)
 		boot((struct kmm_config){.node_bytes = 1UL << 30, .layout = ZONES_I386});
 	struct page *page;
 	struct zone *zone;
+	unsigned long addr;
 	char *window;
 
 	ok_eq(zone_of(GFP_KERNEL), ZONE_NORMAL);
 	ok_eq(zone_of(GFP_KERNEL | __GFP_DMA32), ZONE_NORMAL);
 	ok_eq(zone_of(GFP_HIGHUSER), ZONE_HIGHMEM);
 	ok_eq(zone_of(GFP_KERNEL | __GFP_SHARED), ZONE_HIGHMEM);
-	ok_eq(__get_free_pages(GFP_HIGHUSER, 0), 0);
+
+	addr = __get_free_pages(GFP_HIGHUSER, 0);
+	ok(virt_to_page((void *)addr)->zone == ZONE_NORMAL, "an address of HighMem");
+	free_pages(addr, 0);
+	/* Twice: what an earlier one leaves on a list must not be found by the fast path. */
+	ok_eq(__get_free_pages(GFP_KERNEL | __GFP_SHARED, 2), 0);
+	ok_eq(__get_free_pages(GFP_KERNEL | __GFP_SHARED, 2), 0);
 
 	page = alloc_pages(GFP_HIGHUSER, 2);
 	ok(page_address(page) == NULL, "an address outside the direct map");
