@@ -91,9 +91,9 @@ static struct kmem_cache *find_cache(struct replay_target *target, struct kmt_re
 		if (target->caches[i] && shapes[i].cache == shape->cache &&
 		    object_size(&shapes[i]) == object_size(shape))
 			return target->caches[i];
-	cache = object_size(shape) <= KMALLOC_MAX_SIZE
-			? kmem_cache_create(name, (unsigned int)object_size(shape), 8, 0, NULL)
-			: NULL;
+	if (object_size(shape) > KMALLOC_MAX_SIZE)
+		return NULL;
+	cache = kmem_cache_create(name, (unsigned int)object_size(shape), 8, 0, NULL);
 	if (cache)
 		return cache;
 	/* The machine has one of that name (kmalloc-64), or the trace has it in two sizes. */
@@ -159,12 +159,14 @@ static int decode_alloc(struct replay_target *target, struct kmt_reader *reader,
 	}
 	if (target->machine && event->kind == KMT_CACHE_ALLOC) {
 		op->action = REPLAY_CACHE_ALLOC;
-		op->cache = cache_of_shape(target, reader, event->shape);
+		/* An event that carries its own size may ask for more than the shape gives. */
+		if (bytes <= object_size(shape))
+			op->cache = cache_of_shape(target, reader, event->shape);
 		if (!op->cache) {
 			snprintf(target->error, sizeof(target->error),
-				 "kmm cannot make cache %.80s of %llu-byte objects",
+				 "kmm cannot make cache %.80s of %llu-byte objects for %llu bytes",
 				 kmt_cache_name(reader, shape->cache),
-				 (unsigned long long)object_size(shape));
+				 (unsigned long long)object_size(shape), (unsigned long long)bytes);
 			return -1;
 		}
 	}

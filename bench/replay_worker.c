@@ -134,8 +134,9 @@ static int replay_events(struct worker *w, struct kmt_reader *reader)
 		nr_ops = replay_decode(&w->target, reader, w->events, (size_t)n, w->ops,
 				       w->times_ns);
 		if (nr_ops < 0 || run_ops(w, (size_t)nr_ops))
-			return send_failure(w, EXIT_FAILED, "event %llu: %s",
-					    (unsigned long long)w->nr_done + 1, w->target.error);
+			return send_failure(w, nr_ops < 0 ? EXIT_BAD_INPUT : EXIT_FAILED,
+					    "event %llu: %s", (unsigned long long)w->nr_done + 1,
+					    w->target.error);
 	}
 	return n < 0 ? send_failure(w, EXIT_BAD_INPUT, "%s", kmt_error(reader)) : EXIT_OK;
 }

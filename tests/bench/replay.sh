@@ -172,6 +172,15 @@ bad_input() {
 	[ -z "$(find "$work" -name '*.kmt.??????')" ]
 }
 
+# A size that fits 32 bits only by losing its head.
+a_cache_that_cannot_be_is_bad_input() {
+	sed 's/\(kmem_cache_alloc: .*\)bytes_req=[0-9]* bytes_alloc=[0-9]*/\1bytes_req=4294967304 bytes_alloc=4294967304/' \
+		"$text" >"$work/large.txt"
+	want_status 2 "$kmm" replay $some --events object --results "$work/no-results" "$work/large.txt"
+	want_line "$work/err" '^kmm: large: object events onto kmm: event [0-9]+: kmm cannot make cache .* of 4294967304-byte objects'
+	rmdir "$work/no-results"
+}
+
 a_block_handed_out_twice_is_found() {
 	want_status 1 "$kmm" replay --peer bad=$bad_peer --allocators kmm --repetitions 1 --events object \
 		--results "$work/no-results" "$text"
@@ -209,6 +218,7 @@ t "rows are in the results" rows_are_there
 t "pieces are cut where told" pieces_are_cut_where_told
 t "show prints fresh machines and replayed ones" shows
 t "bad input is one line and leaves nothing" bad_input
+t "a cache that cannot be is bad input" a_cache_that_cannot_be_is_bad_input
 if grep -q -e '-fsanitize' bench/build.h; then
 	skip "a block handed out twice is found" "a sanitizer owns the process's malloc"
 else
