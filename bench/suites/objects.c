@@ -300,7 +300,7 @@ static void shuffle_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 	void (*release)(void *) = c->peer->free;
 	struct object_thread *state = arg;
 	void **objects = state->objects;
-	size_t size = c->size_bytes;
+	size_t size = c->size_bytes, stride = state->suite->touch_stride;
 	int count = c->count;
 
 	(void)thread;
@@ -311,6 +311,8 @@ static void shuffle_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 			objects[i] = alloc(size);
 			if (unlikely(!objects[i]))
 				state->failed = true;
+			else if (stride)
+				touch(objects[i], size, stride);
 		}
 		for (int i = 0; i < count; i++)
 			release(objects[perm[i]]);
@@ -379,6 +381,7 @@ static void batch_latency(struct bench_case *c, int thread, void *arg, uint64_t 
 	void (*release)(void *) = c->peer->free;
 	struct object_thread *state = arg;
 	uint64_t overhead = latency_timer_overhead();
+	size_t stride = state->suite->touch_stride;
 
 	(void)thread;
 	for (uint64_t done = 0; done < n; done += (uint64_t)c->count) {
@@ -389,9 +392,11 @@ static void batch_latency(struct bench_case *c, int thread, void *arg, uint64_t 
 			uint64_t start = latency_begin();
 
 			state->objects[i] = alloc(size);
-			state->alloc_cycles[i] = without(latency_end() - start, overhead);
 			if (unlikely(!state->objects[i]))
 				state->failed = true;
+			else if (stride)
+				touch(state->objects[i], size, stride);
+			state->alloc_cycles[i] = without(latency_end() - start, overhead);
 		}
 		for (int i = 0; i < c->count; i++) {
 			int number = c->ops->run == bulk_run ? i : state->perms[turn][i];

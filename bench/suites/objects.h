@@ -9,7 +9,8 @@
  *	mixed	shuffle with sizes of 8 to 2048 bytes
  *
  * The timed loops are the same code for every allocator: function pointers loaded once from the
- * case's table. Nothing but the allocator touches the objects in bulk, shuffle and mixed. Before and
+ * case's table. Nothing but the allocator touches the objects in bulk, shuffle and mixed, unless the
+ * suite has a touch_stride: then shuffle touches as pair does. Before and
  * after the timed runs, untimed, each thread fills a set of objects with words made of their address
  * and number, and checks that they lie apart and that every word is still there when each is freed
  * (verify.h).
@@ -26,7 +27,8 @@
 
 /* What a suite adds to the patterns. All hooks may be NULL. */
 struct object_suite {
-	size_t touch_stride; /* pair touches a word in each; 0: only the first */
+	/* A word in each so many bytes is touched, in pair and shuffle; 0: pair touches the first. */
+	size_t touch_stride;
 	/* Main thread: set kmm_target; before any thread, after all of them. NULL or an error line.
 	 */
 	const char *(*setup)(struct bench_case *c);
@@ -47,8 +49,8 @@ struct object_thread {
 	struct verify_set verify;
 	void **objects;		   /* [count] */
 	uint64_t *alloc_cycles;	   /* [count], for latency */
-	uint16_t *perms[NR_PERMS]; /* [count], NULL for pair and bulk */
-	uint16_t *sizes[NR_PERMS]; /* [count], NULL but for mixed */
+	uint16_t *perms[NR_PERMS]; /* [count], a random order each */
+	uint16_t *sizes[NR_PERMS]; /* [count], zeros but for mixed */
 };
 
 enum pattern { PATTERN_BULK, PATTERN_SHUFFLE, PATTERN_MIXED, PATTERN_PAIR };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Suite vmalloc: ranges of whole pages, mapped. kmm through vmalloc and vfree; the host with mmap
- * and munmap; peers with malloc and free of as many bytes. pair writes one word in each page, since
- * a mapping without memory behind it is none.
+ * and munmap; peers with malloc and free of as many bytes. Both patterns write one word in each page
+ * of what they get: kmm maps memory at once, the others promise it, and a promise is no mapping.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,8 @@
 #include "bench/suites/objects.h"
 #include "bench/suites/suites.h"
 
-#define SHUFFLE_COUNT 1024 /* more would be a test of the host's limit of mappings */
+#define SHUFFLE_COUNT 1024	   /* more would be a test of the host's limit of mappings */
+#define SHUFFLE_BYTES (64UL << 20) /* of a thread: each page may cost the host a fault */
 
 static int node_of(const void *object)
 {
@@ -32,7 +33,8 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 	static const size_t sizes[] = {4096, 65536, 1048576};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		int count = batch_count(env, sizes[i], shared_memory_bytes(env));
+		int fit = batch_count(env, sizes[i], shared_memory_bytes(env));
+		int most = (int)min_t(size_t, SHUFFLE_COUNT, SHUFFLE_BYTES / sizes[i]);
 		struct object_cases cases = {
 			.suite = "vmalloc",
 			.name = "pair",
@@ -49,7 +51,7 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 		if (object_cases_add(env, list, &cases))
 			return -ENOMEM;
 		cases.name = "shuffle";
-		cases.count = count < SHUFFLE_COUNT ? count : SHUFFLE_COUNT;
+		cases.count = fit < most ? fit : most;
 		cases.ops = pattern_ops(PATTERN_SHUFFLE, cases.count);
 		if (object_cases_add(env, list, &cases))
 			return -ENOMEM;
