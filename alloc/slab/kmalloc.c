@@ -113,7 +113,7 @@ static struct kmem_cache *size_cache(size_t size)
 	return slab->kmalloc_caches[slab->kmalloc_class[(size + 7) / 8]];
 }
 
-/* Zero size, large, zeroed, an empty magazine, or a thread that is not attached. */
+/* Zero size, large, flags, an empty magazine, or a thread that is not attached. */
 static KMM_COLD void *kmalloc_slow(size_t size, gfp_t gfp)
 {
 	if (!size)
@@ -130,7 +130,7 @@ void *kmalloc(size_t size, gfp_t gfp)
 	struct magazine *mag;
 	void *object;
 
-	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) || unlikely(gfp & __GFP_ZERO))
+	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) || unlikely(gfp & (__GFP_ZERO | __GFP_THISNODE)))
 		return kmalloc_slow(size, gfp);
 	mag = percpu_ptr(cpu, (size_t)table[(size + 7) / 8] * CACHELINE_SIZE);
 	if (likely(magazine_pop(mag, &object)))

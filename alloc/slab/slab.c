@@ -123,9 +123,19 @@ static void *zeroed(const struct kmem_cache *cache, void *object)
 	return object ? memset(object, 0, cache->object_size) : NULL;
 }
 
-static KMM_COLD void *cache_alloc_zeroed(struct kmem_cache *cache, gfp_t gfp)
+/* Flags that need more than an object of this CPU's magazine. */
+#define GFP_SPECIAL (__GFP_ZERO | __GFP_THISNODE)
+
+static KMM_COLD void *cache_alloc_special(struct kmem_cache *cache, gfp_t gfp)
 {
-	return zeroed(cache, kmem_cache_alloc(cache, gfp & ~__GFP_ZERO));
+	struct magazine *mag = cache_magazine(cache, cache_cpu(cache));
+	void *object;
+
+	if ((gfp & __GFP_THISNODE) && mag->strays)
+		empty_magazine(cache, mag);
+	if (!magazine_pop(mag, &object))
+		object = cache_alloc_slow(cache, gfp);
+	return gfp & __GFP_ZERO ? zeroed(cache, object) : object;
 }
 
 /* The magazine is empty, or not open, or the thread not attached. */
@@ -288,8 +298,8 @@ void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 
 	if (KMM_DEBUG)
 		cache_cpu(cache);
-	if (unlikely(gfp & __GFP_ZERO))
-		return cache_alloc_zeroed(cache, gfp);
+	if (unlikely(gfp & GFP_SPECIAL))
+		return cache_alloc_special(cache, gfp);
 	if (likely(magazine_pop(cache_magazine(cache, this_cpu), &object)))
 		return object;
 	return cache_alloc_slow(cache, gfp);

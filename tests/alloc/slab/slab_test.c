@@ -219,6 +219,35 @@ static void thisnode_does_not_borrow(void)
 	ok_eq(kmem_cache_destroy(cache), 0);
 }
 
+/* What a magazine was filled with when this node had nothing is not for who asks for this node. */
+static void thisnode_takes_no_strays_from_a_magazine(void)
+{
+	struct kmem_cache *cache = kmem_cache_create("stray", 4096, 0, 0, NULL);
+	struct page *taken = NULL, *page;
+	void *stray, *object;
+
+	while ((page = alloc_pages(GFP_KERNEL | __GFP_THISNODE, 0))) {
+		page->private = (unsigned long)taken;
+		taken = page;
+	}
+	stray = kmem_cache_alloc(cache, GFP_KERNEL);
+	ok_eq(node_of(stray), 1);
+	ok(!kmem_cache_alloc(cache, GFP_KERNEL | __GFP_THISNODE), "a stray by alloc");
+	object = kmem_cache_alloc(cache, GFP_KERNEL);
+	ok_eq(node_of(object), 1);
+	kmem_cache_free(cache, object);
+	object = kmem_cache_alloc(cache, GFP_KERNEL);
+	ok(!kmem_cache_alloc_node(cache, GFP_KERNEL | __GFP_THISNODE, 0), "a stray by alloc_node");
+	kmem_cache_free(cache, object);
+	kmem_cache_free(cache, stray);
+	for (; taken; taken = page) {
+		page = (struct page *)taken->private;
+		__free_pages(taken, 0);
+	}
+	slab_validate(machine);
+	ok_eq(kmem_cache_destroy(cache), 0);
+}
+
 int main(void)
 {
 	machine = boot_machine(TWO_NODES, 64UL << 20);
@@ -231,6 +260,7 @@ int main(void)
 	RUN(objects_of_another_node_go_home);
 	RUN(a_full_node_borrows_from_the_other);
 	RUN(thisnode_does_not_borrow);
+	RUN(thisnode_takes_no_strays_from_a_magazine);
 	end_machine(machine);
 	return done();
 }
