@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* GFP flags: which zones an allocation may use, and how hard it may try. After
- * include/linux/gfp_types.h (6.1). */
+/*
+ * GFP flags: which zones an allocation may use, and how hard it may try. Names and meanings after
+ * include/linux/gfp_types.h (6.1), values of our own.
+ *
+ * Of those that say how hard to try, the page allocator looks at two: __GFP_NORETRY, not to drain
+ * other lists than the zones', and __GFP_NOFAIL, to stop the program instead of giving NULL (the
+ * kernel tries for ever; here nobody could end that). The slabs look at __GFP_DIRECT_RECLAIM
+ * besides: without it no lock of theirs is taken but a cache's own. There are no reserves and no
+ * watermarks, so GFP_ATOMIC reaches no further than GFP_NOWAIT; and a block's mobility decides
+ * nothing yet.
+ */
 #ifndef KMM_PHYS_GFP_H
 #define KMM_PHYS_GFP_H
 

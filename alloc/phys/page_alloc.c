@@ -153,8 +153,13 @@ static SLOW struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order
 		if (pcp_drain_wanted(pcp_stack_for(pcpu, gfp, order)))
 			pcp_honour_drain(phys, cpu);
 		page = zonelist_take(phys, pcpu, nid, gfp, order);
-		if (unlikely(!page) && !(gfp & __GFP_NORETRY))
+		if (unlikely(!page) && !(gfp & __GFP_NORETRY)) {
 			page = drain_and_take(phys, cpu, nid, gfp, order);
+			/* Its caller does not look for NULL. */
+			KMM_BUG_ON(!page && (gfp & __GFP_NOFAIL),
+				   "no block of order %u for gfp %#x, which may not fail", order,
+				   gfp);
+		}
 	}
 	if (page && (gfp & GFP_PREPARE) && prepare_block(phys, page, gfp, order)) {
 		__free_pages(page, order);

@@ -19,8 +19,15 @@
 
 KMM_BEGIN_DECLS
 
-/* A block of 2^order frames from the preferred node of this CPU, or the nearest that has one. NULL
- * when no zone that gfp allows can give it, or for an order beyond MAX_PAGE_ORDER. */
+/*
+ * A block of 2^order frames from the preferred node of this CPU, or the nearest that has one. NULL
+ * when no zone that gfp allows can give it, or for an order beyond MAX_PAGE_ORDER.
+ *
+ * When the zones are empty, the lists of this CPU and of slots without a thread are drained first,
+ * and other running threads are asked for theirs (not with __GFP_NORETRY). They give them at their
+ * own next call that finds its list empty or full, so what a thread holds that makes none, at most
+ * a part of an eighth of each zone, stays out of reach.
+ */
 KMM_API struct page *alloc_pages(gfp_t gfp, unsigned int order);
 /* The same, from node nid first (NUMA_NO_NODE: this CPU's); with __GFP_THISNODE from nowhere
  * else. */

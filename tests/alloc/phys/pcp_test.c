@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "arch/slots.h"
 #include "tests/alloc/phys/machine.h"
+#include "tests/tap/dies.h"
 
 static u64 zone_locks(struct kmm *machine)
 {
@@ -249,6 +251,36 @@ static void idle_slots_are_drained_when_memory_runs_out(void)
 	shut_down(machine);
 }
 
+/* An owner that makes no call keeps what is on its lists: all else is found, and that comes with
+ * its next call. */
+static void a_silent_slot_keeps_its_lists_and_nothing_else_is_missed(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	unsigned long all = nr_free(machine, NUMA_NO_NODE), held;
+	struct kmm_cpu *silent = this_cpu, *before;
+	struct page *first, *page;
+
+	page = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(page, 0);
+	held = pcp_nr_pages(silent);
+	ok(held > 0, "nothing is held");
+	/* Another thread's part is played by this one on another slot; the first stays owned. */
+	ok_eq(slot_borrow(machine, &before), 0);
+	ok(this_cpu != silent, "the same slot");
+	ok_eq(take_all(&first), all - held);
+	ok_dies("may not fail", alloc_pages(GFP_KERNEL | __GFP_NOFAIL, 0));
+	ok(!alloc_pages(GFP_KERNEL | __GFP_NORETRY | __GFP_NOFAIL, 0), "one page more");
+	slot_return(before);
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
+	ok_eq(slot_borrow(machine, &before), 0);
+	page = alloc_pages(GFP_KERNEL | __GFP_NOFAIL, 0);
+	ok(page, "asked for, used, and not given back");
+	__free_pages(page, 0);
+	give_all(first);
+	slot_return(before);
+	shut_down(machine);
+}
+
 /* A thread that holds pages on its lists, and goes on with pairs until it is told to stop. */
 struct holder {
 	struct kmm *machine;
@@ -361,6 +393,7 @@ int main(void)
 	RUN(frames_of_another_node_go_home);
 	RUN(a_slot_keeps_its_lists_for_the_next_thread);
 	RUN(idle_slots_are_drained_when_memory_runs_out);
+	RUN(a_silent_slot_keeps_its_lists_and_nothing_else_is_missed);
 	RUN(a_busy_slot_gives_its_lists_back_when_asked);
 	RUN(a_thread_that_has_not_attached_is_attached_by_its_first_call);
 	RUN(moved_slots_serve_their_new_node);
