@@ -10,7 +10,18 @@
  *	...
  *	kmm_shutdown(machine, NULL);
  *
- * This header brings all of it; each part can be included alone.
+ * This header brings all of it; each part can be included alone. It is C++ (17) too; the member
+ * `private` of struct page is private_ there.
+ *
+ * fork: the child has a copy of the machine as it stood, with one exception. What lies in frames of
+ * a memfd-backed zone (Shared, or on i386 HighMem or what stands in for it) is not copied: all of
+ * vmalloc's areas, and pages that came from there when the other zones were full. Parent and child
+ * write to the same memory, while each keeps its own account of whose it is. So the child may read
+ * and free what it has, allocate from the other zones, boot a machine of its own and attach to it,
+ * shut its copy down, or exec; it must not use vmalloc, nor run its copy out of memory, while the
+ * parent lives on. Only the thread that forked is in the child: what other threads had in their
+ * lists is lost to it, and a lock that one of them held stays held, so fork while none is inside a
+ * call.
  */
 #ifndef KMM_H
 #define KMM_H

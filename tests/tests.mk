@@ -66,8 +66,12 @@ tests_alloc_report_locks_test_LDADD = $(test_ldadd)
 # alloc: the layers, and the whole machine
 TESTS += tests/layers.sh
 EXTRA_DIST += tests/layers.sh
-check_PROGRAMS += tests/alloc/boot_test
-TESTS += tests/alloc/boot_test
+check_PROGRAMS += tests/alloc/boot_test tests/alloc/kmm_cxx_test
+TESTS += tests/alloc/boot_test tests/alloc/kmm_cxx_test
+tests_alloc_kmm_cxx_test_SOURCES = tests/alloc/kmm_cxx_test.cc
+tests_alloc_kmm_cxx_test_LDADD = $(test_ldadd)
+# In C a function may have a struct's name, and some of the kernel's do.
+tests_alloc_kmm_cxx_test_CXXFLAGS = $(AM_CXXFLAGS) -Wno-shadow
 tests_alloc_boot_test_LDADD = $(test_ldadd)
 tests_alloc_boot_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
 	-Wl,--wrap=aligned_alloc,--wrap=strdup

@@ -53,7 +53,11 @@ struct page {
 		};
 	};
 	union {
+#ifdef __cplusplus
+		unsigned long private_; /* `private` is a word of the language */
+#else
 		unsigned long private; /* PG_TYPE_ALLOC: the owner's */
+#endif
 		struct {	       /* PG_TYPE_SLAB, see slab/page.c */
 			u64 slab_free; /* a bit an object that lies free in the slab ... */
 			u16 inuse;     /* objects that do not */

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// The installed headers are C++ too: kmm.h compiles and its functions link, one of each layer.
+#include <kmm.h>
+
+#include <cstdio>
+#include <cstring>
+
+static bool every_layer_answers(struct kmm *machine)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	void *object = kmalloc(100, GFP_KERNEL), *area = vmalloc(PAGE_SIZE);
+	bool good = page && object && area && virt_to_page(page_address(page)) == page;
+
+	if (good) {
+		page->private_ = 1;
+		std::memset(area, 1, PAGE_SIZE);
+	}
+	good = good && compound_head(page) == page && show_buddyinfo(machine, stderr) == 0;
+	vfree(area);
+	kfree(object);
+	__free_pages(page, 0);
+	return good;
+}
+
+int main()
+{
+	struct kmm_config config = {};
+	struct kmm *machine;
+
+	config.synthetic = "numa:1 core:2 pu:1";
+	config.node_bytes = 64UL << 20;
+	config.no_thp = true;
+	if (kmm_boot(&config, &machine)) {
+		std::printf("Bail out! cannot boot: %s\n", kmm_boot_error());
+		return 1;
+	}
+	std::printf("%sok 1 - every layer answers\n", every_layer_answers(machine) ? "" : "not ");
+	std::printf("%sok 2 - nothing leaks\n", kmm_shutdown(machine, NULL) ? "not " : "");
+	std::printf("1..2\n");
+	return 0;
+}
