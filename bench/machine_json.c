@@ -152,8 +152,8 @@ static void print_config(FILE *out, const struct kmm_config *config)
 		lock_kind_name(config->lock_kind));
 	fprintf(out, "    \"pcp_batch\": %u,\n    \"pcp_high\": %u,\n    \"no_pcp\": %s,\n",
 		config->pcp_batch, config->pcp_high, boolean[config->no_pcp]);
-	fprintf(out, "    \"no_thp\": %s,\n    \"no_bind\": %s,\n    \"slab_debug\": %u\n  },\n",
-		boolean[config->no_thp], boolean[config->no_bind], config->slab_debug);
+	fprintf(out, "    \"no_thp\": %s,\n    \"no_bind\": %s\n  },\n", boolean[config->no_thp],
+		boolean[config->no_bind]);
 }
 
 static void print_peers(FILE *out, const struct object_peer *peers, int nr_peers)

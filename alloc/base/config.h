@@ -32,10 +32,9 @@ struct kmm_config {
 	 * 2048 there is no room). 0: tuned from the zone. */
 	unsigned int pcp_batch;
 	unsigned int pcp_high;
-	bool no_pcp;	/* no per-CPU page lists at all: every page from the buddy */
-	bool no_thp;	/* do not ask for huge pages under the direct map */
-	bool no_bind;	/* leave placement to the OS */
-	u32 slab_debug; /* SLAB_* debug flags for every cache */
+	bool no_pcp;  /* no per-CPU page lists at all: every page from the buddy */
+	bool no_thp;  /* do not ask for huge pages under the direct map */
+	bool no_bind; /* leave placement to the OS */
 };
 
 #endif
