@@ -6,15 +6,13 @@
  *
  * What hwloc leaves to its user:
  * - a synthetic string or XML file takes the place of the host, but binds report success and do
- * nothing:
- *   such a topology is `emulated`, unless hwloc says that the file describes this very host;
+ *   nothing: such a topology is `emulated`, unless hwloc says that the file describes this very
+ *   host;
  * - this host is cut down to the CPUs that the process may run on;
  * - a synthetic topology has no distances, and a host of one node no matrix: defaults are filled
- * in, and
- *   given to hwloc, so that an exported XML carries them;
+ *   in, and given to hwloc, so that an exported XML carries them;
  * - the nodes near a CPU may be several (with CPU-less nodes, HBM, CXL): the nearest is the one
- * whose CPUs
- *   are the fewest, the first of those in hwloc's order.
+ *   whose CPUs are the fewest, the first of those in hwloc's order.
  */
 #include "arch/topology_impl.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The machine's state as text, in the form of the kernel's own files under /proc, so that the tools and the
- * eyes used to those work here too. Each prints to out and returns 0, or -errno of the stream.
+ * The machine's state as text, in the form of the kernel's own files under /proc, so that the tools
+ * and the eyes used to those work here too. Each prints to out and returns 0, or -errno of the
+ * stream.
  */
 #ifndef KMM_REPORT_REPORT_H
 #define KMM_REPORT_REPORT_H
@@ -13,15 +14,20 @@
 
 KMM_BEGIN_DECLS
 
-KMM_API int show_buddyinfo(struct kmm *machine, FILE *out);    /* fs/proc: "Node 0, zone      DMA      1 ..." */
-KMM_API int show_slabinfo(struct kmm *machine, FILE *out);     /* version 2.1 */
+/* "Node 0, zone      DMA      1 ..." */
+KMM_API int show_buddyinfo(struct kmm *machine, FILE *out);
+/* Version 2.1. */
+KMM_API int show_slabinfo(struct kmm *machine, FILE *out);
 KMM_API int show_vmallocinfo(struct kmm *machine, FILE *out);
-KMM_API int show_locks(struct kmm *machine, FILE *out);	       /* ours: lock, acquired, contended, wait_cycles */
+/* Ours: lock, acquired, contended, wait_cycles. -ENOMEM, too. */
+KMM_API int show_locks(struct kmm *machine, FILE *out);
 
-/* Every named lock of the machine: zones, cache nodes, vmap, page tables. Several locks of one name are
- * visited one by one. */
+/* Every named lock of the machine: zones, cache nodes, vmap, page tables. Several locks of one name
+ * are visited one by one. */
 struct lock_stats;
-KMM_API void for_each_lock(struct kmm *machine, void (*visit)(const char *name, const struct lock_stats *, void *arg), void *arg);
+KMM_API void for_each_lock(struct kmm *machine,
+			   void (*visit)(const char *name, const struct lock_stats *, void *arg),
+			   void *arg);
 
 KMM_END_DECLS
 #endif

@@ -130,7 +130,8 @@ void *kmalloc(size_t size, gfp_t gfp)
 	struct magazine *mag;
 	void *object;
 
-	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) || unlikely(gfp & (__GFP_ZERO | __GFP_THISNODE)))
+	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) ||
+	    unlikely(gfp & (__GFP_ZERO | __GFP_THISNODE)))
 		return kmalloc_slow(size, gfp);
 	mag = percpu_ptr(cpu, (size_t)table[(size + 7) / 8] * CACHELINE_SIZE);
 	if (likely(magazine_pop(mag, &object)))
