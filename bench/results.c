@@ -185,6 +185,11 @@ void results_discard(struct results *results)
 	results_close(results);
 }
 
+bool results_committed(const struct results *results)
+{
+	return access(results->tmp, F_OK) != 0;
+}
+
 const char *results_path(const struct results *results)
 {
 	return results->path;

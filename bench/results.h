@@ -135,6 +135,9 @@ void results_discard(struct results *results);
 /* Free, and leave the folder to another process. */
 void results_close(struct results *results);
 
+/* Whether the run's folder has its name, be it another process that committed it. */
+bool results_committed(const struct results *results);
+
 /* The folder that results_commit will have made, such as "results/20260101T120000Z-host". */
 const char *results_path(const struct results *results);
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,14 +71,15 @@ static int wait_for(pid_t pid, const sigset_t *set, int *status)
 	}
 }
 
-static int exit_status(int sig, int status, const char *running)
+static int exit_status(const struct supervised *run, int sig, int status)
 {
-	const char *what = running[0] ? running : "the run";
+	const char *what = run->running[0] ? run->running : "the run";
+	bool committed = run->results && results_committed(run->results);
 
 	if (sig) {
 		fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
-		complain("%s: ended by a signal (%s); no results were written", what,
-			 strsignal(sig));
+		complain("%s: ended by a signal (%s); %s", what, strsignal(sig),
+			 committed ? "the results were written" : "no results were written");
 		return 128 + sig;
 	}
 	if (WIFEXITED(status))
@@ -115,7 +117,7 @@ int supervise(const char *results_dir, int (*work)(struct supervised *run, void 
 		setpgid(pid, pid); /* both sides set it: whoever comes first */
 		sig = wait_for(pid, &set, &status);
 		kill(-pid, SIGKILL); /* what the child may have left behind */
-		status = exit_status(sig, status, run.running);
+		status = exit_status(&run, sig, status);
 	}
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	munmap(run.running, PROGRESS_NAME);

@@ -73,6 +73,11 @@ static int signals(struct supervised *run, void *arg)
 	return EXIT_OK;
 }
 
+static int commits_and_signals(struct supervised *run, void *arg)
+{
+	return results_commit(run->results) ? EXIT_FAILED : signals(run, arg);
+}
+
 /* supervise() in a process of its own, because it changes signals; its stderr goes to said. */
 static int supervised(const char *results_dir, int (*work)(struct supervised *run, void *arg),
 		      void *arg)
@@ -142,6 +147,17 @@ static void a_signal_ends_all_and_leaves_nothing(void)
 	}
 }
 
+static void a_signal_behind_the_commit_takes_nothing_away(void)
+{
+	int before = nr_entries(), sig = SIGINT;
+
+	ok_eq(supervised(dir, signals, &sig), 128 + SIGINT);
+	ok(strstr(said, "no results were written"), "said '%s'", said);
+	ok_eq(supervised(dir, commits_and_signals, &sig), 128 + SIGINT);
+	ok(strstr(said, "; the results were written"), "said '%s'", said);
+	ok_eq(nr_entries(), before + 1);
+}
+
 static void an_impossible_folder_is_bad_input(void)
 {
 	ok_eq(supervised("/proc/self/status/results", works, NULL), EXIT_BAD_INPUT);
@@ -167,6 +183,7 @@ int main(void)
 	RUN(a_run_that_fails_leaves_nothing);
 	RUN(a_crash_names_what_was_running);
 	RUN(a_signal_ends_all_and_leaves_nothing);
+	RUN(a_signal_behind_the_commit_takes_nothing_away);
 	RUN(an_impossible_folder_is_bad_input);
 	RUN(no_folder_is_made_when_none_is_asked_for);
 	status = done();
