@@ -63,7 +63,7 @@ coverage:
 	@command -v lcov >/dev/null || { echo "kmm: coverage: lcov is not installed" >&2; exit 2; }
 	rm -rf coverage
 	$(MAKE) $(AM_MAKEFLAGS) distdir distdir=coverage
-	cd coverage && ./configure --quiet --enable-coverage --disable-shared && $(MAKE) $(AM_MAKEFLAGS) check
+	cd coverage && ./configure --quiet --enable-coverage --disable-static && $(MAKE) $(AM_MAKEFLAGS) check
 	lcov --quiet --capture --no-external --base-directory coverage --directory coverage --output-file coverage/lcov.info
 	genhtml --quiet coverage/lcov.info --output-directory coverage/html
 	@lcov --summary coverage/lcov.info
