@@ -18,7 +18,7 @@
 #include "virt/virt.h"
 
 struct lock_sum {
-	const char *name;
+	char *name; /* a copy: a cache may end, and its name with it, before it is printed */
 	struct lock_stats stats;
 };
 
@@ -40,6 +40,7 @@ void for_each_lock(struct kmm *machine,
 static struct lock_sum *find_sum(struct lock_sums *all, const char *name)
 {
 	struct lock_sum *grown;
+	char *copy;
 
 	for (size_t i = 0; i < all->nr; i++)
 		if (!strcmp(all->sums[i].name, name))
@@ -51,7 +52,10 @@ static struct lock_sum *find_sum(struct lock_sums *all, const char *name)
 			return NULL;
 		all->sums = grown;
 	}
-	all->sums[all->nr] = (struct lock_sum){.name = name};
+	copy = strdup(name);
+	if (!copy)
+		return NULL;
+	all->sums[all->nr] = (struct lock_sum){.name = copy};
 	return &all->sums[all->nr++];
 }
 
@@ -75,11 +79,13 @@ int show_locks(struct kmm *machine, FILE *out)
 
 	for_each_lock(machine, add_lock, &all);
 	fprintf(out, "%-24s %14s %14s %16s\n", "lock", "acquired", "contended", "wait_cycles");
-	for (size_t i = 0; i < all.nr; i++)
+	for (size_t i = 0; i < all.nr; i++) {
 		fprintf(out, "%-24s %14llu %14llu %16llu\n", all.sums[i].name,
 			(unsigned long long)all.sums[i].stats.acquired,
 			(unsigned long long)all.sums[i].stats.contended,
 			(unsigned long long)all.sums[i].stats.wait_cycles);
+		free(all.sums[i].name);
+	}
 	free(all.sums);
 	if (all.out_of_memory)
 		return -ENOMEM;

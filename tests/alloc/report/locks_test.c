@@ -18,6 +18,13 @@ static struct kmm *boot(void)
 	return machine;
 }
 
+struct ending {
+	struct kmem_cache *cache;
+	void *others[64];
+	char text[16384];
+	size_t len;
+};
+
 struct tally {
 	unsigned long nr, nr_slots, acquired;
 };
@@ -97,10 +104,46 @@ static void a_full_stream_is_an_error(void)
 	ok_eq(kmm_shutdown(machine, NULL), 0);
 }
 
+/* A stream that ends a cache when the first words come, and puts something else where its name was. */
+static ssize_t end_cache_and_write(void *cookie, const char *words, size_t size)
+{
+	struct ending *ending = cookie;
+	size_t room = sizeof(ending->text) - 1 - ending->len;
+
+	if (ending->cache) {
+		kmem_cache_destroy(ending->cache);
+		for (size_t i = 0; i < ARRAY_SIZE(ending->others); i++)
+			ending->others[i] = memset(kmalloc(8, GFP_KERNEL), 'x', 8);
+		ending->cache = NULL;
+	}
+	memcpy(ending->text + ending->len, words, size < room ? size : room);
+	ending->len += size < room ? size : room;
+	return (ssize_t)size;
+}
+
+static void a_cache_may_end_before_its_line_is_printed(void)
+{
+	static struct ending ending;
+	struct kmm *machine = boot();
+	FILE *out =
+		fopencookie(&ending, "w", (cookie_io_functions_t){.write = end_cache_and_write});
+
+	ending.cache = kmem_cache_create("briefly", 64, 0, 0, NULL);
+	setvbuf(out, NULL, _IONBF, 0);
+	ok_eq(show_locks(machine, out), 0);
+	fclose(out);
+	ok(!ending.cache, "nothing was written");
+	ok(strstr(ending.text, "\nbriefly "), "%s", ending.text);
+	for (size_t i = 0; i < ARRAY_SIZE(ending.others); i++)
+		kfree(ending.others[i]);
+	ok_eq(kmm_shutdown(machine, NULL), 0);
+}
+
 int main(void)
 {
 	RUN(every_layers_locks_are_visited);
 	RUN(the_text_has_a_line_a_name);
 	RUN(a_full_stream_is_an_error);
+	RUN(a_cache_may_end_before_its_line_is_printed);
 	return done();
 }
