@@ -2,6 +2,9 @@
 /*
  * kmalloc: objects by size. Caches kmalloc-8, 16, 32, 64, 96, 128, 192, 256, 512, 1k, 2k, 4k, 8k,
  * as mm/slab_common.c (6.1) has them; larger sizes come from the page allocator, up to 4 MiB.
+ *
+ * Unlike the kernel's there are no caches of their own for __GFP_DMA, so up to the largest cache it
+ * is no promise: memory that must be low comes from alloc_pages.
  */
 #ifndef KMM_SLAB_KMALLOC_H
 #define KMM_SLAB_KMALLOC_H

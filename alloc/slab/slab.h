@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Object caches (slab), under the kernel's names. An object may be freed by any thread attached to
- * the machine. Fast paths: this CPU's magazine of the cache, no lock, no atomic.
+ * Object caches (slab), under the kernel's names. A cache is of one machine, and only threads
+ * attached to it may use it, any of them: a free from elsewhere stops the program, an allocation
+ * only with --enable-checks, for its fast path does not look. Fast paths: this CPU's magazine of
+ * the cache, no lock, no atomic.
  */
 #ifndef KMM_SLAB_SLAB_H
 #define KMM_SLAB_SLAB_H
