@@ -62,9 +62,9 @@ KMM_API const char *kmm_boot_error(void);
 
 /*
  * End a machine: drain every slot, count what is still allocated, give all memory back to the host.
- * No thread may be inside a call of the machine, and pointers from it are dead afterwards; a thread
- * other than the caller that is still attached to it may end, but faults if it uses the library
- * again. With leaks NULL, leaks are printed to stderr, a line a kind. Returns 0, or -EBUSY when
+ * No thread may be inside a call of the machine, or just ending while attached to it, and pointers
+ * from it are dead afterwards; a thread other than the caller that is still attached to it may end
+ * later, but faults if it uses the library again. With leaks NULL, leaks are printed to stderr, a line a kind. Returns 0, or -EBUSY when
  * something had leaked.
  */
 KMM_API int kmm_shutdown(struct kmm *machine, struct kmm_leaks *leaks);
@@ -73,7 +73,7 @@ KMM_API int kmm_shutdown(struct kmm *machine, struct kmm_leaks *leaks);
  * Attach the calling thread to logical CPU `cpu` of the machine's topology, or to the one it runs
  * on if cpu is -1, and detach it from where it was. Does not move the thread: see
  * topology_bind_thread. Returns 0; -EINVAL for a CPU that is not there; -EAGAIN when KMM_MAX_SLOTS
- * threads are attached. Takes slots_lock.
+ * threads are attached, or -ENOMEM, and the thread is then attached nowhere. Takes slots_lock.
  */
 KMM_API int kmm_attach(struct kmm *machine, int cpu);
 

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "arch/host.h"
@@ -493,6 +494,41 @@ static void the_slot_of_a_thread_that_stayed_is_not_given_to_another_machine(voi
 	pthread_barrier_destroy(&stayer.done);
 }
 
+/* What kmm.h says of fork: the child's copy is whole, and what becomes of it is not the parent's. */
+static void a_forked_child_has_a_machine_of_its_own(void)
+{
+	struct kmm_config config = {
+		.synthetic = "numa:1 core:2 pu:1", .node_bytes = 64UL << 20, .no_thp = true};
+	struct kmm *machine, *own;
+	struct kmm_leaks leaks;
+	int status = -1;
+	char *object;
+	pid_t child;
+
+	ok_eq(kmm_boot(&config, &machine), 0);
+	object = strcpy(kmalloc(64, GFP_KERNEL), "parent");
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		bool good = !strcmp(object, "parent");
+
+		strcpy(object, "child");
+		kfree(object);
+		for (int i = 0; i < 1000; i++)
+			good &= alloc_pages(GFP_KERNEL, 0) != NULL;
+		phys_validate(machine);
+		good &= kmm_shutdown(machine, &leaks) == -EBUSY && leaks.pages == 1000;
+		good &= kmm_boot(&config, &own) == 0 && vmalloc(1 << 20) != NULL;
+		good &= kmm_shutdown(own, &leaks) == -EBUSY && leaks.vmap_areas == 1;
+		_exit(good ? 0 : 1);
+	}
+	ok(waitpid(child, &status, 0) == child && status == 0, "child: status %#x", status);
+	ok(!strcmp(object, "parent"), "the child wrote \"%s\"", object);
+	kfree(object);
+	phys_validate(machine);
+	ok_eq(kmm_shutdown(machine, NULL), 0);
+}
+
 int main(void)
 {
 	RUN(each_bad_configuration_is_refused_in_one_line);
@@ -509,5 +545,6 @@ int main(void)
 	RUN(a_boot_that_the_host_refuses_anywhere_leaves_nothing);
 	RUN(a_boot_that_malloc_refuses_anywhere_leaves_nothing);
 	RUN(the_slot_of_a_thread_that_stayed_is_not_given_to_another_machine);
+	RUN(a_forked_child_has_a_machine_of_its_own);
 	return done();
 }
