@@ -278,6 +278,15 @@ static inline bool cpu_frame(const struct kmm_cpu *cpu, const void *addr, struct
 	return true;
 }
 
+/* The frame of an object, which is known to be of the cache's machine. */
+static inline struct page *object_frame(const struct kmem_cache *cache, const void *object)
+{
+	const struct kmm *machine = cache->machine;
+
+	return machine->mem_map +
+	       (((unsigned long)object - (unsigned long)machine->direct_map) >> PAGE_SHIFT);
+}
+
 /* What is in slab_key of each frame of a slab: whose it is and where it lies, in one number. */
 static inline u32 slab_key(const struct kmem_cache *cache, int nid)
 {

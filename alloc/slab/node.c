@@ -82,12 +82,8 @@ static unsigned int take_from_slabs_locked(struct kmem_cache *cache, struct cach
 static void put_into_slabs_locked(struct kmem_cache *cache, struct cache_node *node, void **objects,
 				  unsigned int nr)
 {
-	const struct kmm *machine = cache->machine;
-
 	for (unsigned int i = 0; i < nr; i++) {
-		unsigned long offset =
-			(unsigned long)objects[i] - (unsigned long)machine->direct_map;
-		struct page *slab = machine->mem_map[offset >> PAGE_SHIFT].head;
+		struct page *slab = object_frame(cache, objects[i])->head;
 		enum slab_fill old = slab_fill(slab);
 
 		slab_page_put(cache, slab, objects[i]);
@@ -244,16 +240,12 @@ void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr
 /* The same for objects of any nodes, one node after the other. Reorders the array. */
 void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr)
 {
-	const struct kmm *machine = cache->machine;
-
 	while (nr) {
 		unsigned int same = 0;
 		int nid = 0;
 
 		for (unsigned int i = 0; i < nr; i++) {
-			unsigned long offset =
-				(unsigned long)objects[i] - (unsigned long)machine->direct_map;
-			int object_nid = machine->mem_map[offset >> PAGE_SHIFT].nid;
+			int object_nid = object_frame(cache, objects[i])->nid;
 			void *object = objects[i];
 
 			if (!i)

@@ -31,12 +31,6 @@ struct kmm_cpu *cache_cpu(const struct kmem_cache *cache)
 	return cpu;
 }
 
-static struct page *frame_of(const struct kmem_cache *cache, const void *object)
-{
-	return cache->machine->mem_map +
-	       (((unsigned long)object - (unsigned long)cache->machine->direct_map) >> PAGE_SHIFT);
-}
-
 static unsigned int supply_new(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
 			       unsigned int want)
 {
@@ -152,7 +146,7 @@ void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
 
 		WRITE_ONCE(mag->slow_allocs, mag->slow_allocs + 1);
-		mag->strays = nr && frame_of(cache, mag->objects[0])->nid != cpu->nid;
+		mag->strays = nr && object_frame(cache, mag->objects[0])->nid != cpu->nid;
 		magazine_set_nr(mag, nr);
 	}
 	return magazine_pop(mag, &object) ? object : NULL;
@@ -174,7 +168,7 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 	if (!cache->remote_capacity)
 		return alloc_direct(cache, gfp, nid);
 	magazine_open(mag, cache->remote_capacity);
-	if (magazine_nr(mag) && frame_of(cache, mag->top)->nid != nid)
+	if (magazine_nr(mag) && object_frame(cache, mag->top)->nid != nid)
 		empty_magazine(cache, mag);
 	if (!magazine_nr(mag)) {
 		WRITE_ONCE(mag->slow_allocs, mag->slow_allocs + 1);
