@@ -8,8 +8,8 @@
 #include "bench/progress.h"
 #include "bench/results.h"
 
-/* Can this trace be replayed? Cheap: its header, not its records. EXIT_OK, or EXIT_BAD_INPUT after
- * one line. */
+/* Can this trace be replayed? Reads it through, about a second for a million events. EXIT_OK, or
+ * EXIT_BAD_INPUT after one line. */
 int replay_check(const char *trace);
 
 /* About how many seconds replay_into will take, for the progress line. */
