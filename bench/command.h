@@ -34,4 +34,8 @@ int command_script(int argc, char **argv);  /* main.c: plot, report and compare 
  * turn. */
 int complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* What a process returns as its last act: the status, or, where that is EXIT_OK and what was printed
+ * did not reach stdout (a full disk, a closed file), EXIT_BAD_INPUT after a line. */
+int stdout_flushed(int status);
+
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The one line that the command says when something is wrong. */
+/* The one line that the command says when something is wrong; and whether what it printed went out. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/command.h"
 
@@ -17,4 +19,12 @@ int complain(const char *fmt, ...)
 	fprintf(stderr, "kmm: %s\n",
 		line); /* at once, so that no other process's output comes between */
 	return EXIT_BAD_INPUT;
+}
+
+int stdout_flushed(int status)
+{
+	errno = EIO; /* when an earlier write failed, its errno is gone */
+	if (!(fflush(stdout) | ferror(stdout)) || status != EXIT_OK)
+		return status;
+	return complain("standard output: %s", strerror(errno));
 }

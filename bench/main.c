@@ -4,6 +4,7 @@
  * their own (command.h); plot, report and compare are scripts, run from the data folder.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,18 +68,41 @@ static int script_path(const char *name, char *path, size_t size)
 
 int command_script(int argc, char **argv)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], **command;
+	int error;
 
-	(void)argc;
 	if (script_path(argv[0], path, sizeof(path)))
 		return complain(
 			"%s: no such script in the data folder (KMM_DATADIR says where it is)",
 			argv[0]);
-	execv(path, argv);
-	return complain("%s: %s", path, strerror(errno));
+	command = calloc((size_t)argc + 2, sizeof(*command));
+	if (!command)
+		return complain("no memory");
+	command[0] = "python3";
+	command[1] = path;
+	memcpy(command + 2, argv + 1, (size_t)argc * sizeof(*command)); /* with its NULL */
+	execvp(command[0], command);
+	error = errno;
+	free(command);
+	if (error == ENOENT)
+		return complain("%s: python3 is not installed (Debian: python3)", argv[0]);
+	return complain("%s: python3: %s", argv[0], strerror(error));
 }
 
-int main(int argc, char **argv)
+/* A closed one would be the first file opened, and what is printed would go there. Printing to a
+ * closed stdout still fails: it is open for reading. */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDONLY);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int run(int argc, char **argv)
 {
 	int error;
 
@@ -100,4 +124,10 @@ int main(int argc, char **argv)
 		return commands[i].run(argc - 1, argv + 1);
 	}
 	return complain("%s: unknown command; see `kmm --help'", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	open_standard_files();
+	return stdout_flushed(run(argc, argv));
 }

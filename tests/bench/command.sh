@@ -76,6 +76,29 @@ bad_traces() {
 	refuses 'missing.kmt' bench --suite slab --case pair missing.kmt
 	: >empty.kmt
 	refuses 'empty.kmt' bench --suite slab --case pair --traces empty.kmt
+	head -c 20000 "$top/workloads/samples/nginx.kmt" >cut.kmt
+	refuses 'cut.kmt: .*truncated' bench --suite slab --case pair cut.kmt
+}
+
+# What cannot be printed is not said to be all right, and lands in no other file.
+unprintable() {
+	for arguments in --help topo 'show buddyinfo --memory 64M' "convert $top/workloads/samples/nginx.kmt out.kmt"; do
+		! "$kmm" $arguments >/dev/full 2>err || return 1
+		want_lines err 1
+		! "$kmm" $arguments >&- 2>err || return 1
+		want_lines err 1
+	done
+}
+
+no_python() {
+	mkdir -p nothing run
+	for script in plot report compare; do
+		got=0
+		PATH=$PWD/nothing "$kmm" $script run >out 2>err || got=$?
+		[ $got = 2 ] || return 1
+		want_lines err 1
+		want_line err "^kmm: $script: python3 is not installed"
+	done
 }
 
 topologies_print() {
@@ -185,7 +208,9 @@ t 'a bad option is named' bad_options
 t 'an unknown suite, case, allocator or peer is named' bad_names
 t 'a topology that cannot be is named' bad_topologies
 t 'more memory than there is is refused' too_much_memory
-t 'a missing or empty trace is named before anything runs' bad_traces
+t 'a missing, empty or truncated trace is named before anything runs' bad_traces
+t 'a stdout that cannot be written to is said' unprintable
+t 'without python3 the scripts are one line' no_python
 t 'topo prints machines and their XML' topologies_print
 t 'an unwritable results folder is bad input' unwritable
 t 'a tiny run ends with a summary and moves latest' tiny_run
