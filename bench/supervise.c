@@ -48,7 +48,7 @@ static _Noreturn void child(struct supervised *run, int (*work)(struct supervise
 	status = work(run, arg);
 	if (run->results)
 		results_close(run->results);
-	exit(status);
+	exit(stdout_flushed(status));
 }
 
 /* Wait for the child's end or a signal, which ends its whole group. Returns the signal, or 0 and
@@ -94,19 +94,22 @@ int supervise(const char *results_dir, int (*work)(struct supervised *run, void 
 	struct supervised run = {0};
 	pid_t parent = getpid(), pid;
 	sigset_t set, mask;
-	int status, sig;
+	int status, sig = 0;
 
-	if (results_dir && results_open(results_dir, &run.results))
-		return EXIT_BAD_INPUT;
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would never come */
+	waited_signals(&set);
+	/* From before the folder is there until it is gone or whole: a second signal waits, too. */
+	sigprocmask(SIG_BLOCK, &set, &mask);
+	if (results_dir && results_open(results_dir, &run.results)) {
+		status = EXIT_BAD_INPUT;
+		goto out;
+	}
 	run.running = mmap(NULL, PROGRESS_NAME, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			   -1, 0);
 	if (run.running == MAP_FAILED) {
 		status = complain("cannot share a page with a child: %s", strerror(errno));
 		goto out;
 	}
-	signal(SIGCHLD, SIG_DFL); /* ignored, it would never come */
-	waited_signals(&set);
-	sigprocmask(SIG_BLOCK, &set, &mask);
 	fflush(NULL);
 	pid = fork();
 	if (!pid)
@@ -119,10 +122,11 @@ int supervise(const char *results_dir, int (*work)(struct supervised *run, void 
 		kill(-pid, SIGKILL); /* what the child may have left behind */
 		status = exit_status(&run, sig, status);
 	}
-	sigprocmask(SIG_SETMASK, &mask, NULL);
 	munmap(run.running, PROGRESS_NAME);
 out:
 	if (run.results)
 		results_discard(run.results); /* nothing is there after a commit */
+	if (!sig) /* after one, its status is what the process ends with, whatever else is sent */
+		sigprocmask(SIG_SETMASK, &mask, NULL);
 	return status;
 }

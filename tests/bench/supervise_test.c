@@ -73,6 +73,25 @@ static int signals(struct supervised *run, void *arg)
 	return EXIT_OK;
 }
 
+/* An impatient Ctrl-C: again and again, until the parent is gone. */
+static int signals_often(struct supervised *run, void *arg)
+{
+	pid_t parent = getppid();
+
+	(void)run;
+	(void)arg;
+	if (!fork()) {
+		setpgid(0, 0); /* not of those that the parent ends */
+		close(STDERR_FILENO);
+		for (int i = 0; i < 2000 && !kill(parent, SIGINT); i++)
+			usleep(10);
+		_exit(0);
+	}
+	for (;;)
+		pause();
+	return EXIT_OK;
+}
+
 static int commits_and_signals(struct supervised *run, void *arg)
 {
 	return results_commit(run->results) ? EXIT_FAILED : signals(run, arg);
@@ -147,6 +166,16 @@ static void a_signal_ends_all_and_leaves_nothing(void)
 	}
 }
 
+static void more_signals_change_nothing(void)
+{
+	int before = nr_entries();
+
+	for (int i = 0; i < 20; i++) {
+		ok_eq(supervised(dir, signals_often, NULL), 128 + SIGINT);
+		ok_eq(nr_entries(), before);
+	}
+}
+
 static void a_signal_behind_the_commit_takes_nothing_away(void)
 {
 	int before = nr_entries(), sig = SIGINT;
@@ -183,6 +212,7 @@ int main(void)
 	RUN(a_run_that_fails_leaves_nothing);
 	RUN(a_crash_names_what_was_running);
 	RUN(a_signal_ends_all_and_leaves_nothing);
+	RUN(more_signals_change_nothing);
 	RUN(a_signal_behind_the_commit_takes_nothing_away);
 	RUN(an_impossible_folder_is_bad_input);
 	RUN(no_folder_is_made_when_none_is_asked_for);
