@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 # The kmm command. libkmm is linked statically, so that its calls, like the peers', are plain calls.
 
+# What an allocator of someone else's needs to be measured.
+nobase_kmminclude_HEADERS += bench/peer.h
+
 # Suites, peers and latency histograms: a convenience library of the kmm command and the tests.
 noinst_LTLIBRARIES += libsuites.la
 libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/peers.c bench/peers_env.c \

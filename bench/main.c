@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
@@ -129,5 +130,7 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	open_standard_files();
+	/* Started again through /proc/self/exe, it would be "exe" to perf and ps. */
+	prctl(PR_SET_NAME, "kmm");
 	return stdout_flushed(run(argc, argv));
 }

@@ -164,7 +164,9 @@ tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_m
 tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
 tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
 # A shared object, which libtool makes of a library for the tests only if it has a place to be.
+if SHARED
 check_LTLIBRARIES += tests/bench/bad_peer.la
+endif
 tests_bench_bad_peer_la_SOURCES = tests/bench/bad_peer.c
 tests_bench_bad_peer_la_CFLAGS = $(AM_CFLAGS) -fno-builtin
 tests_bench_bad_peer_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
