@@ -74,10 +74,11 @@ enum kmt_kind {
 /* GFP flags as the format numbers them: the kernel's own numbers change from release to release. */
 #define KMT_GFP_FLAGS(X)                                                                           \
 	X(DMA)                                                                                     \
-	X(HIGHMEM) X(DMA32) X(MOVABLE) X(RECLAIMABLE) X(HIGH) X(IO) X(FS) X(ZERO)                  \
-		X(DIRECT_RECLAIM) X(KSWAPD_RECLAIM) X(WRITE) X(NOWARN) X(RETRY_MAYFAIL) X(NOFAIL)  \
-			X(NORETRY) X(MEMALLOC) X(COMP) X(NOMEMALLOC) X(HARDWALL) X(THISNODE)       \
-				X(ACCOUNT) X(ZEROTAGS) X(ATOMIC) X(OTHER)
+	X(HIGHMEM)                                                                                 \
+	X(DMA32) X(MOVABLE) X(RECLAIMABLE) X(HIGH) X(IO) X(FS) X(ZERO) X(DIRECT_RECLAIM)           \
+		X(KSWAPD_RECLAIM) X(WRITE) X(NOWARN) X(RETRY_MAYFAIL) X(NOFAIL) X(NORETRY)         \
+			X(MEMALLOC) X(COMP) X(NOMEMALLOC) X(HARDWALL) X(THISNODE) X(ACCOUNT)       \
+				X(ZEROTAGS) X(ATOMIC) X(OTHER)
 
 enum kmt_gfp_bit {
 #define X(name) KMT_GFP_BIT_##name,
@@ -110,7 +111,7 @@ struct kmt_shape {
 
 struct kmt_event {
 	u64 time_ns; /* since the trace began */
-	u64 arg; /* bytes requested, inline or the shape's; ACCESS: offset; frees: 0 */
+	u64 arg;     /* bytes requested, inline or the shape's; ACCESS: offset; frees: 0 */
 	u32 id;
 	u32 shape;
 	s32 tid;

@@ -19,7 +19,7 @@ KMM_BEGIN_DECLS
 
 struct topology_node {
 	int os_index;
-	u64 memory_bytes;   /* as hwloc says; 0 unknown */
+	u64 memory_bytes;     /* as hwloc says; 0 unknown */
 	unsigned int nr_cpus; /* CPUs whose nearest memory this is; 0: a memory-only node */
 };
 

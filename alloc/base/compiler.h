@@ -8,8 +8,8 @@
 
 #ifdef __cplusplus
 #define KMM_BEGIN_DECLS extern "C" {
-#define KMM_END_DECLS   }
-#define _Static_assert  static_assert
+#define KMM_END_DECLS	}
+#define _Static_assert static_assert
 #else
 #define KMM_BEGIN_DECLS
 #define KMM_END_DECLS
@@ -23,18 +23,18 @@
 /* A slow path: out of line, and laid out away from the fast paths. */
 #define KMM_COLD __attribute__((noinline, cold))
 
-#define CACHELINE_SIZE 64
+#define CACHELINE_SIZE	  64
 #define CACHELINE_ALIGNED __attribute__((aligned(CACHELINE_SIZE)))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* One access, not torn, repeated or invented; orders nothing. */
-#define READ_ONCE(x)     __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define READ_ONCE(x)	 __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
 
-#define ALIGN_UP(x, a)   (((x) + ((a)-1)) & ~((__typeof__(x))(a)-1))
+#define ALIGN_UP(x, a)	 (((x) + ((a)-1)) & ~((__typeof__(x))(a)-1))
 #define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a)-1))
 #define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a)-1)) == 0)
 

@@ -35,7 +35,7 @@ struct kmm_cpu {
 	struct page *mem_map; /* page of frame 0 */
 	char *direct_map;     /* address of frame 0 */
 	unsigned long nr_frames;
-	u32 slot; /* 0 .. KMM_MAX_SLOTS - 1 */
+	u32 slot;	   /* 0 .. KMM_MAX_SLOTS - 1 */
 	u32 kmalloc_table; /* slab's: offset in the slot of its size table; 0 until slab sets it */
 	/* Changed only while the slot is idle, under slots_lock, when a thread of another CPU
 	 * adopts it. */

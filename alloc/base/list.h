@@ -11,7 +11,10 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
-#define LIST_HEAD_INIT(name) {&(name), &(name)}
+#define LIST_HEAD_INIT(name)                                                                       \
+	{                                                                                          \
+		&(name), &(name)                                                                   \
+	}
 
 static inline void INIT_LIST_HEAD(struct list_head *head)
 {
@@ -67,7 +70,7 @@ static inline void list_move_tail(struct list_head *node, struct list_head *head
 	list_add_tail(node, head);
 }
 
-#define list_entry(ptr, type, member)       container_of(ptr, type, member)
+#define list_entry(ptr, type, member)	     container_of(ptr, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 #define list_last_entry(head, type, member)  list_entry((head)->prev, type, member)
 
@@ -86,7 +89,6 @@ static inline void list_move_tail(struct list_head *node, struct list_head *head
 	for (pos = list_first_entry(head, __typeof__(*pos), member),                               \
 	    tmp = list_first_entry(list_link(pos, member), __typeof__(*pos), member);              \
 	     list_link(pos, member) != (head);                                                     \
-	     pos = tmp,                                                                            \
-	    tmp = list_first_entry(list_link(tmp, member), __typeof__(*tmp), member))
+	     pos = tmp, tmp = list_first_entry(list_link(tmp, member), __typeof__(*tmp), member))
 
 #endif

@@ -20,11 +20,11 @@ struct virt;
 
 /* What was still allocated at shutdown. */
 struct kmm_leaks {
-	u64 pages;	   /* frames neither free nor the machine's own, leaked objects' too */
-	u64 objects;	   /* slab objects in all caches */
+	u64 pages;   /* frames neither free nor the machine's own, leaked objects' too */
+	u64 objects; /* slab objects in all caches */
 	u64 object_bytes;
 	u64 large_kmallocs; /* kmallocs beyond the largest cache */
-	u64 vmap_areas;	   /* vmalloc areas */
+	u64 vmap_areas;	    /* vmalloc areas */
 };
 
 struct kmm {

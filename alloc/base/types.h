@@ -22,8 +22,8 @@ typedef int64_t s64;
 #define HPAGE_SIZE  (1UL << HPAGE_SHIFT)
 #define HPAGE_ORDER (HPAGE_SHIFT - PAGE_SHIFT)
 
-#define MAX_PAGE_ORDER  10 /* the largest block of the buddy allocator: 4 MiB */
-#define NR_PAGE_ORDERS  (MAX_PAGE_ORDER + 1)
+#define MAX_PAGE_ORDER	   10 /* the largest block of the buddy allocator: 4 MiB */
+#define NR_PAGE_ORDERS	   (MAX_PAGE_ORDER + 1)
 #define MAX_ORDER_NR_PAGES (1UL << MAX_PAGE_ORDER)
 
 #define KMM_MAX_NODES 64   /* NUMA nodes of a machine */

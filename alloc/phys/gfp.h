@@ -23,23 +23,23 @@ typedef u32 gfp_t;
 #define __GFP_DMA32   0x04U
 #define __GFP_MOVABLE 0x08U
 /* kmm's own: only frames that can be mapped at a second address (vmalloc) */
-#define __GFP_SHARED  0x10U
-#define GFP_ZONEMASK  0x17U
+#define __GFP_SHARED 0x10U
+#define GFP_ZONEMASK 0x17U
 
 /* Mobility and placement. */
 #define __GFP_RECLAIMABLE 0x20U
 #define __GFP_THISNODE	  0x40U
 
 /* How hard to try. */
-#define __GFP_HIGH	    0x80U
-#define __GFP_IO	    0x100U
-#define __GFP_FS	    0x200U
-#define __GFP_ATOMIC	    0x400U
+#define __GFP_HIGH	     0x80U
+#define __GFP_IO	     0x100U
+#define __GFP_FS	     0x200U
+#define __GFP_ATOMIC	     0x400U
 #define __GFP_DIRECT_RECLAIM 0x800U
 #define __GFP_KSWAPD_RECLAIM 0x1000U
-#define __GFP_NOWARN	    0x2000U
-#define __GFP_NORETRY	    0x4000U
-#define __GFP_NOFAIL	    0x8000U
+#define __GFP_NOWARN	     0x2000U
+#define __GFP_NORETRY	     0x4000U
+#define __GFP_NOFAIL	     0x8000U
 
 /* What to do with the pages. */
 #define __GFP_ZERO 0x10000U
@@ -47,15 +47,15 @@ typedef u32 gfp_t;
 
 #define __GFP_RECLAIM (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM)
 
-#define GFP_ATOMIC (__GFP_HIGH | __GFP_ATOMIC | __GFP_KSWAPD_RECLAIM)
-#define GFP_NOWAIT __GFP_KSWAPD_RECLAIM
-#define GFP_NOIO   __GFP_RECLAIM
-#define GFP_NOFS   (__GFP_RECLAIM | __GFP_IO)
-#define GFP_KERNEL (__GFP_RECLAIM | __GFP_IO | __GFP_FS)
-#define GFP_USER   GFP_KERNEL
-#define GFP_HIGHUSER (GFP_USER | __GFP_HIGHMEM)
+#define GFP_ATOMIC	     (__GFP_HIGH | __GFP_ATOMIC | __GFP_KSWAPD_RECLAIM)
+#define GFP_NOWAIT	     __GFP_KSWAPD_RECLAIM
+#define GFP_NOIO	     __GFP_RECLAIM
+#define GFP_NOFS	     (__GFP_RECLAIM | __GFP_IO)
+#define GFP_KERNEL	     (__GFP_RECLAIM | __GFP_IO | __GFP_FS)
+#define GFP_USER	     GFP_KERNEL
+#define GFP_HIGHUSER	     (GFP_USER | __GFP_HIGHMEM)
 #define GFP_HIGHUSER_MOVABLE (GFP_HIGHUSER | __GFP_MOVABLE)
-#define GFP_DMA	   __GFP_DMA
-#define GFP_DMA32  __GFP_DMA32
+#define GFP_DMA		     __GFP_DMA
+#define GFP_DMA32	     __GFP_DMA32
 
 #endif

@@ -57,7 +57,7 @@ static inline void tap_comment(const char *file, int line, const char *expr, con
 #define ok_eq(a, b)                                                                                \
 	do {                                                                                       \
 		long long tap_a = (long long)(a), tap_b = (long long)(b);                          \
-		ok(tap_a == tap_b, "%s = %lld, %s = %lld", #a, tap_a, #b, tap_b);                     \
+		ok(tap_a == tap_b, "%s = %lld, %s = %lld", #a, tap_a, #b, tap_b);                  \
 	} while (0)
 
 #define skip(...) ((void)snprintf(tap_skip_why, sizeof(tap_skip_why), __VA_ARGS__))
@@ -76,7 +76,8 @@ static inline void tap_run(const char *name, void (*test)(void))
 	tap_nr_run++;
 	tap_nr_failed += tap_failures != 0;
 	printf("%sok %d - %s%s%s\n", tap_failures ? "not " : "", tap_nr_run, title,
-	       tap_skip_why[0] && !tap_failures ? " # SKIP " : "", tap_failures ? "" : tap_skip_why);
+	       tap_skip_why[0] && !tap_failures ? " # SKIP " : "",
+	       tap_failures ? "" : tap_skip_why);
 	fflush(stdout);
 }
 
