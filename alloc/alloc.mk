@@ -53,6 +53,8 @@ nobase_kmminclude_HEADERS += \
 
 # phys
 libkmmcore_la_SOURCES += \
+	alloc/phys/alloc.h \
+	alloc/phys/alloc_slow.c \
 	alloc/phys/buddy.c \
 	alloc/phys/buddy.h \
 	alloc/phys/buddy_validate.c \

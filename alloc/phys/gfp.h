@@ -9,6 +9,8 @@
  * besides: without it no lock of theirs is taken but a cache's own. There are no reserves and no
  * watermarks, so GFP_ATOMIC reaches no further than GFP_NOWAIT; and a block's mobility decides
  * nothing yet.
+ *
+ * The lowest six bits say where the fast path looks: the zone, and the mobility.
  */
 #ifndef KMM_PHYS_GFP_H
 #define KMM_PHYS_GFP_H
@@ -17,18 +19,20 @@
 
 typedef u32 gfp_t;
 
-/* Zone modifiers. */
-#define __GFP_DMA     0x01U
-#define __GFP_HIGHMEM 0x02U
-#define __GFP_DMA32   0x04U
-#define __GFP_MOVABLE 0x08U
+/* Zone modifiers and mobility. */
+#define __GFP_DMA	  0x01U
+#define __GFP_HIGHMEM	  0x02U
+#define __GFP_DMA32	  0x04U
+#define __GFP_MOVABLE	  0x08U
+#define __GFP_RECLAIMABLE 0x10U
 /* kmm's own: only frames that can be mapped at a second address (vmalloc) */
-#define __GFP_SHARED 0x10U
-#define GFP_ZONEMASK 0x17U
+#define __GFP_SHARED	  0x20U
+#define GFP_ZONEMASK	  (__GFP_DMA | __GFP_HIGHMEM | __GFP_DMA32 | __GFP_SHARED)
+#define GFP_MOVABLE_MASK  (__GFP_MOVABLE | __GFP_RECLAIMABLE)
+#define GFP_MOVABLE_SHIFT 3
 
-/* Mobility and placement. */
-#define __GFP_RECLAIMABLE 0x20U
-#define __GFP_THISNODE	  0x40U
+/* Placement. */
+#define __GFP_THISNODE 0x40U
 
 /* How hard to try. */
 #define __GFP_HIGH	     0x80U
@@ -40,6 +44,8 @@ typedef u32 gfp_t;
 #define __GFP_NOWARN	     0x2000U
 #define __GFP_NORETRY	     0x4000U
 #define __GFP_NOFAIL	     0x8000U
+#define __GFP_MEMALLOC	     0x40000U /* may use the reserves whole: no watermark holds */
+#define __GFP_NOMEMALLOC     0x80000U /* may use no reserve, whatever else is set */
 
 /* What to do with the pages. */
 #define __GFP_ZERO 0x10000U
@@ -57,5 +63,23 @@ typedef u32 gfp_t;
 #define GFP_HIGHUSER_MOVABLE (GFP_HIGHUSER | __GFP_MOVABLE)
 #define GFP_DMA		     __GFP_DMA
 #define GFP_DMA32	     __GFP_DMA32
+
+/* What a block's contents allow: a 2 MiB block of frames (a pageblock) holds one kind as far as
+ * possible, so that movable contents can be moved out of the way of large blocks. */
+enum migratetype {
+	MIGRATE_UNMOVABLE,
+	MIGRATE_MOVABLE,
+	MIGRATE_RECLAIMABLE,
+	NR_MIGRATETYPES,
+};
+
+/* Both bits at once contradict each other; as in the kernel that is the caller's bug, and counts
+ * as unmovable. */
+static inline enum migratetype gfp_migratetype(gfp_t gfp)
+{
+	unsigned int type = (gfp & GFP_MOVABLE_MASK) >> GFP_MOVABLE_SHIFT;
+
+	return type < NR_MIGRATETYPES ? (enum migratetype)type : MIGRATE_UNMOVABLE;
+}
 
 #endif

@@ -37,14 +37,19 @@ struct kmem_cache;
 struct page {
 	union {
 		struct {
-			u8 zone;  /* enum zone_type; set at boot, then constant */
-			u8 nid;	  /* set at boot, then constant */
-			u8 type;  /* enum page_type; see the table above, and page_set_type() */
-			u8 order; /* of the block this frame heads */
+			union {
+				struct {
+					u8 zone; /* page_zonenum() */
+					u8 nid;	 /* set at boot, then constant */
+					u8 type; /* enum page_type; see above, and page_set_type() */
+					u8 order; /* of the block this frame heads */
+				};
+				u32 kind; /* the four as one word */
+			};
+			s32 refcount; /* of an allocated head; 0 while free, and in tails */
 		};
-		u32 kind; /* the four as one word: a free checks them all by one compare */
+		u64 state; /* all five: a free checks them by one compare */
 	};
-	u32 flags; /* PG_* bits, for reclaim and page cache */
 
 	union {
 		struct list_head lru; /* PG_TYPE_BUDDY: its free list; PG_TYPE_ALLOC: the owner's */
@@ -71,7 +76,7 @@ struct page {
 	 * otherwise. */
 	struct kmem_cache *slab_cache;
 	struct page *head; /* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page */
-	s32 refcount;	   /* 1 in a free block's head, so that an allocation need not set it */
+	u32 flags;	   /* PG_* bits, for reclaim and page cache */
 	s32 mapcount;
 };
 

@@ -8,6 +8,7 @@
 
 #include "arch/topology.h"
 #include "base/check.h"
+#include "phys/alloc.h"
 
 static const u16 capacities[NR_PAGE_ORDERS] = {
 	PCP_CAPACITY_0,	   PCP_CAPACITY_1,    PCP_CAPACITY_2,	 PCP_CAPACITY_3,
@@ -141,6 +142,32 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack 
 	WRITE_ONCE(pcpu->blocks_out, pcpu->blocks_out + nr);
 	pcp_count(pcpu, pcp_drain, 1);
 	pcp_count(pcpu, buddy_free, nr);
+}
+
+struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order)
+{
+	struct pcp_stack *stack = &pcpu->stack[zone->type][order];
+	struct page *page;
+
+	if (zone->nid == pcpu->nid && stack->limit) {
+		if (!stack->nr && !pcp_refill(pcpu, zone, stack, order))
+			return NULL;
+		return pcp_pop(stack, &page) ? page : NULL;
+	}
+	lock_acquire(&zone->lock);
+	page = buddy_take(&zone->buddy, order);
+	lock_release(&zone->lock);
+	if (page)
+		pcp_count(pcpu, buddy_alloc, 1);
+	return page;
+}
+
+void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order)
+{
+	lock_acquire(&zone->lock);
+	buddy_give(&zone->buddy, page, order);
+	lock_release(&zone->lock);
+	pcp_count(pcpu, buddy_free, 1);
 }
 
 unsigned long pcp_drain(struct phys *phys, struct kmm_cpu *cpu)

@@ -62,7 +62,7 @@ _Static_assert(sizeof(struct pcp_stack) == 32, "two stacks a cache line");
 	(PCP_CAPACITY_0 + PCP_CAPACITY_1 + PCP_CAPACITY_2 + PCP_CAPACITY_3 +                       \
 	 PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
 
-#define GFP_ROWS 32 /* values of the zone bits and those among them */
+#define GFP_ROWS 64 /* values of the lowest six bits of gfp: zone and mobility */
 
 struct phys_cpu {
 	struct pcp_stack stack[PCP_ROWS][PCP_ORDERS] CACHELINE_ALIGNED;
