@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The other allocators, and kmm itself, as the benchmark sees them.
+ * The other allocators, and kmm itself, as the benchmark sees them: what a page allocator of someone
+ * else's exports to be measured (struct kmm_page_peer), and the table that every allocator becomes
+ * (struct object_peer).
  *
  * Every allocator is measured through one table of function pointers of the C library's own types,
  * so that a dlsym'd malloc is called directly, kmm's entry point is called in the very same way,
@@ -17,6 +19,83 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/*
+ * A page peer: a page allocator in a shared object, measured beside kmm's own on the page events of
+ * traces and in suite page (`kmm bench --page-peer lib.so`). It exports one symbol, kmm_page_peer:
+ *
+ *	#include <bench/peer.h>
+ *
+ *	const struct kmm_page_peer kmm_page_peer = {
+ *		.abi = KMM_PAGE_PEER_ABI, .orders = 0x7ff, .name = "mine", .version = "1.0",
+ *		.init = mine_init, .get = mine_get, .put = mine_put, .stats = mine_stats,
+ *	};
+ *
+ *	cc -shared -fPIC -O2 $(pkg-config --cflags kmm) mine.c -o mine.so
+ *
+ * bench/example_page_peer.c is a whole one.
+ *
+ * Memory. kmm reserves it, as much as its own machine has, binds it node by node, asks for huge
+ * pages as it does for its own, and unmaps it after exit. Frames are numbered from 0 in the range;
+ * a frame has KMM_PAGE_PEER_FRAME bytes. The whole range is readable and writable, and zero at
+ * first. Between get and put a block is the benchmark's, which writes to it; what is free is the
+ * peer's to write to. Other memory that the peer wants it takes where it likes.
+ *
+ * Threads. get and put are called by several threads at once. cpu says which of them calls: 0 to
+ * nr_cpus - 1, no two threads have one number at a time, and each is pinned to a CPU. So what the
+ * peer keeps for each cpu number needs no lock, as kmm's own lists of a CPU need none. Any thread
+ * may put what another got. While init, stats, drain or exit runs, no other call does.
+ *
+ * The library stays loaded until the process ends, init is called once, and exit then once.
+ */
+#define KMM_PAGE_PEER_ABI    1
+#define KMM_PAGE_PEER_FRAME  4096
+#define KMM_PAGE_PEER_ORDERS 11		/* 0 to 10: blocks of 4 KiB to 4 MiB */
+#define KMM_PAGE_PEER_NONE   UINT64_MAX /* from get: no memory */
+
+struct kmm_page_peer_range {
+	void *base; /* of frame 0; aligned to 4 MiB */
+	uint64_t nr_frames;
+	unsigned int nr_cpus;
+	unsigned int nr_nodes;
+	/* [nr_nodes + 1]: node n has the frames from node_first[n] on, up to node_first[n + 1]. */
+	const uint64_t *node_first;
+	const unsigned int *cpu_node; /* [nr_cpus] */
+};
+
+/* What of the memory is free. Fields that the peer does not set stay KMM_PAGE_PEER_UNKNOWN. */
+#define KMM_PAGE_PEER_UNKNOWN UINT64_MAX
+struct kmm_page_peer_stats {
+	uint64_t free_frames; /* what is kept for a cpu may be left out, but not after drain */
+	uint64_t free_huge;   /* aligned 2 MiB all of whose 512 frames are among free_frames */
+	/* By order, free blocks whose buddy is not free. All of them or none. */
+	uint64_t free_blocks[KMM_PAGE_PEER_ORDERS];
+};
+
+struct kmm_page_peer {
+	uint32_t abi;	 /* KMM_PAGE_PEER_ABI */
+	uint32_t orders; /* bit n: order n is served; kmm asks for no other, and says so */
+	const char
+		*name; /* up to 31 characters; the user may give another: --page-peer NAME=lib.so */
+	const char *version; /* or NULL */
+
+	/* Take the range. It and its arrays stay until exit. 0 or -errno. */
+	int (*init)(const struct kmm_page_peer_range *range);
+	/* A block of 2^order frames: its first frame, a multiple of 2^order; or
+	 * KMM_PAGE_PEER_NONE. */
+	uint64_t (*get)(unsigned int order, unsigned int cpu);
+	/* Take it back; order is the one it was got with. */
+	void (*put)(uint64_t frame, unsigned int order, unsigned int cpu);
+
+	/* The rest may be NULL. Without stats, leaks are not looked for and fragmentation is not
+	 * known. 0 or -errno. */
+	int (*stats)(struct kmm_page_peer_stats *stats);
+	/* Put back what is kept for each cpu. */
+	void (*drain)(void);
+	void (*exit)(void);
+};
+
+extern const struct kmm_page_peer kmm_page_peer __attribute__((visibility("default")));
 
 struct object_peer_stats {
 	uint64_t allocated_bytes; /* in live objects, rounded up to their classes */
@@ -58,7 +137,21 @@ struct object_peer {
 	 * negative: it counts cached objects too, and says nothing of leaks. */
 	int64_t allocated_slack;
 
-	void *library; /* the peer's own */
+	/*
+	 * Tables of suite page, kmm's and the page peers', NULL in others. alloc and free above are
+	 * of the one order in kmm_target; these are of any, and free_order wants the order that the
+	 * block was allocated with. A malloc library serves with alloc(4096 << order).
+	 */
+	void *(*alloc_order)(unsigned int order);
+	void (*free_order)(void *block, unsigned int order);
+	/* What is free and how whole, while no thread allocates or frees. drain: first put back what
+	 * is kept for each CPU (of kmm: for this thread, and for slots without one). 0 or -errno;
+	 * NULL: the peer cannot say. */
+	int (*page_stats)(const struct object_peer *peer, bool drain,
+			  struct kmm_page_peer_stats *stats);
+
+	void *library;		     /* a malloc library's own */
+	struct page_peer *page_peer; /* a page peer's own, bench/page_peers.h */
 };
 
 #define PEER_MAX 16

@@ -143,6 +143,7 @@ const char *thread_pin(const struct bench_case *c, int thread)
 	int cpu = thread_cpu(c, thread);
 	int status;
 
+	kmm_target_cpu = (unsigned int)thread;
 	if (!machine)
 		return NULL;
 	status = topology_bind_thread(machine->topology, (unsigned int)cpu);

@@ -85,7 +85,8 @@ int list_allocators(const struct bench_env *env, const struct object_peer *kmm,
  * kmm's entry points, the host's mmap and the floor's list, as tables like any peer's. What
  * malloc's signature has no room for (order, cache, size for munmap, node) lies in kmm_target: the
  * case's prepare sets it, and it is constant while threads run. kmm_target_nid is the running
- * thread's own.
+ * thread's own, and so is kmm_target_cpu, the number by which page peers know the thread: thread_pin
+ * sets it to the thread's number in its case.
  */
 enum placement { PLACE_LOCAL, PLACE_REMOTE, PLACE_INTERLEAVE, NR_PLACEMENTS };
 extern const char *const placement_names[NR_PLACEMENTS];
@@ -99,6 +100,7 @@ struct kmm_target {
 };
 extern struct kmm_target kmm_target;
 extern _Thread_local int kmm_target_nid;
+extern _Thread_local unsigned int kmm_target_cpu;
 
 extern const struct object_peer kmm_page_tables[NR_PLACEMENTS];
 extern const struct object_peer kmm_slab_tables[NR_PLACEMENTS];

@@ -19,6 +19,7 @@
 
 struct kmm_target kmm_target;
 _Thread_local int kmm_target_nid FAST_TLS;
+_Thread_local unsigned int kmm_target_cpu FAST_TLS;
 
 /* Nodes in turn, each thread for itself. */
 static inline int next_node(void)
@@ -60,6 +61,35 @@ static void *page_alloc_interleave(size_t size)
 static void page_free(void *object)
 {
 	free_pages((unsigned long)object, kmm_target.order);
+}
+
+static void *page_alloc_order(unsigned int order)
+{
+	return (void *)__get_free_pages(GFP_KERNEL, order);
+}
+
+static void page_free_order(void *block, unsigned int order)
+{
+	free_pages((unsigned long)block, order);
+}
+
+static int page_free_stats(const struct object_peer *peer, bool drain,
+			   struct kmm_page_peer_stats *stats)
+{
+	struct free_area_counts counts;
+
+	(void)peer;
+	if (drain)
+		kmm_drain(kmm_target.machine);
+	count_free_areas(kmm_target.machine, NUMA_NO_NODE, &counts);
+	stats->free_frames = counts.nr_buddy_pages;
+	stats->free_huge = 0;
+	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
+		stats->free_blocks[order] = counts.nr_blocks[order];
+		if (order >= HPAGE_ORDER)
+			stats->free_huge += counts.nr_blocks[order] << (order - HPAGE_ORDER);
+	}
+	return 0;
 }
 
 /* Pages that are not free; what slabs and tables hold stays the same while a page case runs. */
@@ -192,8 +222,16 @@ static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stat
 		.free = free_fn, .usable_size = usable_size_fn, .stats = stats_fn                  \
 	}
 
+#define KMM_PAGE_TABLE(alloc_fn)                                                                   \
+	{                                                                                          \
+		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
+		.free = page_free, .stats = page_stats, .alloc_order = page_alloc_order,           \
+		.free_order = page_free_order, .page_stats = page_free_stats                       \
+	}
+
+/* Blocks of any order are placed as the plain call places them, so only the local table has them. */
 const struct object_peer kmm_page_tables[NR_PLACEMENTS] = {
-	[PLACE_LOCAL] = KMM_TABLE(page_alloc, page_free, NULL, page_stats),
+	[PLACE_LOCAL] = KMM_PAGE_TABLE(page_alloc),
 	[PLACE_REMOTE] = KMM_TABLE(page_alloc_remote, page_free, NULL, page_stats),
 	[PLACE_INTERLEAVE] = KMM_TABLE(page_alloc_interleave, page_free, NULL, page_stats),
 };
