@@ -86,6 +86,7 @@ phys_tests = \
 	tests/alloc/phys/pcp_test \
 	tests/alloc/phys/page_alloc_test \
 	tests/alloc/phys/page_alloc_model_test \
+	tests/alloc/phys/page_alloc_random_test \
 	tests/alloc/report/buddyinfo_test
 check_PROGRAMS += $(phys_tests)
 TESTS += $(phys_tests)
@@ -96,6 +97,10 @@ tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
 tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_model_test_LDADD = $(test_ldadd)
+frame_model = tests/alloc/phys/frame_model.h tests/alloc/phys/frame_model.c
+random_work = tests/alloc/phys/random_work.h tests/alloc/phys/random_work.c $(frame_model)
+tests_alloc_phys_page_alloc_random_test_SOURCES = tests/alloc/phys/page_alloc_random_test.c $(random_work)
+tests_alloc_phys_page_alloc_random_test_LDADD = $(test_ldadd)
 tests_alloc_report_buddyinfo_test_LDADD = $(test_ldadd)
 
 # scripts
