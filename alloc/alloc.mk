@@ -68,6 +68,8 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/pcp.h \
 	alloc/phys/phys.c \
 	alloc/phys/phys.h \
+	alloc/phys/watermark.c \
+	alloc/phys/watermark.h \
 	alloc/phys/zone.c \
 	alloc/phys/zone.h
 nobase_kmminclude_HEADERS += \

@@ -13,6 +13,7 @@
 #define DEFAULT_ALL_BYTES (4096 * MIB)
 #define MAX_ALL_BYTES	  (1UL << 44) /* 16 TiB: an eighth of a process's address space */
 #define MAX_PCP_PAGES	  65536U
+#define MAX_SCALE_FACTOR  3000U /* the kernel's */
 
 static double gib(u64 bytes)
 {
@@ -50,6 +51,13 @@ int config_check(const struct kmm_config *config)
 	if (config->pcp_high && config->pcp_batch > config->pcp_high)
 		return boot_refuse(-EINVAL, "pcp_batch: %u is more than pcp_high %u",
 				   config->pcp_batch, config->pcp_high);
+	if (config->watermark_scale_factor > MAX_SCALE_FACTOR)
+		return boot_refuse(-EINVAL, "watermark_scale_factor: %u is more than %u",
+				   config->watermark_scale_factor, MAX_SCALE_FACTOR);
+	if (config->no_watermarks && (config->min_free_kbytes || config->watermark_scale_factor))
+		return boot_refuse(-EINVAL, "no_watermarks: %s says how large they are",
+				   config->min_free_kbytes ? "min_free_kbytes"
+							   : "watermark_scale_factor");
 	return 0;
 }
 

@@ -152,6 +152,9 @@ static void print_config(FILE *out, const struct kmm_config *config)
 		lock_kind_name(config->lock_kind));
 	fprintf(out, "    \"pcp_batch\": %u,\n    \"pcp_high\": %u,\n    \"no_pcp\": %s,\n",
 		config->pcp_batch, config->pcp_high, boolean[config->no_pcp]);
+	fprintf(out, "    \"min_free_kbytes\": %lu,\n    \"watermark_scale_factor\": %u,\n",
+		config->min_free_kbytes, config->watermark_scale_factor);
+	fprintf(out, "    \"no_watermarks\": %s,\n", boolean[config->no_watermarks]);
 	fprintf(out, "    \"no_thp\": %s,\n    \"no_bind\": %s\n  },\n", boolean[config->no_thp],
 		boolean[config->no_bind]);
 }

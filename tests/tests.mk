@@ -83,6 +83,7 @@ phys_tests = \
 	tests/alloc/phys/memblock_test \
 	tests/alloc/phys/buddy_test \
 	tests/alloc/phys/zone_test \
+	tests/alloc/phys/watermark_test \
 	tests/alloc/phys/pcp_test \
 	tests/alloc/phys/page_alloc_test \
 	tests/alloc/phys/page_alloc_model_test \
@@ -90,10 +91,11 @@ phys_tests = \
 	tests/alloc/report/buddyinfo_test
 check_PROGRAMS += $(phys_tests)
 TESTS += $(phys_tests)
-EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/machine.h
+EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/machine.h tests/alloc/phys/nodes.h
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
 tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
+tests_alloc_phys_watermark_test_LDADD = $(test_ldadd)
 tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_model_test_LDADD = $(test_ldadd)

@@ -32,6 +32,14 @@ struct kmm_config {
 	 * 2048 there is no room). 0: tuned from the zone. */
 	unsigned int pcp_batch;
 	unsigned int pcp_high;
+
+	/* Free memory that is kept for those who cannot wait (phys/watermark.h). KiB in all zones
+	 * together, 0: computed from the memory there is; and the distance between the watermarks
+	 * above that, in ten thousandths of a zone, 1 to 3000, 0: 10. */
+	unsigned long min_free_kbytes;
+	unsigned int watermark_scale_factor;
+	bool no_watermarks; /* keep nothing: anybody may take the last page */
+
 	bool no_pcp;  /* no per-CPU page lists at all: every page from the buddy */
 	bool no_thp;  /* do not ask for huge pages under the direct map */
 	bool no_bind; /* leave placement to the OS */

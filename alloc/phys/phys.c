@@ -17,6 +17,7 @@
 #include "base/machine.h"
 #include "phys/mem_map.h"
 #include "phys/pcp.h"
+#include "phys/watermark.h"
 #include "phys/zone.h"
 
 static unsigned int node_distance(const void *topology, int from, int to)
@@ -103,6 +104,19 @@ static void release_boot_memory(struct phys *phys, const struct memblock *mb)
 	}
 }
 
+static int set_up_watermarks(struct phys *phys)
+{
+	struct kmm_config *config = &phys->machine->config;
+	int err = watermarks_set_up(phys->nodes, phys->nr_nodes, config);
+
+	if (err)
+		return boot_refuse(err,
+				   "min_free_kbytes: %lu is more than half of the memory below "
+				   "HighMem",
+				   config->min_free_kbytes);
+	return 0;
+}
+
 static void phys_release(struct phys *phys)
 {
 	struct kmm *machine = phys->machine;
@@ -139,6 +153,9 @@ static int boot_memory(struct phys *phys, struct memblock *mb)
 	if (err)
 		return err;
 	release_boot_memory(phys, mb);
+	err = set_up_watermarks(phys);
+	if (err)
+		return err;
 	machine->nr_frames = phys->nr_frames;
 	return 0;
 }

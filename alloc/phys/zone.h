@@ -27,6 +27,9 @@
 
 enum zone_type { ZONE_DMA, ZONE_DMA32, ZONE_NORMAL, ZONE_HIGHMEM, ZONE_SHARED, NR_ZONE_TYPES };
 
+/* How full a zone may become, in free pages: see phys/watermark.h. */
+enum zone_watermark { WMARK_MIN, WMARK_LOW, WMARK_HIGH, NR_WMARK };
+
 struct zone {
 	/* Set at boot, then constant: */
 	enum zone_type type;
@@ -35,7 +38,10 @@ struct zone {
 	char lock_name[32];		  /* "zone DMA32 node 0" */
 	unsigned long start_pfn, end_pfn; /* equal: the node has no such zone */
 	unsigned long nr_managed;	  /* frames that boot gave to the buddy */
-	int memfd;			  /* -1: anonymous memory */
+	unsigned long watermark[NR_WMARK];
+	/* Free pages kept besides from an allocation that starts from zone type i. */
+	unsigned long lowmem_reserve[NR_ZONE_TYPES];
+	int memfd; /* -1: anonymous memory */
 	bool memfd_backed;
 	bool direct_mapped;
 

@@ -112,6 +112,12 @@ static void each_bad_configuration_is_refused_in_one_line(void)
 	refused((struct kmm_config){.pcp_batch = 64, .pcp_high = 63}, -EINVAL, "pcp_batch");
 	refused((struct kmm_config){.pcp_high = 1U << 31}, -EINVAL, "pcp_high");
 	refused((struct kmm_config){.pcp_batch = 1U << 31}, -EINVAL, "pcp_batch");
+	refused((struct kmm_config){.watermark_scale_factor = 3001}, -EINVAL,
+		"watermark_scale_factor");
+	refused((struct kmm_config){.no_watermarks = true, .min_free_kbytes = 1024}, -EINVAL,
+		"no_watermarks");
+	refused((struct kmm_config){.node_bytes = SMALL_NODE, .min_free_kbytes = SMALL_NODE >> 11},
+		-EINVAL, "min_free_kbytes");
 }
 
 static void memory_that_the_host_has_not_is_refused_with_both_amounts(void)

@@ -5,24 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "tests/alloc/phys/nodes.h"
 #include "tests/tap/tap.h"
-
-#define MIB_PAGES (256UL)
-
-static struct pglist_data nodes[4];
-
-static int lay_out(enum zone_layout layout, unsigned long shared_mib, unsigned int nr,
-		   const unsigned long *node_mib)
-{
-	unsigned long pfn = 0;
-
-	for (unsigned int i = 0; i < nr; i++) {
-		nodes[i] = (struct pglist_data){.nid = (int)i, .start_pfn = pfn};
-		pfn += node_mib[i] * MIB_PAGES;
-		nodes[i].end_pfn = pfn;
-	}
-	return zones_lay_out(nodes, nr, layout, (u64)shared_mib << 20);
-}
 
 /* "DMA 0-16 | DMA32 16-768 | Shared 768-1024 *" with * for memfd-backed and ! for what the direct
  * map does not cover. */
@@ -45,11 +29,6 @@ static const char *table(unsigned int nid)
 }
 
 #define ok_table(nid, want) ok(!strcmp(table(nid), want), "node %d: %s", nid, table(nid))
-#define MIB(...)                                                                                   \
-	ARRAY_SIZE(((unsigned long[]){__VA_ARGS__})), (unsigned long[])                            \
-	{                                                                                          \
-		__VA_ARGS__                                                                        \
-	}
 
 static void x86_64_zones_are_as_by_hand(void)
 {
