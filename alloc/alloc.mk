@@ -115,7 +115,9 @@ libkmmcore_la_SOURCES += \
 	alloc/report/buddyinfo.c \
 	alloc/report/locks.c \
 	alloc/report/slabinfo.c \
-	alloc/report/vmallocinfo.c
+	alloc/report/vmallocinfo.c \
+	alloc/report/vmstat.c \
+	alloc/report/zoneinfo.c
 nobase_kmminclude_HEADERS += \
 	alloc/report/report.h
 

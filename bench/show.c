@@ -22,23 +22,38 @@ static const struct report {
 	const char *name;
 	int (*show)(struct kmm *machine, FILE *out);
 	enum kmt_population population; /* of a trace's, the one that it tells most of */
+	const char *summary;
 } reports[] = {
-	{"buddyinfo", show_buddyinfo, KMT_PAGES},
-	{"slabinfo", show_slabinfo, KMT_OBJECTS},
-	{"vmallocinfo", show_vmallocinfo, KMT_OBJECTS},
-	{"locks", show_locks, KMT_OBJECTS},
+	{"buddyinfo", show_buddyinfo, KMT_PAGES, "free blocks by zone and order"},
+	{"vmstat", show_vmstat, KMT_PAGES, "counters of pages, and of the paths taken"},
+	{"zoneinfo", show_zoneinfo, KMT_PAGES, "each zone: marks, counters, per-CPU lists"},
+	{"slabinfo", show_slabinfo, KMT_OBJECTS, "caches of objects"},
+	{"vmallocinfo", show_vmallocinfo, KMT_OBJECTS, "areas of vmalloc"},
+	{"locks", show_locks, KMT_OBJECTS, "how often each lock was taken, and waited for"},
 };
 
 static int help(void)
 {
-	fputs("Usage: kmm show [OPTION]... buddyinfo|slabinfo|vmallocinfo|locks [TRACE]\n"
+	fputs("Usage: kmm show [OPTION]... REPORT [TRACE]\n"
 	      "Print the state of a freshly booted machine, or of one onto which TRACE was "
 	      "replayed, with what\n"
 	      "the trace leaves alive.\n\n"
-	      "      --events KIND       page or object (default: page for buddyinfo, object for "
-	      "the others)\n" MACHINE_HELP,
+	      "Reports, as the kernel's files of these names, by the events of a trace that are "
+	      "replayed:\n",
 	      stdout);
+	for (size_t i = 0; i < ARRAY_SIZE(reports); i++)
+		printf("  %-14s %-7s %s\n", reports[i].name,
+		       reports[i].population == KMT_PAGES ? "page" : "object", reports[i].summary);
+	fputs("\n      --events KIND       page or object instead\n" MACHINE_HELP, stdout);
 	return EXIT_OK;
+}
+
+static const struct report *find_report(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(reports); i++)
+		if (!strcmp(reports[i].name, name))
+			return &reports[i];
+	return NULL;
 }
 
 /* Replay onto the machine; what is live stays so, and target knows it. */
@@ -98,7 +113,7 @@ static int show(const struct report *report, struct kmm *machine, enum kmt_popul
 
 int command_show(int argc, char **argv)
 {
-	const struct report *report = NULL;
+	const struct report *report;
 	struct common_options common;
 	enum kmt_population population = KMT_NR_POPULATIONS;
 	struct kmm_leaks leaks;
@@ -120,13 +135,11 @@ int command_show(int argc, char **argv)
 	if (option == OPTION_BAD)
 		return EXIT_BAD_INPUT;
 	if (optind == argc || argc - optind > 2)
-		return complain("show wants buddyinfo, slabinfo, vmallocinfo or locks, and a trace "
-				"or none");
-	for (size_t i = 0; i < ARRAY_SIZE(reports); i++)
-		if (!strcmp(reports[i].name, argv[optind]))
-			report = &reports[i];
+		return complain("show wants a report, and a trace or none; kmm show --help lists "
+				"the reports");
+	report = find_report(argv[optind]);
 	if (!report)
-		return complain("show: %s: not buddyinfo, slabinfo, vmallocinfo or locks",
+		return complain("show: %s: no such report; kmm show --help lists them",
 				argv[optind]);
 	status = boot_machine(&common, &machine);
 	if (status)

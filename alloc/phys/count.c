@@ -82,6 +82,7 @@ void phys_for_each_zone(struct kmm *machine,
 		struct phys_zone_info info = {
 			.name = zone->name,
 			.nid = zone->nid,
+			.type = zone->type,
 			.start_pfn = zone->start_pfn,
 			.end_pfn = zone->end_pfn,
 			.nr_managed = zone->nr_managed,
@@ -92,8 +93,50 @@ void phys_for_each_zone(struct kmm *machine,
 		lock_acquire(&zone->lock);
 		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
 			info.nr_blocks[order] = zone->buddy.area[order].nr_free;
+		info.nr_free = zone->buddy.nr_pages;
 		lock_release(&zone->lock);
 		visit(&info, arg);
+	}
+}
+
+void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zone,
+			   void (*visit)(const struct phys_pageset_info *, void *arg), void *arg)
+{
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
+		const struct phys_cpu *pcpu = phys_cpu(cpu);
+		struct phys_pageset_info info = {.slot = cpu->slot};
+
+		if (pcpu->nid != zone->nid)
+			continue;
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
+			const struct pcp_stack *stack = &pcpu->stack[zone->type][order];
+
+			info.nr_pages += (unsigned long)READ_ONCE(stack->nr) << order;
+			info.high += (unsigned long)stack->limit << order;
+		}
+		info.batch = pcpu->stack[zone->type][0].batch;
+		visit(&info, arg);
+	}
+}
+
+void phys_count_use(struct kmm *machine, int nid, struct phys_use *use)
+{
+	const struct phys *phys = machine->phys;
+
+	*use = (struct phys_use){0};
+	for (const struct pglist_data *node = phys->nodes; node < phys->nodes + phys->nr_nodes;
+	     node++) {
+		if (nid != NUMA_NO_NODE && nid != node->nid)
+			continue;
+		for (unsigned long pfn = node->start_pfn; pfn < node->end_pfn; pfn++) {
+			const struct page *page = &machine->mem_map[pfn];
+			enum page_type type = READ_ONCE(page->type);
+
+			if (type == PG_TYPE_SLAB)
+				use->nr_slab += 1UL << READ_ONCE(page->order);
+			else if (type == PG_TYPE_TABLE)
+				use->nr_table += 1UL << READ_ONCE(page->order);
+		}
 	}
 }
 

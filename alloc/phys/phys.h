@@ -15,14 +15,34 @@ void phys_for_each_lock(struct kmm *machine,
 struct phys_zone_info {
 	const char *name; /* as the kernel prints it */
 	int nid;
+	unsigned int type; /* enum zone_type */
 	unsigned long start_pfn, end_pfn;
 	unsigned long nr_managed;
 	bool memfd_backed, direct_mapped;
+	unsigned long nr_free;			 /* frames in the buddy */
 	unsigned long nr_blocks[NR_PAGE_ORDERS]; /* free in the buddy */
 };
 /* Each populated zone, nodes and zones in ascending order. Takes each one's lock in turn; none is
  * held in visit. */
 void phys_for_each_zone(struct kmm *machine,
 			void (*visit)(const struct phys_zone_info *, void *arg), void *arg);
+
+/* The lists that one CPU slot has of one zone. */
+struct phys_pageset_info {
+	u32 slot;
+	unsigned long nr_pages; /* in the lists of all orders */
+	unsigned long high;	/* that they hold at most */
+	unsigned int batch;	/* of order 0, moved at once */
+};
+/* Each slot whose node the zone is of. Takes no lock: a little behind the slots' owners. */
+void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zone,
+			   void (*visit)(const struct phys_pageset_info *, void *arg), void *arg);
+
+/* Frames of one node (NUMA_NO_NODE: of the machine) by what they are in use for. Looks at every
+ * frame of it, without a lock: exact while nothing runs. */
+struct phys_use {
+	unsigned long nr_slab, nr_table;
+};
+void phys_count_use(struct kmm *machine, int nid, struct phys_use *use);
 
 #endif

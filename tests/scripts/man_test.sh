@@ -38,6 +38,14 @@ suites_named() {
 	done <"$work/suites"
 }
 
+# Every show_x() of the library is a report of kmm show, and every report has its paragraph.
+reports_named() {
+	"$kmm" show --help | sed -n '/^Reports/,/^$/s/^  \([a-z]*\) .*/\1/p' | sort >"$work/reports"
+	[ -s "$work/reports" ]
+	sed -n 's/^KMM_API int show_\([a-z]*\)(.*/\1/p' "$top/alloc/report/report.h" | sort | diff - "$work/reports"
+	sed -n '/^\.SS kmm show/,/^\.BI/s/^\.B \([a-z]*\)$/\1/p' "$page" | sort | diff - "$work/reports"
+}
+
 if [ ! -x "$kmm" ]; then
 	skip "the man page" "kmm is not built"
 	tap_done
@@ -49,4 +57,5 @@ fi
 t "the man page has the commands of --help" same_commands
 t "the man page has the options of --help" same_options
 t "the man page names every suite" suites_named
+t "kmm show, its man page and the library have the same reports" reports_named
 tap_done

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counters of the whole machine, a line each, as /proc/vmstat has them: the kernel's names
+ * (mm/vmstat.c, 6.1) in the kernel's order for what kmm counts, then kmm's own, which say how often
+ * each path of the page allocator (kmm_phys_...) and of the slabs (kmm_slab_...) was taken.
+ */
+#include <errno.h>
+
+#include "phys/page_alloc.h"
+#include "phys/phys.h"
+#include "report/report.h"
+#include "slab/slab.h"
+
+static void print(FILE *out, const char *name, u64 value)
+{
+	fprintf(out, "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void add_free(const struct phys_zone_info *zone, void *sum)
+{
+	*(u64 *)sum += zone->nr_free;
+}
+
+static void print_paths(struct kmm *machine, FILE *out)
+{
+	struct phys_counters phys;
+	struct slab_counters slab;
+
+	phys_count(machine, &phys);
+	slab_count(machine, &slab);
+#define X(name) print(out, "kmm_phys_" #name, phys.name);
+	PHYS_COUNTERS(X)
+#undef X
+#define X(name) print(out, "kmm_slab_" #name, slab.name);
+	SLAB_COUNTERS(X)
+#undef X
+}
+
+int show_vmstat(struct kmm *machine, FILE *out)
+{
+	struct phys_use use;
+	u64 nr_free = 0;
+
+	phys_for_each_zone(machine, add_free, &nr_free);
+	phys_count_use(machine, NUMA_NO_NODE, &use);
+	print(out, "nr_free_pages", nr_free);
+	print(out, "nr_slab_unreclaimable", use.nr_slab);
+	print(out, "nr_page_table_pages", use.nr_table);
+	print_paths(machine, out);
+	return ferror(out) ? -EIO : 0;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The zones at length, as /proc/zoneinfo has them: zoneinfo_show_print() in mm/vmstat.c (6.1). What
+ * kmm does not have (LRU lists, write-back, bounce buffers) has no line, and zones without frames
+ * are left out. A node's own counters stand under the first of its zones.
+ *
+ * A pageset is what one CPU slot holds of the zone. Slots of other nodes have no lists of it and so
+ * no pageset; `cpu` is the slot's number, as there may be more slots than CPUs. Frames in pagesets
+ * are not free for the buddy: they are in none of the zone's counters, here as there.
+ */
+#include <errno.h>
+
+#include "phys/phys.h"
+#include "report/report.h"
+
+struct printer {
+	struct kmm *machine;
+	FILE *out;
+	int nid; /* of the last zone; -1 before the first */
+};
+
+static void print_node(struct printer *printer, int nid)
+{
+	struct phys_use use;
+
+	phys_count_use(printer->machine, nid, &use);
+	fprintf(printer->out,
+		"\n  per-node stats"
+		"\n      %-12s %lu"
+		"\n      %-12s %lu",
+		"nr_slab_unreclaimable", use.nr_slab, "nr_page_table_pages", use.nr_table);
+}
+
+static void print_pageset(const struct phys_pageset_info *pageset, void *out)
+{
+	fprintf(out,
+		"\n    cpu: %u"
+		"\n              count: %lu"
+		"\n              high:  %lu"
+		"\n              batch: %u",
+		pageset->slot, pageset->nr_pages, pageset->high, pageset->batch);
+}
+
+static void print_zone(const struct phys_zone_info *zone, void *arg)
+{
+	struct printer *printer = arg;
+	FILE *out = printer->out;
+	unsigned long nr_frames = zone->end_pfn - zone->start_pfn;
+
+	fprintf(out, "Node %d, zone %8s", zone->nid, zone->name);
+	if (zone->nid != printer->nid)
+		print_node(printer, zone->nid);
+	printer->nid = zone->nid;
+	fprintf(out,
+		"\n  pages free     %lu"
+		"\n        spanned  %lu"
+		"\n        present  %lu"
+		"\n        managed  %lu"
+		"\n        cma      %lu",
+		zone->nr_free, nr_frames, nr_frames, zone->nr_managed, 0UL);
+	fprintf(out, "\n      %-12s %lu", "nr_free_pages", zone->nr_free);
+	fputs("\n  pagesets", out);
+	phys_for_each_pageset(printer->machine, zone, print_pageset, out);
+	fprintf(out, "\n  start_pfn:           %lu\n", zone->start_pfn);
+}
+
+int show_zoneinfo(struct kmm *machine, FILE *out)
+{
+	struct printer printer = {machine, out, -1};
+
+	phys_for_each_zone(machine, print_zone, &printer);
+	return ferror(out) ? -EIO : 0;
+}

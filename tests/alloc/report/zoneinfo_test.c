@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* The text of zoneinfo, line by line as the kernel's, and read back as tools read it. */
+#include "tests/alloc/report/text.h"
+
+#define MIB (1UL << 20)
+
+/* The zone's part of the text, its end cut off; "" if it has none. */
+static char *section(char *text, int nid, const char *name)
+{
+	char head[64], *at, *end;
+
+	snprintf(head, sizeof(head), "Node %d, zone %8s\n", nid, name);
+	at = strstr(text, head);
+	if (!at)
+		return text + strlen(text);
+	end = strstr(at + 1, "\nNode ");
+	if (end)
+		end[1] = '\0';
+	return at;
+}
+
+static void a_fresh_zone_is_as_by_hand(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 256 * MIB, .no_pcp = true});
+	char *text = report_text(show_zoneinfo, machine), *shared = section(text, 0, "Shared");
+
+	/* 64 MiB at the top, a quarter; no node's first zone. */
+	ok(!strncmp(shared,
+		    "Node 0, zone   Shared\n"
+		    "  pages free     16384\n",
+		    44),
+	   "%s", shared);
+	ok_eq(report_value(shared, "spanned"), 16384);
+	ok_eq(report_value(shared, "present"), 16384);
+	ok_eq(report_value(shared, "managed"), 16384);
+	ok_eq(report_value(shared, "cma"), 0);
+	ok_eq(report_value(shared, "nr_free_pages"), 16384);
+	ok(strstr(shared, "\n  pagesets\n    cpu: 0\n              count: 0\n"
+			  "              high:  0\n              batch: 1\n"),
+	   "%s", shared);
+	ok(strstr(shared, "\n  start_pfn:           49152\n"), "%s", shared);
+	free(text);
+	shut_down(machine);
+}
+
+static void each_node_has_its_stats_under_its_first_zone(void)
+{
+	struct kmm *machine =
+		boot((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 64 * MIB});
+	char *text = report_text(show_zoneinfo, machine);
+	unsigned int nr = 0;
+
+	for (char *at = text; (at = strstr(at, "per-node stats")); at++)
+		nr++;
+	ok_eq(nr, 2);
+	ok(strstr(text, "Node 0, zone      DMA\n  per-node stats\n      nr_slab_unreclaimable "),
+	   "%s", text);
+	ok(strstr(text, "Node 1, zone    DMA32\n  per-node stats\n      nr_slab_unreclaimable "),
+	   "%s", text);
+	free(text);
+	shut_down(machine);
+}
+
+/* Free frames, those in pagesets and those handed out are all that there are. */
+static void frames_add_up(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 128 * MIB});
+	unsigned long seed = tap_seed(), nr_held;
+	char *before = report_text(show_zoneinfo, machine), *text, *zone, *was;
+	struct page *live = report_work(&seed, 3000, GFP_KERNEL);
+	long long taken;
+
+	text = report_text(show_zoneinfo, machine);
+	zone = section(text, 0, "DMA32");
+	was = section(before, 0, "DMA32");
+	ok_eq(report_value(zone, "nr_free_pages"), report_value(zone, "pages free"));
+	taken = report_value(was, "pages free") + report_value(was, "count:") -
+		report_value(zone, "pages free") - report_value(zone, "count:");
+	nr_held = report_undo(live);
+	ok_eq(taken, nr_held);
+	ok(report_value(zone, "count:") <= report_value(zone, "high:"), "%s", zone);
+	ok(report_value(zone, "batch:") > 0, "%s", zone);
+	free(text);
+	free(before);
+	shut_down(machine);
+}
+
+static void a_full_disk_is_an_error(void)
+{
+	report_fails_on_a_full_disk(show_zoneinfo);
+}
+
+int main(void)
+{
+	RUN(a_fresh_zone_is_as_by_hand);
+	RUN(each_node_has_its_stats_under_its_first_zone);
+	RUN(frames_add_up);
+	RUN(a_full_disk_is_an_error);
+	return done();
+}
