@@ -92,6 +92,10 @@ phys_tests = \
 	tests/alloc/phys/page_alloc_test \
 	tests/alloc/phys/page_alloc_model_test \
 	tests/alloc/phys/page_alloc_random_test \
+	tests/alloc/phys/page_alloc_fuzz_test \
+	tests/alloc/phys/page_alloc_exhaust_test \
+	tests/alloc/phys/page_alloc_threads_test \
+	tests/alloc/phys/page_alloc_misuse_test \
 	tests/alloc/report/buddyinfo_test
 check_PROGRAMS += $(phys_tests)
 TESTS += $(phys_tests)
@@ -107,6 +111,13 @@ frame_model = tests/alloc/phys/frame_model.h tests/alloc/phys/frame_model.c
 random_work = tests/alloc/phys/random_work.h tests/alloc/phys/random_work.c $(frame_model)
 tests_alloc_phys_page_alloc_random_test_SOURCES = tests/alloc/phys/page_alloc_random_test.c $(random_work)
 tests_alloc_phys_page_alloc_random_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_alloc_fuzz_test_SOURCES = tests/alloc/phys/page_alloc_fuzz_test.c $(random_work)
+tests_alloc_phys_page_alloc_fuzz_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_alloc_exhaust_test_SOURCES = tests/alloc/phys/page_alloc_exhaust_test.c $(frame_model)
+tests_alloc_phys_page_alloc_exhaust_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_alloc_threads_test_SOURCES = tests/alloc/phys/page_alloc_threads_test.c $(frame_model)
+tests_alloc_phys_page_alloc_threads_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_alloc_misuse_test_LDADD = $(test_ldadd)
 tests_alloc_report_buddyinfo_test_LDADD = $(test_ldadd)
 
 # scripts

@@ -8,7 +8,7 @@
 #include "arch/topology.h"
 
 #define MAX_THREADS    16
-#define MAX_BURST      1500
+#define MAX_BURST      3000
 #define VALIDATE_EVERY 200000
 #define COMPARE_EVERY  1000000
 #define MAX_STAMPED    65536 /* frames that the stamps may touch: 256 MiB */
