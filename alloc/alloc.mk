@@ -59,6 +59,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/buddy.h \
 	alloc/phys/buddy_validate.c \
 	alloc/phys/count.c \
+	alloc/phys/highmem.c \
 	alloc/phys/mem_map.c \
 	alloc/phys/mem_map.h \
 	alloc/phys/memblock.c \
@@ -74,6 +75,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/zone.h
 nobase_kmminclude_HEADERS += \
 	alloc/phys/gfp.h \
+	alloc/phys/highmem.h \
 	alloc/phys/page.h \
 	alloc/phys/page_alloc.h
 

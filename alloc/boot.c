@@ -183,7 +183,8 @@ const char *kmm_boot_error(void)
 
 static bool leaked(const struct kmm_leaks *leaks)
 {
-	return leaks->pages || leaks->objects || leaks->large_kmallocs || leaks->vmap_areas;
+	return leaks->pages || leaks->objects || leaks->large_kmallocs || leaks->vmap_areas ||
+	       leaks->kmaps;
 }
 
 static void print_leaks(const struct kmm_leaks *leaks)
@@ -200,6 +201,9 @@ static void print_leaks(const struct kmm_leaks *leaks)
 	if (leaks->vmap_areas)
 		fprintf(stderr, "kmm: leak: %llu vmalloc areas\n",
 			(unsigned long long)leaks->vmap_areas);
+	if (leaks->kmaps)
+		fprintf(stderr, "kmm: leak: %llu kmap windows\n",
+			(unsigned long long)leaks->kmaps);
 }
 
 int kmm_shutdown(struct kmm *machine, struct kmm_leaks *out)

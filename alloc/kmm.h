@@ -33,6 +33,7 @@
 #include "base/machine.h"
 #include "base/types.h"
 #include "arch/topology.h"
+#include "phys/highmem.h"
 #include "phys/page_alloc.h"
 #include "slab/kmalloc.h"
 #include "slab/slab.h"

@@ -89,6 +89,7 @@ phys_tests = \
 	tests/alloc/phys/zone_test \
 	tests/alloc/phys/watermark_test \
 	tests/alloc/phys/pcp_test \
+	tests/alloc/phys/highmem_test \
 	tests/alloc/phys/page_alloc_test \
 	tests/alloc/phys/page_alloc_model_test \
 	tests/alloc/phys/page_alloc_random_test \
@@ -105,6 +106,7 @@ tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
 tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
 tests_alloc_phys_watermark_test_LDADD = $(test_ldadd)
 tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
+tests_alloc_phys_highmem_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_model_test_LDADD = $(test_ldadd)
 frame_model = tests/alloc/phys/frame_model.h tests/alloc/phys/frame_model.c

@@ -34,6 +34,7 @@ enum lock_rank {
 	RANK_PGTABLE,	 /* virt: one address space's tables */
 	RANK_CACHE_NODE, /* slab: partial lists of one cache on one node */
 	RANK_ZONE,	 /* phys: one zone's free areas */
+	RANK_KMAP,	 /* phys: windows to frames outside the direct map */
 	RANK_LEAF,	 /* anything that takes no lock inside */
 	NR_LOCK_RANKS
 };

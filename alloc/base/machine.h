@@ -25,6 +25,7 @@ struct kmm_leaks {
 	u64 object_bytes;
 	u64 large_kmallocs; /* kmallocs beyond the largest cache */
 	u64 vmap_areas;	    /* vmalloc areas */
+	u64 kmaps;	    /* windows of kmap and kmap_local still in use */
 };
 
 struct kmm {

@@ -26,4 +26,15 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 /* Give an allocated block straight to the zone's buddy. Takes the zone's lock. */
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order);
 
+/*
+ * highmem.c. Make phys->highmem if there are frames outside the direct map; 0 or -ENOMEM. Take it
+ * down, and say how many windows were in use.
+ */
+int highmem_boot(struct phys *phys);
+unsigned long highmem_release(struct phys *phys);
+/* The address of a HighMem frame while it is kmapped, else NULL. Takes the kmap lock. */
+void *kmap_address(const struct phys *phys, const struct page *page);
+/* For its counters; NULL if there is none. */
+const struct lock *highmem_lock(const struct phys *phys);
+
 #endif

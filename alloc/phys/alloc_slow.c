@@ -10,13 +10,12 @@
  *
  * After mm/page_alloc.c (6.1).
  */
-#include <errno.h>
 #include <sched.h>
 #include <string.h>
 
-#include "arch/host.h"
 #include "base/check.h"
 #include "phys/alloc.h"
+#include "phys/highmem.h"
 #include "phys/pcp.h"
 
 /* Attempts to find memory after asking other CPUs for theirs. */
@@ -61,39 +60,27 @@ static KMM_COLD struct page *drain_and_take(struct phys *phys, struct kmm_cpu *c
 	return NULL;
 }
 
-/* Zero a block that the direct map does not cover, through a mapping made for it. 0 or -errno. */
-static KMM_COLD int zero_highmem(const struct phys *phys, const struct page *page, size_t size)
+/* Zero a block that the direct map does not cover. 0 or -ENOMEM. */
+static KMM_COLD int zero_highmem(struct page *page, unsigned int order)
 {
-	const struct zone *zone = page_zone(phys, page);
-	void *window = host_reserve(size, PAGE_SIZE);
-	int err;
+	int err = 0;
 
-	if (!window)
-		return -ENOMEM;
-	err = host_shared_map(
-		window, size, zone->memfd,
-		zone_memfd_offset(zone, (unsigned long)(page - phys->machine->mem_map)), true);
-	if (!err)
-		memset(window, 0, size);
-	host_release(window, size);
+	for (unsigned long i = 0; i < 1UL << order && !err; i++)
+		err = clear_highpage(page + i);
 	return err;
 }
 
-static int prepare_block(const struct phys *phys, struct page *page, gfp_t gfp, unsigned int order)
+static int prepare_block(struct page *page, gfp_t gfp, unsigned int order)
 {
-	const size_t size = PAGE_SIZE << order;
-
 	if (gfp & __GFP_COMP)
 		for (unsigned long i = 1; i < 1UL << order; i++) {
 			WRITE_ONCE(page[i].type, PG_TYPE_TAIL);
 			page[i].head = page;
 		}
 	if (gfp & __GFP_ZERO) {
-		void *addr = page_address(page);
-
-		if (!addr)
-			return zero_highmem(phys, page, size);
-		memset(addr, 0, size);
+		if (PageHighMem(page))
+			return zero_highmem(page, order);
+		memset(page_address(page), 0, PAGE_SIZE << order);
 	}
 	return 0;
 }
@@ -121,7 +108,7 @@ struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order)
 				   gfp);
 		}
 	}
-	if (page && (gfp & GFP_PREPARE) && prepare_block(phys, page, gfp, order)) {
+	if (page && (gfp & GFP_PREPARE) && prepare_block(page, gfp, order)) {
 		__free_pages(page, order);
 		page = NULL;
 	}

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "phys/alloc.h"
 #include "phys/pcp.h"
 #include "phys/phys.h"
 #include "phys/zone.h"
@@ -60,18 +61,29 @@ void phys_count(struct kmm *machine, struct phys_counters *sum)
 	}
 }
 
+static struct lock_stats read_stats(const struct lock *lock)
+{
+	return (struct lock_stats){
+		.acquired = READ_ONCE(lock->stats.acquired),
+		.contended = READ_ONCE(lock->stats.contended),
+		.wait_cycles = READ_ONCE(lock->stats.wait_cycles),
+	};
+}
+
 void phys_for_each_lock(struct kmm *machine,
 			void (*visit)(const char *name, const struct lock_stats *, void *arg),
 			void *arg)
 {
-	for_each_zone(machine->phys, node, zone) {
-		struct lock_stats stats = {
-			.acquired = READ_ONCE(zone->lock.stats.acquired),
-			.contended = READ_ONCE(zone->lock.stats.contended),
-			.wait_cycles = READ_ONCE(zone->lock.stats.wait_cycles),
-		};
+	const struct lock *kmap = highmem_lock(machine->phys);
+	struct lock_stats stats;
 
+	for_each_zone(machine->phys, node, zone) {
+		stats = read_stats(&zone->lock);
 		visit(zone->lock_name, &stats, arg);
+	}
+	if (kmap) {
+		stats = read_stats(kmap);
+		visit(kmap->name, &stats, arg);
 	}
 }
 

@@ -159,7 +159,7 @@ void *page_address(const struct page *page)
 
 	/* Only HighMem is outside the direct map, and only the i386 layout has it. */
 	return unlikely(page->zone == ZONE_HIGHMEM)
-		       ? NULL
+		       ? kmap_address(cpu->machine->phys, page)
 		       : cpu->direct_map + (offset << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
 }
 

@@ -49,7 +49,7 @@ KMM_API void free_pages(unsigned long addr, unsigned int order);
 #define free_page(addr)	     free_pages((addr), 0)
 
 /* Conversions by arithmetic, of this thread's machine. page_address is NULL for a frame that the
- * direct map does not cover (HIGHMEM). virt_to_page wants an address in the direct map. */
+ * direct map does not cover (HighMem) unless it is kmapped (phys/highmem.h). virt_to_page wants an address in the direct map. */
 static inline unsigned long page_to_pfn(const struct page *page)
 {
 	return (unsigned long)(page - cpu_get()->mem_map);

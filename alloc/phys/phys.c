@@ -15,6 +15,7 @@
 #include "arch/topology.h"
 #include "base/check.h"
 #include "base/machine.h"
+#include "phys/alloc.h"
 #include "phys/mem_map.h"
 #include "phys/pcp.h"
 #include "phys/watermark.h"
@@ -121,6 +122,7 @@ static void phys_release(struct phys *phys)
 {
 	struct kmm *machine = phys->machine;
 
+	highmem_release(phys);
 	memory_release(phys);
 	if (phys->nodes)
 		for_each_zone(phys, node, zone)
@@ -150,6 +152,8 @@ static int boot_memory(struct phys *phys, struct memblock *mb)
 		err = mem_map_create(phys, mb);
 	if (!err)
 		err = zonelists_build(phys, node_distance, machine->topology);
+	if (!err)
+		err = highmem_boot(phys);
 	if (err)
 		return err;
 	release_boot_memory(phys, mb);
@@ -213,6 +217,7 @@ static void phys_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
 	for_each_zone(phys, node, zone)
 		leaks->pages += zone->nr_managed - zone->buddy.nr_pages;
 	leaks->pages -= nr_cached;
+	leaks->kmaps = highmem_release(phys);
 	phys_release(phys);
 }
 

@@ -7,7 +7,7 @@
 #include "base/lock.h"
 #include "base/types.h"
 
-/* Each zone's lock, nodes and zones in ascending order. */
+/* Each zone's lock, nodes and zones in ascending order; and kmap's, if there is HighMem. */
 void phys_for_each_lock(struct kmm *machine,
 			void (*visit)(const char *name, const struct lock_stats *, void *arg),
 			void *arg);

@@ -78,6 +78,7 @@ struct phys {
 	struct pglist_data *nodes;
 	unsigned long nr_frames;
 	struct zone **zonelists; /* the memory behind all zonelist[] */
+	struct highmem *highmem; /* phys/highmem.c's; NULL: the direct map covers every frame */
 	size_t percpu_offset;	 /* of struct phys_cpu in a slot; 0 until it is handed out */
 };
 
