@@ -132,7 +132,7 @@ shows() {
 	want_line "$work/out" '^Node 0, zone +DMA32 '
 	# What a trace leaves alive is missing among what is free.
 	"$kmm" show --memory 256M vmstat >"$work/fresh"
-	"$kmm" show --memory 256M vmstat "$top/workloads/samples/kbuild.kmt" >"$work/replayed"
+	"$kmm" show --memory 256M vmstat "$top/workloads/samples/nginx.kmt" >"$work/replayed"
 	awk '$1 == "nr_free_pages" { free[NR != FNR] = $2 } END { exit !(free[1] < free[0]) }' "$work/fresh" "$work/replayed"
 	want_status 2 "$kmm" show nonsense
 	want_lines "$work/err" 1
