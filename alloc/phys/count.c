@@ -102,6 +102,8 @@ void phys_for_each_zone(struct kmm *machine,
 			.direct_mapped = zone->direct_mapped,
 		};
 
+		memcpy(info.watermark, zone->watermark, sizeof(info.watermark));
+		memcpy(info.lowmem_reserve, zone->lowmem_reserve, sizeof(info.lowmem_reserve));
 		lock_acquire(&zone->lock);
 		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
 			info.nr_blocks[order] = zone->buddy.area[order].nr_free;

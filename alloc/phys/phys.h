@@ -6,6 +6,7 @@
 
 #include "base/lock.h"
 #include "base/types.h"
+#include "phys/zone.h"
 
 /* Each zone's lock, nodes and zones in ascending order; and kmap's, if there is HighMem. */
 void phys_for_each_lock(struct kmm *machine,
@@ -15,9 +16,11 @@ void phys_for_each_lock(struct kmm *machine,
 struct phys_zone_info {
 	const char *name; /* as the kernel prints it */
 	int nid;
-	unsigned int type; /* enum zone_type */
+	enum zone_type type;
 	unsigned long start_pfn, end_pfn;
 	unsigned long nr_managed;
+	unsigned long watermark[NR_WMARK];
+	unsigned long lowmem_reserve[NR_ZONE_TYPES];
 	bool memfd_backed, direct_mapped;
 	unsigned long nr_free;			 /* frames in the buddy */
 	unsigned long nr_blocks[NR_PAGE_ORDERS]; /* free in the buddy */

@@ -2,7 +2,8 @@
 /*
  * The zones at length, as /proc/zoneinfo has them: zoneinfo_show_print() in mm/vmstat.c (6.1). What
  * kmm does not have (LRU lists, write-back, bounce buffers) has no line, and zones without frames
- * are left out. A node's own counters stand under the first of its zones.
+ * are left out. A node's own counters stand under the first of its zones. No mark is ever boosted,
+ * and no frame is set aside for contiguous memory (cma), so both are 0.
  *
  * A pageset is what one CPU slot holds of the zone. Slots of other nodes have no lists of it and so
  * no pageset; `cpu` is the slot's number, as there may be more slots than CPUs. Frames in pagesets
@@ -41,6 +42,15 @@ static void print_pageset(const struct phys_pageset_info *pageset, void *out)
 		pageset->slot, pageset->nr_pages, pageset->high, pageset->batch);
 }
 
+/* What the zone keeps from allocations that asked for each zone type, from DMA up. */
+static void print_protection(const struct phys_zone_info *zone, FILE *out)
+{
+	fputs("\n        protection: (", out);
+	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
+		fprintf(out, "%s%lu", type ? ", " : "", zone->lowmem_reserve[type]);
+	fputc(')', out);
+}
+
 static void print_zone(const struct phys_zone_info *zone, void *arg)
 {
 	struct printer *printer = arg;
@@ -53,11 +63,17 @@ static void print_zone(const struct phys_zone_info *zone, void *arg)
 	printer->nid = zone->nid;
 	fprintf(out,
 		"\n  pages free     %lu"
+		"\n        boost    0"
+		"\n        min      %lu"
+		"\n        low      %lu"
+		"\n        high     %lu"
 		"\n        spanned  %lu"
 		"\n        present  %lu"
 		"\n        managed  %lu"
-		"\n        cma      %lu",
-		zone->nr_free, nr_frames, nr_frames, zone->nr_managed, 0UL);
+		"\n        cma      0",
+		zone->nr_free, zone->watermark[WMARK_MIN], zone->watermark[WMARK_LOW],
+		zone->watermark[WMARK_HIGH], nr_frames, nr_frames, zone->nr_managed);
+	print_protection(zone, out);
 	fprintf(out, "\n      %-12s %lu", "nr_free_pages", zone->nr_free);
 	fputs("\n  pagesets", out);
 	phys_for_each_pageset(printer->machine, zone, print_pageset, out);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The text of zoneinfo, line by line as the kernel's, and read back as tools read it. */
+#include "phys/phys.h"
 #include "tests/alloc/report/text.h"
 
 #define MIB (1UL << 20)
@@ -85,6 +86,49 @@ static void frames_add_up(void)
 	shut_down(machine);
 }
 
+struct marks {
+	char *text;
+	unsigned int nr_zones;
+};
+
+static void compare_marks(const struct phys_zone_info *zone, void *arg)
+{
+	struct marks *marks = arg;
+	char *copy = strdup(marks->text), *at = section(copy, zone->nid, zone->name);
+	unsigned long reserve[NR_ZONE_TYPES];
+	const char *list = strstr(at, "protection: (");
+
+	marks->nr_zones++;
+	ok_eq(report_value(at, "boost"), 0);
+	ok_eq(report_value(at, "min"), zone->watermark[WMARK_MIN]);
+	ok_eq(report_value(at, "low"), zone->watermark[WMARK_LOW]);
+	ok_eq(report_value(at, "high"), zone->watermark[WMARK_HIGH]);
+	ok(zone->watermark[WMARK_MIN] > 0 &&
+		   zone->watermark[WMARK_HIGH] > zone->watermark[WMARK_LOW],
+	   "%s", at);
+	ok(list && sscanf(list, "protection: (%lu, %lu, %lu, %lu, %lu)\n", &reserve[0], &reserve[1],
+			  &reserve[2], &reserve[3], &reserve[4]) == NR_ZONE_TYPES,
+	   "%s", at);
+	ok(!memcmp(reserve, zone->lowmem_reserve, sizeof(reserve)), "%s", at);
+	free(copy);
+}
+
+static void marks_and_reserves_are_the_zones(void)
+{
+	static const enum zone_layout layouts[] = {ZONES_X86_64, ZONES_I386};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(layouts); i++) {
+		struct kmm *machine = boot((struct kmm_config){
+			.synthetic = TWO_NODES, .node_bytes = 512 * MIB, .layout = layouts[i]});
+		struct marks marks = {.text = report_text(show_zoneinfo, machine)};
+
+		phys_for_each_zone(machine, compare_marks, &marks);
+		ok(marks.nr_zones >= 4, "%u zones", marks.nr_zones);
+		free(marks.text);
+		shut_down(machine);
+	}
+}
+
 static void a_full_disk_is_an_error(void)
 {
 	report_fails_on_a_full_disk(show_zoneinfo);
@@ -95,6 +139,7 @@ int main(void)
 	RUN(a_fresh_zone_is_as_by_hand);
 	RUN(each_node_has_its_stats_under_its_first_zone);
 	RUN(frames_add_up);
+	RUN(marks_and_reserves_are_the_zones);
 	RUN(a_full_disk_is_an_error);
 	return done();
 }
