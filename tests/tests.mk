@@ -94,6 +94,7 @@ phys_tests = \
 	tests/alloc/phys/page_alloc_model_test \
 	tests/alloc/phys/page_alloc_random_test \
 	tests/alloc/phys/page_alloc_fuzz_test \
+	tests/alloc/phys/phys_test \
 	tests/alloc/phys/page_alloc_exhaust_test \
 	tests/alloc/phys/page_alloc_threads_test \
 	tests/alloc/phys/page_alloc_misuse_test \
@@ -115,6 +116,8 @@ tests_alloc_phys_page_alloc_random_test_SOURCES = tests/alloc/phys/page_alloc_ra
 tests_alloc_phys_page_alloc_random_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_fuzz_test_SOURCES = tests/alloc/phys/page_alloc_fuzz_test.c $(random_work)
 tests_alloc_phys_page_alloc_fuzz_test_LDADD = $(test_ldadd)
+tests_alloc_phys_phys_test_SOURCES = tests/alloc/phys/phys_test.c $(frame_model)
+tests_alloc_phys_phys_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_exhaust_test_SOURCES = tests/alloc/phys/page_alloc_exhaust_test.c $(frame_model)
 tests_alloc_phys_page_alloc_exhaust_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_threads_test_SOURCES = tests/alloc/phys/page_alloc_threads_test.c $(frame_model)
@@ -216,3 +219,20 @@ tests_fuzz_perf_script_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/perf_script_f
 tests_fuzz_perf_script_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_perf_script_fuzz_LDADD = $(ZSTD_LIBS)
 endif
+
+# The random tests for as long as one likes: LONG_OPS operations of the page allocator against its model, and of the
+# others what takes a minute or two besides. TEST_SEED=n repeats a run.
+LONG_OPS = 100000000
+long_tests = \
+	tests/alloc/phys/page_alloc_random_test \
+	tests/alloc/phys/page_alloc_fuzz_test \
+	tests/alloc/phys/page_alloc_model_test \
+	tests/alloc/phys/buddy_test \
+	tests/alloc/slab/random_test
+.PHONY: check-long
+check-long: $(long_tests)
+	TEST_OPS=$(LONG_OPS) tests/alloc/phys/page_alloc_random_test
+	TEST_OPS=$$(($(LONG_OPS) / 10)) tests/alloc/phys/page_alloc_fuzz_test
+	TEST_OPS=$$(($(LONG_OPS) / 50)) tests/alloc/phys/page_alloc_model_test
+	TEST_OPS=$$(($(LONG_OPS) / 500)) tests/alloc/phys/buddy_test
+	TEST_OPS=$$(($(LONG_OPS) / 500)) tests/alloc/slab/random_test

@@ -442,13 +442,25 @@ static bool fail_nth(const struct kmm_config *config, unsigned long nth, void (*
 
 static void sweep(const char *whose, void (*arm)(unsigned long), bool (*pending)(void))
 {
-	struct kmm_config config = {.synthetic = "numa:2 pu:2", .node_bytes = SMALL_NODE};
-	unsigned long nth = 1;
+	static const struct kmm_config configs[] = {
+		{.synthetic = "numa:2 pu:2", .node_bytes = SMALL_NODE},
+		{.synthetic = "numa:3 pu:1",
+		 .node_bytes = 20 * MIB,
+		 .shared_bytes = 4 * MIB,
+		 .lock_kind = LOCK_MCS},
+		/* With HighMem, of which a part has no direct map; and without. */
+		{.synthetic = "numa:2 pu:1", .node_bytes = 464 * MIB, .layout = ZONES_I386},
+		{.synthetic = "numa:1 pu:1", .node_bytes = 16 * MIB, .layout = ZONES_I386},
+	};
 
-	while (fail_nth(&config, nth, arm, pending) && nth < 1000)
-		nth++;
-	ok(nth > 4 && nth < 1000, "%lu requests", nth);
-	printf("# a boot makes %lu requests to the %s\n", nth - 1, whose);
+	for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
+		unsigned long nth = 1;
+
+		while (fail_nth(&configs[i], nth, arm, pending) && nth < 1000)
+			nth++;
+		ok(nth > 4 && nth < 1000, "%lu requests", nth);
+		printf("# a boot of machine %zu makes %lu requests to the %s\n", i, nth - 1, whose);
+	}
 }
 
 static void a_boot_that_the_host_refuses_anywhere_leaves_nothing(void)

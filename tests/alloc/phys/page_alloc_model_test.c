@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page allocator against a slow model, from several threads: one flag a frame says whether
- * somebody has it, and every frame of a block holds a pattern that is looked for when the block is
- * freed, by whichever thread. Between rounds everything stands still and the whole machine is
- * recounted.
+ * The page allocator against a slow model, from eight threads on four CPUs: one flag a frame says
+ * whether somebody has it, and every frame of a block holds a pattern that is looked for when the
+ * block is freed, by whichever thread. Between rounds everything stands still and the whole machine
+ * is recounted.
  *
  *	table | block | free | block | ...     a thread exchanges a random entry: a block there is
  *	                                       freed, in an empty place a new one is put
@@ -16,7 +16,7 @@
 #include "phys/zone.h"
 #include "tests/alloc/phys/machine.h"
 
-#define THREADS 4
+#define THREADS 8
 #define ROUNDS	5
 
 #ifdef __SANITIZE_THREAD__
@@ -172,7 +172,7 @@ static void *work(void *arg)
 
 	worker->state = model->seed + (unsigned long)worker->index * 0x9E3779B97F4A7C15UL;
 	worker->state += !worker->state;
-	kmm_attach(model->machine, worker->index);
+	kmm_attach(model->machine, worker->index % 4);
 	for (int round = 0; round < ROUNDS; round++) {
 		for (unsigned long i = 0; i < nr_ops / ROUNDS / THREADS; i++)
 			step(worker);
