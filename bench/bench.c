@@ -32,9 +32,9 @@ struct bench {
 	char **flags; /* Google Benchmark's; [0] is the program */
 	int nr_flags;
 
-	struct object_peer peers[PEER_MAX];
+	struct object_peer peers[PEER_MAX + PAGE_PEER_MAX]; /* page peers behind the others */
 	const char *missing[PEER_MAX];
-	int nr_peers, nr_missing;
+	int nr_peers, nr_page_peers, nr_missing;
 	struct kmm *machine;
 	struct bench_env env;
 	struct case_list list;
@@ -159,12 +159,17 @@ static int boot(struct bench *b)
 		.machine = b->machine,
 		.peers = b->peers,
 		.nr_peers = b->nr_peers,
+		.page_peers = b->peers + b->nr_peers,
 		.full = b->full,
 		.emulated = topology_emulated(b->machine->topology),
 		.nr_threads_max = b->max_threads ? (int)b->max_threads
 						 : (int)topology_nr_cpus(b->machine->topology),
 	};
-	return EXIT_OK;
+	status = load_page_peers(&b->common, b->peers, b->nr_peers, b->machine,
+				 (unsigned int)b->env.nr_threads_max, b->peers + b->nr_peers,
+				 &b->nr_page_peers);
+	b->env.nr_page_peers = b->nr_page_peers;
+	return status;
 }
 
 /* Every word of --case and --allocators must be the name of something. */
@@ -318,8 +323,10 @@ static int profile(const struct bench *b, struct measure *measure)
 static int shut_down(struct bench *b)
 {
 	struct kmm_leaks leaks = {0};
-	int error = b->machine ? kmm_shutdown(b->machine, &leaks) : 0;
+	int error;
 
+	stop_page_peers(b->peers + b->nr_peers, b->nr_page_peers);
+	error = b->machine ? kmm_shutdown(b->machine, &leaks) : 0;
 	b->machine = NULL;
 	if (!error)
 		return EXIT_OK;
@@ -334,7 +341,8 @@ static int replay_all(const struct bench *b, struct results *results, struct pro
 	int status = EXIT_OK;
 
 	for (int i = 0; !status && i < b->nr_traces; i++)
-		status = replay_into(results, b->traces[i], &b->common, progress);
+		status = replay_into(results, b->traces[i], &b->common, b->peers + b->nr_peers,
+				     progress);
 	return status;
 }
 
@@ -368,7 +376,8 @@ static int run_cases(struct bench *b, struct supervised *run)
 		status = profile(b, &measure);
 		goto out;
 	}
-	status = results_describe(run->results, b->machine, b->peers, b->nr_peers, b->argc, b->argv)
+	status = results_describe(run->results, b->machine, b->peers,
+				  b->nr_peers + b->nr_page_peers, b->argc, b->argv)
 			 ? complain("cannot describe the machine")
 			 : EXIT_OK;
 	status = status ? status : measure_all(&measure);

@@ -3,10 +3,13 @@
 
 # What an allocator of someone else's needs to be measured.
 nobase_kmminclude_HEADERS += bench/peer.h
+examplesdir = $(docdir)/examples
+dist_examples_DATA = bench/example_page_peer.c
 
 # Suites, peers and latency histograms: a convenience library of the kmm command and the tests.
 noinst_LTLIBRARIES += libsuites.la
 libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/peers.c bench/peers_env.c \
+		       bench/page_peers.h bench/page_peers.c \
 		       bench/latency.h bench/latency.c \
 		       bench/suites/common.h bench/suites/common.c bench/suites/tables.c \
 		       bench/suites/objects.h bench/suites/objects.c bench/suites/object_cases.c \

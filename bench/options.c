@@ -129,6 +129,11 @@ int common_option(struct common_options *common, int option, const char *argumen
 			return complain("--peer: %s: more than %d", argument, PEER_MAX);
 		common->peers[common->nr_peers++] = argument;
 		break;
+	case OPTION_PAGE_PEER:
+		if (common->nr_page_peers == PAGE_PEER_MAX)
+			return complain("--page-peer: %s: more than %d", argument, PAGE_PEER_MAX);
+		common->page_peers[common->nr_page_peers++] = argument;
+		break;
 	case OPTION_ALLOCATORS:
 		common->allocators = argument;
 		break;

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bench/page_peers.h"
 #include "bench/peer.h"
 #include "kmm.h"
 
@@ -37,6 +38,7 @@ enum {
 	OPTION_NO_THP,
 	OPTION_RESULTS,
 	OPTION_PEER,
+	OPTION_PAGE_PEER,
 	OPTION_ALLOCATORS,
 };
 
@@ -53,6 +55,7 @@ enum {
 	MACHINE_OPTIONS,                                                                           \
 	{ "results", required_argument, NULL, OPTION_RESULTS },                                    \
 	{ "peer", required_argument, NULL, OPTION_PEER },                                          \
+	{ "page-peer", required_argument, NULL, OPTION_PAGE_PEER },                                \
 	{ "allocators", required_argument, NULL, OPTION_ALLOCATORS }
 /* clang-format on */
 
@@ -68,6 +71,7 @@ enum {
 	MACHINE_HELP                                                                               \
 	"      --results DIR       where runs are kept (default: results)\n"                       \
 	"      --peer NAME=LIB     one more malloc library to measure; repeatable\n"               \
+	"      --page-peer [NAME=]LIB  one more page allocator (see bench/peer.h); repeatable\n"   \
 	"      --allocators LIST   only these, separated by commas\n"
 
 struct common_options {
@@ -75,6 +79,8 @@ struct common_options {
 	const char *results_dir;
 	const char *peers[PEER_MAX]; /* as given: a known name, or NAME=/path/lib.so */
 	int nr_peers;
+	const char *page_peers[PAGE_PEER_MAX]; /* as given: LIB, or NAME=LIB */
+	int nr_page_peers;
 	const char *allocators; /* comma-separated, or NULL for all */
 };
 
@@ -113,6 +119,17 @@ int boot_machine(const struct common_options *common, struct kmm **machine);
  */
 int load_peers(const struct common_options *common, struct object_peer *peers, int *nr_peers,
 	       const char **missing, int *nr_missing);
+
+/*
+ * Load the page allocators of --page-peer, whose names must differ from those of peers. With a
+ * machine, give each memory like the machine's, for nr_cpus threads. EXIT_OK and *nr_page_peers set,
+ * or EXIT_BAD_INPUT after the one line of complaint; those started must be stopped either way.
+ */
+int load_page_peers(const struct common_options *common, const struct object_peer *peers,
+		    int nr_peers, const struct kmm *machine, unsigned int nr_cpus,
+		    struct object_peer *page_peers, int *nr_page_peers);
+void stop_page_peers(const struct object_peer *page_peers, int nr_page_peers);
+
 /* Say so on stderr, in a line. Once all else is known to be right: bad input is to be one line. */
 void say_missing(const char *const *missing, int nr_missing);
 

@@ -54,8 +54,8 @@ extern "C" {
 #define KMM_PAGE_PEER_NONE   UINT64_MAX /* from get: no memory */
 
 struct kmm_page_peer_range {
-	void *base; /* of frame 0; aligned to 4 MiB */
-	uint64_t nr_frames;
+	void *base;	    /* of frame 0; aligned to 4 MiB */
+	uint64_t nr_frames; /* a multiple of 1024, and so are the nodes' */
 	unsigned int nr_cpus;
 	unsigned int nr_nodes;
 	/* [nr_nodes + 1]: node n has the frames from node_first[n] on, up to node_first[n + 1]. */
@@ -73,10 +73,10 @@ struct kmm_page_peer_stats {
 };
 
 struct kmm_page_peer {
-	uint32_t abi;	 /* KMM_PAGE_PEER_ABI */
+	uint32_t abi;	 /* KMM_PAGE_PEER_ABI; in every version the first field */
 	uint32_t orders; /* bit n: order n is served; kmm asks for no other, and says so */
-	const char
-		*name; /* up to 31 characters; the user may give another: --page-peer NAME=lib.so */
+	/* Of up to 31 characters; --page-peer NAME=lib.so gives another. */
+	const char *name;
 	const char *version; /* or NULL */
 
 	/* Take the range. It and its arrays stay until exit. 0 or -errno. */

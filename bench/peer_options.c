@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Which peers take part: the known ones that are installed, and those given with --peer. */
+/* Which peers take part: the known ones that are installed, and those given with --peer and
+ * --page-peer. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,4 +58,30 @@ int load_peers(const struct common_options *common, struct object_peer *peers, i
 		++*nr_peers;
 	}
 	return EXIT_OK;
+}
+
+int load_page_peers(const struct common_options *common, const struct object_peer *peers,
+		    int nr_peers, const struct kmm *machine, unsigned int nr_cpus,
+		    struct object_peer *page_peers, int *nr_page_peers)
+{
+	char line[512];
+
+	*nr_page_peers = 0;
+	for (int i = 0; i < common->nr_page_peers; i++) {
+		struct object_peer *peer = &page_peers[i];
+
+		if (page_peer_load(common->page_peers[i], peers, nr_peers, peer, line,
+				   sizeof(line)))
+			return complain("--page-peer: %s", line);
+		if (machine && page_peer_start(peer, machine, nr_cpus, line, sizeof(line)))
+			return complain("--page-peer: %s: %s", peer->name, line);
+		++*nr_page_peers;
+	}
+	return EXIT_OK;
+}
+
+void stop_page_peers(const struct object_peer *page_peers, int nr_page_peers)
+{
+	for (int i = 0; i < nr_page_peers; i++)
+		page_peer_stop(&page_peers[i]);
 }

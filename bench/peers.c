@@ -75,18 +75,26 @@ __attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_
 	return status;
 }
 
-/* A symbol that the library itself defines. dlsym alone would also find what its dependencies do,
- * such as the C library's malloc. */
-static void *own_symbol(const struct peer_library *lib, const char *symbol)
+void *peers_own_symbol(void *handle, const char *symbol)
 {
-	void *addr = dlsym(lib->handle, symbol);
+	void *addr = dlsym(handle, symbol);
 	struct link_map *map, *owner;
 	Dl_info info;
 
-	if (!addr || dlinfo(lib->handle, RTLD_DI_LINKMAP, &map) ||
+	if (!addr || dlinfo(handle, RTLD_DI_LINKMAP, &map) ||
 	    !dladdr1(addr, &info, (void **)&owner, RTLD_DL_LINKMAP))
 		return NULL;
 	return map == owner ? addr : NULL;
+}
+
+static void *own_symbol(const struct peer_library *lib, const char *symbol)
+{
+	return peers_own_symbol(lib->handle, symbol);
+}
+
+bool peers_name_is_reserved(const char *name)
+{
+	return !strncmp(name, "kmm", 3) || !strcmp(name, "mmap") || !strcmp(name, "floor");
 }
 
 /*
@@ -409,8 +417,7 @@ static int parse_spec(const char *spec, struct peer_library *lib, const char *so
 			    spec);
 	memcpy(lib->name, spec, name_len);
 	lib->name[name_len] = '\0';
-	if (!strncmp(lib->name, "kmm", 3) || !strcmp(lib->name, "mmap") ||
-	    !strcmp(lib->name, "floor"))
+	if (peers_name_is_reserved(lib->name))
 		return fail(error, error_size, -EINVAL, "peer %s: the name is taken", lib->name);
 
 	if (equals) {

@@ -31,6 +31,13 @@ struct peer_library {
 	int (*glibc_malloc_trim)(size_t pad);
 };
 
+/* A symbol that the library behind a dlopen handle defines itself, or NULL. dlsym alone would also
+ * find what its dependencies do, such as the C library's malloc. */
+void *peers_own_symbol(void *handle, const char *symbol);
+
+/* Names that mean kmm or the harness's own tables in results. */
+bool peers_name_is_reserved(const char *name);
+
 /* Append "NAME=value" to a settings string, if the environment has it; or any text. Cut off where
  * it is full. */
 void peers_settings(char *settings, size_t size, const char *variable);

@@ -19,6 +19,7 @@ enum {
 	/* How the command calls itself; see exec_worker. */
 	OPTION_WORKER,
 	OPTION_ONTO,
+	OPTION_ONTO_PAGE_PEER,
 	OPTION_IDS,
 	OPTION_SAMPLE_EVERY,
 };
@@ -31,6 +32,7 @@ static const struct option long_options[] = {
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"worker", required_argument, NULL, OPTION_WORKER},
 	{"onto", required_argument, NULL, OPTION_ONTO},
+	{"onto-page-peer", required_argument, NULL, OPTION_ONTO_PAGE_PEER},
 	{"ids", required_argument, NULL, OPTION_IDS},
 	{"sample-every", required_argument, NULL, OPTION_SAMPLE_EVERY},
 	{0},
@@ -89,6 +91,9 @@ static int take_option(struct request *r, int option, const char *argument)
 	case OPTION_ONTO:
 		r->work.allocator = argument;
 		return EXIT_OK;
+	case OPTION_ONTO_PAGE_PEER:
+		r->work.page_peer = argument;
+		return EXIT_OK;
 	case OPTION_REPETITIONS:
 		if (parse_number(argument, 1, REPLAY_REPETITIONS_MAX, &number))
 			return complain("--repetitions: %s: not a number from 1 to %d", argument,
@@ -118,16 +123,21 @@ static int take_option(struct request *r, int option, const char *argument)
 static int replay_supervised(struct supervised *run, void *arg)
 {
 	struct request *r = arg;
-	struct object_peer peers[PEER_MAX];
+	struct object_peer peers[PEER_MAX + PAGE_PEER_MAX];
 	const char *missing[PEER_MAX];
 	struct progress progress;
 	struct kmm *machine;
-	int nr_peers, nr_missing, status, error;
+	int nr_peers, nr_page_peers, nr_missing, status, error;
 
 	status = load_peers(&r->common, peers, &nr_peers, missing, &nr_missing);
+	if (!status)
+		status = load_page_peers(&r->common, peers, nr_peers, NULL, 0, peers + nr_peers,
+					 &nr_page_peers);
 	if (status || (status = boot_machine(&r->common, &machine)))
 		return status;
-	error = results_describe(run->results, machine, peers, nr_peers, r->argc, r->argv);
+	error = results_describe(run->results, machine, peers, nr_peers + nr_page_peers, r->argc,
+				 r->argv);
+	r->plan.page_peers = peers + nr_peers;
 	kmm_shutdown(machine, NULL);
 	if (error)
 		return complain("machine.json: %s", strerror(-error));
@@ -202,12 +212,13 @@ int command_replay(int argc, char **argv)
 }
 
 int replay_into(struct results *results, const char *file, const struct common_options *common,
-		struct progress *progress)
+		const struct object_peer *page_peers, struct progress *progress)
 {
 	struct replay_trace trace;
 	struct replay_plan plan = {
 		.trace = &trace,
 		.common = common,
+		.page_peers = page_peers,
 		.populations = {true, true},
 		.repetitions = REPLAY_REPETITIONS,
 		.verify = true,
@@ -233,7 +244,8 @@ double replay_seconds(const char *file, const struct common_options *common)
 				 : ending && !strcmp(ending, ".zst") ? 6
 								     : 180;
 	struct stat status;
-	int allocators = common->nr_peers + list_has(common->allocators, "kmm");
+	int allocators =
+		common->nr_peers + common->nr_page_peers + list_has(common->allocators, "kmm");
 
 	for (int i = 0; object_peer_names[i] && i < 4; i++)
 		allocators += list_has(common->allocators, object_peer_names[i]);

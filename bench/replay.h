@@ -18,10 +18,11 @@ double replay_seconds(const char *trace, const struct common_options *common);
 /*
  * Replay one trace onto every allocator that the options ask for; add its fragmentation.csv rows
  * and, as suite "replay", its throughput rows. Steps `progress` by replay_seconds() in all. Each
- * allocator runs in a process of its own; rows are added by the calling one. Exit status: EXIT_OK;
+ * allocator runs in a process of its own; rows are added by the calling one. page_peers are those of
+ * the options, loaded, in their order: their names are wanted. Exit status: EXIT_OK;
  * EXIT_FAILED for a failed self-check; EXIT_BAD_INPUT; after one line of complaint.
  */
 int replay_into(struct results *results, const char *trace, const struct common_options *common,
-		struct progress *progress);
+		const struct object_peer *page_peers, struct progress *progress);
 
 #endif

@@ -29,7 +29,8 @@ struct replay_sample {
 	u64 time_ns; /* of the trace */
 	u64 requested_bytes, allocated_bytes, backing_bytes, rss_bytes;
 	bool allocated_known, backing_known, free_known;
-	struct free_area_counts free;
+	struct free_area_counts free; /* if free_known */
+	double huge_free_ratio;	      /* NAN: unknown, or nothing is free */
 };
 
 enum replay_message_type {
@@ -56,7 +57,8 @@ struct replay_message {
 /* What a worker is to do: its command line, decoded. */
 struct replay_work {
 	enum kmt_population population;
-	const char *allocator; /* "kmm", or what object_peer_load takes */
+	const char *allocator; /* "kmm", or what object_peer_load takes; or */
+	const char *page_peer; /* what page_peer_load takes */
 	const char *path;      /* of the trace */
 	u64 sample_every;      /* events */
 	u32 nr_ids;

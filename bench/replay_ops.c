@@ -2,6 +2,8 @@
 /* See replay_ops.h. */
 #include "bench/replay_ops.h"
 
+#include "bench/page_peers.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +132,8 @@ static void decode_free(const struct replay_target *target, u32 id, struct repla
 	op->tag_bytes = object->bytes < 8 ? (u8)object->bytes : 8;
 	if (target->population == KMT_PAGES && target->machine)
 		op->action = REPLAY_PAGE_FREE;
+	else if (target->population == KMT_PAGES && target->peer->free_order)
+		op->action = REPLAY_ORDER_FREE;
 	else
 		op->action = object->cache ? REPLAY_CACHE_FREE : REPLAY_FREE;
 	if (target->population == KMT_PAGES)
@@ -150,6 +154,8 @@ static int decode_alloc(struct replay_target *target, struct kmt_reader *reader,
 	op->tag_bytes = bytes < 8 ? (u8)bytes : 8;
 	if (event->kind == KMT_PAGE_ALLOC || event->kind == KMT_MEMALIGN)
 		op->action = REPLAY_ALIGNED_ALLOC;
+	if (event->kind == KMT_PAGE_ALLOC && !target->machine && target->peer->alloc_order)
+		op->action = REPLAY_ORDER_ALLOC;
 	if (target->machine) {
 		op->gfp = shape->gfp ? machine_gfp(shape->gfp) : GFP_KERNEL;
 		if (event->kind == KMT_PAGE_ALLOC)
@@ -247,13 +253,23 @@ static KMM_COLD void bad_contents(struct replay_target *target, const struct rep
 }
 
 /* Pages are kept by address, so that their tag and the peers' blocks are handled alike. */
+static inline void *peer_alloc(const struct object_peer *peer, const struct replay_op *op)
+{
+	switch (op->action) {
+	case REPLAY_ALIGNED_ALLOC:
+		return peer->aligned_alloc(PAGE_SIZE, op->bytes);
+	case REPLAY_ORDER_ALLOC:
+		return peer->alloc_order(op->order);
+	default:
+		return peer->alloc(op->bytes);
+	}
+}
+
 static inline void *do_alloc(const struct replay_target *target, const struct replay_op *op,
 			     bool machine)
 {
 	if (!machine)
-		return op->action == REPLAY_ALIGNED_ALLOC
-			       ? target->peer->aligned_alloc(PAGE_SIZE, op->bytes)
-			       : target->peer->alloc(op->bytes);
+		return peer_alloc(target->peer, op);
 	switch (op->action) {
 	case REPLAY_CACHE_ALLOC:
 		return kmem_cache_alloc(op->cache, op->gfp);
@@ -271,7 +287,10 @@ static inline void do_free(const struct replay_target *target, const struct repl
 			   void *block, bool machine)
 {
 	if (!machine) {
-		target->peer->free(block);
+		if (op->action == REPLAY_ORDER_FREE)
+			target->peer->free_order(block, op->order);
+		else
+			target->peer->free(block);
 		return;
 	}
 	switch (op->action) {
@@ -289,11 +308,24 @@ static inline void do_free(const struct replay_target *target, const struct repl
 static inline bool frees(const struct replay_op *op)
 {
 	return op->action == REPLAY_FREE || op->action == REPLAY_CACHE_FREE ||
-	       op->action == REPLAY_PAGE_FREE;
+	       op->action == REPLAY_PAGE_FREE || op->action == REPLAY_ORDER_FREE;
 }
 
-static inline __attribute__((always_inline)) size_t
-run(struct replay_target *target, const struct replay_op *ops, size_t n, bool machine, bool verify)
+/* A page peer's block is its own, and aligned; else the target's error is set. */
+static bool is_placed(struct replay_target *target, const struct replay_op *op, const void *block)
+{
+	char line[160];
+
+	if (!page_peer_misplaced(target->peer, block, op->bytes, line, sizeof(line)))
+		return true;
+	snprintf(target->error, sizeof(target->error), "%s: %s", target->peer->name, line);
+	return false;
+}
+
+/* placed: look where a peer's block is before anything is written to it; not timed. */
+static inline __attribute__((always_inline)) size_t run(struct replay_target *target,
+							const struct replay_op *ops, size_t n,
+							bool machine, bool verify, bool placed)
 {
 	void **blocks = target->blocks;
 
@@ -315,6 +347,8 @@ run(struct replay_target *target, const struct replay_op *ops, size_t n, bool ma
 			no_memory(target, op);
 			return i;
 		}
+		if (placed && !machine && !is_placed(target, op, block))
+			return i;
 		if (verify)
 			put_tag(block, op);
 		blocks[op->id] = block;
@@ -324,7 +358,7 @@ run(struct replay_target *target, const struct replay_op *ops, size_t n, bool ma
 
 static u64 usable_size(const struct replay_target *target, const struct replay_op *op, void *block)
 {
-	if (target->peer)
+	if (target->peer && !target->peer->alloc_order)
 		return target->peer->usable_size ? target->peer->usable_size(block) : 0;
 	if (target->population == KMT_PAGES)
 		return op->bytes;
@@ -341,7 +375,7 @@ static size_t run_measured(struct replay_target *target, const struct replay_op 
 			target->requested_bytes -= op->bytes;
 			target->allocated_bytes -= usable_size(target, op, target->blocks[op->id]);
 		}
-		if (!run(target, op, 1, target->machine != NULL, target->verify))
+		if (!run(target, op, 1, target->machine != NULL, target->verify, true))
 			return i;
 		if (!frees(op)) {
 			target->requested_bytes += op->bytes;
@@ -356,8 +390,8 @@ size_t replay_run(struct replay_target *target, const struct replay_op *ops, siz
 	if (target->measure)
 		return run_measured(target, ops, n);
 	if (target->machine)
-		return target->verify ? run(target, ops, n, true, true)
-				      : run(target, ops, n, true, false);
-	return target->verify ? run(target, ops, n, false, true)
-			      : run(target, ops, n, false, false);
+		return target->verify ? run(target, ops, n, true, true, false)
+				      : run(target, ops, n, true, false, false);
+	return target->verify ? run(target, ops, n, false, true, false)
+			      : run(target, ops, n, false, false, false);
 }

@@ -22,7 +22,9 @@ enum replay_action {
 	REPLAY_CACHE_FREE,
 	REPLAY_PAGE_ALLOC, /* kmm's pages */
 	REPLAY_PAGE_FREE,
-	REPLAY_ALIGNED_ALLOC, /* pages of a peer */
+	REPLAY_ALIGNED_ALLOC, /* pages of a malloc library */
+	REPLAY_ORDER_ALLOC,   /* of a page peer */
+	REPLAY_ORDER_FREE,
 };
 
 struct replay_op {
@@ -46,7 +48,7 @@ struct replay_object {
 struct replay_target {
 	enum kmt_population population;
 	struct kmm *machine;		/* kmm; or */
-	const struct object_peer *peer; /* a malloc library */
+	const struct object_peer *peer; /* a malloc library, or a page peer */
 	bool verify;
 
 	struct kmem_cache **caches; /* of the trace, by shape: made when first seen; kmm only */

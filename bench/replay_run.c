@@ -21,12 +21,13 @@
 #include "bench/fragmentation.h"
 #include "bench/replay.h"
 
-#define MAX_WORKERS (2 * PEER_MAX + 1)
+#define MAX_WORKERS (2 * PEER_MAX + PAGE_PEER_MAX + 1)
 
 struct member {
 	char name[64];
-	const char *spec; /* for object_peer_load */
-	pid_t pid;	  /* 0: none */
+	const char *spec; /* for object_peer_load, or page_peer_load */
+	bool page_peer;
+	pid_t pid; /* 0: none */
 	int socket;
 	bool missing, emulated;
 	char why[96]; /* it is missing */
@@ -50,13 +51,14 @@ static const char *population_name(enum kmt_population population)
 	return population == KMT_PAGES ? "page" : "object";
 }
 
-static void add_member(struct crew *crew, const char *spec)
+static struct member *add_member(struct crew *crew, const char *spec)
 {
 	struct member *member = &crew->members[crew->nr_members++];
 
 	member->spec = spec;
 	snprintf(member->name, sizeof(member->name), "%.*s", (int)strcspn(spec, "="), spec);
 	member->socket = -1;
+	return member;
 }
 
 static void choose_members(struct crew *crew)
@@ -78,6 +80,12 @@ static void choose_members(struct crew *crew)
 	}
 	for (int i = 0; i < common->nr_peers; i++)
 		add_member(crew, common->peers[i]);
+	for (int i = 0; crew->population == KMT_PAGES && i < common->nr_page_peers; i++) {
+		struct member *member = add_member(crew, common->page_peers[i]);
+
+		member->page_peer = true;
+		snprintf(member->name, sizeof(member->name), "%s", crew->plan->page_peers[i].name);
+	}
 }
 
 /* The worker's command line. */
@@ -97,7 +105,7 @@ static void exec_worker(const struct crew *crew, const struct member *member, in
 	argv[n++] = "replay";
 	argv[n++] = "--worker";
 	argv[n++] = socket_text;
-	argv[n++] = "--onto";
+	argv[n++] = member->page_peer ? "--onto-page-peer" : "--onto";
 	argv[n++] = member->spec;
 	argv[n++] = "--events";
 	argv[n++] = population_name(crew->population);
@@ -203,7 +211,7 @@ static void add_sample(const struct crew *crew, struct member *member,
 			sample->backing_known ? (s64)sample->backing_bytes : CSV_UNKNOWN_WHOLE,
 		.rss_bytes = (s64)sample->rss_bytes,
 		.internal_frag = NAN,
-		.huge_free_ratio = sample->free_known ? huge_free_ratio(&sample->free) : NAN,
+		.huge_free_ratio = sample->huge_free_ratio,
 	};
 	char trace[80];
 

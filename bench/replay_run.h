@@ -10,6 +10,7 @@
 struct replay_plan {
 	const struct replay_trace *trace;
 	const struct common_options *common;
+	const struct object_peer *page_peers; /* loaded, for their names; common has as many */
 	bool populations[KMT_NR_POPULATIONS];
 	int repetitions; /* timed ones, 1 to REPLAY_REPETITIONS_MAX */
 	bool verify;

@@ -9,6 +9,7 @@
 #include "bench/replay_internal.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -21,7 +22,9 @@
 
 #include "arch/host.h"
 #include "bench/command.h"
+#include "bench/fragmentation.h"
 #include "bench/latency.h"
+#include "bench/page_peers.h"
 
 struct worker {
 	const struct replay_work *work;
@@ -68,6 +71,28 @@ __attribute__((format(printf, 3, 4))) static int send_failure(const struct worke
 	return status;
 }
 
+/* What a page peer says of its memory, as it stands. */
+static void sample_page_peer(const struct object_peer *peer, struct replay_sample *sample)
+{
+	struct kmm_page_peer_stats stats;
+
+	sample->allocated_known = true;
+	if (!peer->page_stats || peer->page_stats(peer, false, &stats))
+		return;
+	sample->backing_known = true;
+	sample->backing_bytes = (page_peer_nr_frames(peer) - stats.free_frames) << PAGE_SHIFT;
+	if (stats.free_huge != KMM_PAGE_PEER_UNKNOWN && stats.free_frames)
+		sample->huge_free_ratio =
+			(double)(stats.free_huge << HPAGE_ORDER) / (double)stats.free_frames;
+	if (stats.free_blocks[0] == KMM_PAGE_PEER_UNKNOWN)
+		return;
+	sample->free_known = true;
+	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
+		sample->free.nr_blocks[order] = stats.free_blocks[order];
+		sample->free.nr_buddy_pages += stats.free_blocks[order] << order;
+	}
+}
+
 static void send_sample(struct worker *w)
 {
 	const struct replay_target *target = &w->target;
@@ -80,11 +105,15 @@ static void send_sample(struct worker *w)
 	sample->requested_bytes = target->requested_bytes;
 	sample->allocated_bytes = target->allocated_bytes;
 	sample->rss_bytes = host_rss_bytes();
+	sample->huge_free_ratio = NAN;
 	if (target->machine) {
 		count_free_areas(target->machine, NUMA_NO_NODE, &sample->free);
 		sample->allocated_known = sample->backing_known = sample->free_known = true;
 		sample->backing_bytes =
 			(sample->free.nr_managed_pages - sample->free.nr_buddy_pages) << PAGE_SHIFT;
+		sample->huge_free_ratio = huge_free_ratio(&sample->free);
+	} else if (target->peer->page_peer) {
+		sample_page_peer(target->peer, sample);
 	} else {
 		sample->allocated_known = target->peer->usable_size != NULL;
 		sample->backing_known =
@@ -207,6 +236,8 @@ static int finish(struct worker *w)
 		}
 	}
 	replay_target_end(&w->target);
+	if (peer && peer->page_peer)
+		page_peer_stop(peer);
 	if (machine) {
 		kmm_drain(machine);
 		kmm_shutdown(machine, &leaks);
@@ -235,39 +266,121 @@ static void pin(void)
 	}
 }
 
+/* An allocator that does not take part. */
+static int send_missing(const struct worker *w, const char *why)
+{
+	struct replay_message message = {.type = REPLAY_MISSING};
+
+	snprintf(message.line, sizeof(message.line), "%s", why);
+	send_message(w, &message);
+	return EXIT_BAD_INPUT;
+}
+
+/* The orders of the trace's page events, a bit each; 0 after a message. */
+static unsigned int trace_orders(struct worker *w)
+{
+	char error[KMT_ERROR_SIZE];
+	struct kmt_reader *reader = kmt_open(w->work->path, error);
+	unsigned int orders = 0;
+	ssize_t n = -1;
+
+	while (reader && (n = kmt_read(reader, w->events, REPLAY_CHUNK)) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			if (w->events[i].kind == KMT_PAGE_ALLOC)
+				orders |= 1U << min_t(unsigned int, w->events[i].order, 31);
+	if (n < 0)
+		send_failure(w, EXIT_BAD_INPUT, "%s", reader ? kmt_error(reader) : error);
+	if (reader)
+		kmt_close(reader);
+	return n < 0 ? 0 : orders;
+}
+
+static int boot(struct worker *w, const struct common_options *common, struct kmm **machine)
+{
+	int error = kmm_boot(&common->config, machine);
+
+	if (error)
+		return send_failure(w, EXIT_BAD_INPUT, "%s",
+				    kmm_boot_error()[0] ? kmm_boot_error() : strerror(-error));
+	w->emulated = topology_emulated((*machine)->topology);
+	return EXIT_OK;
+}
+
+/* It gets as much memory as a machine, which is gone again before anything is replayed. */
+static int start_page_peer(struct worker *w, const struct common_options *common)
+{
+	struct kmm *machine;
+	char line[384];
+	int error = boot(w, common, &machine);
+
+	if (error)
+		return error;
+	error = page_peer_start(&w->peer, machine, 1, line, sizeof(line));
+	kmm_shutdown(machine, NULL);
+	return error ? send_failure(w, EXIT_BAD_INPUT, "%s", line) : EXIT_OK;
+}
+
+static int prepare_machine(struct worker *w, const struct common_options *common)
+{
+	int status = boot(w, common, &w->target.machine);
+
+	if (!status)
+		kmm_attach(w->target.machine, -1);
+	return status;
+}
+
+static int prepare_library(struct worker *w)
+{
+	char line[384];
+	int error = object_peer_load(w->work->allocator, &w->peer, line, sizeof(line));
+
+	if (error)
+		return send_missing(w, error == -ENOENT && !w->peer.alloc ? "not installed" : line);
+	if (w->work->population == KMT_PAGES && !w->peer.aligned_alloc) {
+		snprintf(line, sizeof(line), "%s has no aligned_alloc", w->peer.name);
+		return send_missing(w, line);
+	}
+	w->target.peer = &w->peer;
+	return EXIT_OK;
+}
+
+static int prepare_page_peer(struct worker *w, const struct common_options *common)
+{
+	unsigned int orders = trace_orders(w);
+	char line[384];
+	int status;
+
+	if (!orders)
+		return EXIT_BAD_INPUT;
+	if (page_peer_load(w->work->page_peer, NULL, 0, &w->peer, line, sizeof(line)))
+		return send_failure(w, EXIT_BAD_INPUT, "%s", line);
+	for (unsigned int order = 0; order < 32; order++) {
+		if (!(orders & 1U << order) || page_peer_serves(&w->peer, order, order))
+			continue;
+		snprintf(line, sizeof(line), "does not serve order %u", order);
+		return send_missing(w, line);
+	}
+	status = start_page_peer(w, common);
+	if (!status)
+		w->target.peer = &w->peer;
+	return status;
+}
+
 /* Get the allocator. EXIT_OK, or the status after a message. */
 static int prepare(struct worker *w, const struct common_options *common)
 {
-	struct replay_message message = {.type = REPLAY_MISSING};
 	struct object_peer_stats stats;
-	int error;
+	int status;
 
-	if (!strcmp(w->work->allocator, "kmm")) {
-		error = kmm_boot(&common->config, &w->target.machine);
-		if (error)
-			return send_failure(w, EXIT_BAD_INPUT, "%s",
-					    kmm_boot_error()[0] ? kmm_boot_error()
-								: strerror(-error));
-		w->emulated = topology_emulated(w->target.machine->topology);
-		kmm_attach(w->target.machine, -1);
-		return EXIT_OK;
-	}
-	error = object_peer_load(w->work->allocator, &w->peer, message.line, sizeof(message.line));
-	if (!error && w->work->population == KMT_PAGES && !w->peer.aligned_alloc) {
-		snprintf(message.line, sizeof(message.line), "%s has no aligned_alloc",
-			 w->peer.name);
-		error = -ENOENT;
-	}
-	if (error) {
-		if (error == -ENOENT && !w->peer.alloc)
-			snprintf(message.line, sizeof(message.line), "not installed");
-		send_message(w, &message);
-		return EXIT_BAD_INPUT;
-	}
-	w->target.peer = &w->peer;
-	if (w->peer.stats && !w->peer.stats(&w->peer, &stats))
+	if (w->work->page_peer)
+		status = prepare_page_peer(w, common);
+	else if (!strcmp(w->work->allocator, "kmm"))
+		status = prepare_machine(w, common);
+	else
+		status = prepare_library(w);
+	if (!status && w->peer.stats && !w->peer.stats(&w->peer, &stats))
 		w->peer_allocated_before = stats.allocated_bytes;
-	return EXIT_OK;
+	return status;
 }
 
 int replay_worker(const struct replay_work *work, const struct common_options *common)

@@ -80,6 +80,8 @@ struct bench_env {
 	struct kmm *machine;
 	const struct object_peer *peers; /* loaded ones */
 	int nr_peers;
+	const struct object_peer *page_peers; /* started ones; for suite page only */
+	int nr_page_peers;
 	bool full; /* --full: every order and size */
 	bool emulated;
 	int nr_threads_max; /* all CPUs; cases come with 1 and with this many threads */

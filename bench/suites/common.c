@@ -208,6 +208,8 @@ int list_allocators(const struct bench_env *env, const struct object_peer *kmm,
 		out[nr++] = (struct allocator_choice){kmm->name, kmm};
 	for (int i = 0; i < env->nr_peers && i < PEER_MAX; i++)
 		out[nr++] = (struct allocator_choice){env->peers[i].name, &env->peers[i]};
+	for (int i = 0; kmm == kmm_page_tables && i < env->nr_page_peers; i++)
+		out[nr++] = (struct allocator_choice){env->page_peers[i].name, &env->page_peers[i]};
 	if (mmap)
 		out[nr++] = (struct allocator_choice){mmap->name, mmap};
 	return nr;

@@ -8,6 +8,7 @@
 #ifndef KMM_BENCH_SUITES_COMMON_H
 #define KMM_BENCH_SUITES_COMMON_H
 
+#include "bench/page_peers.h"
 #include "bench/suite.h"
 
 #define BENCH_SEED 0x6b6d6d2d62656e63UL
@@ -72,12 +73,13 @@ void harness_free(void *memory, size_t size);
 /* Thread counts of a case: 1, and all CPUs where that is more. Returns how many there are. */
 int thread_counts(const struct bench_env *env, int counts[2]);
 
-/* The allocators of a suite: kmm (if there is a machine), the peers, mmap. */
+/* The allocators of a suite: kmm (if there is a machine), the peers, page peers where kmm's table is
+ * kmm_page_tables, mmap. */
 struct allocator_choice {
 	const char *name;
 	const struct object_peer *peer;
 };
-#define MAX_CHOICES (PEER_MAX + 2)
+#define MAX_CHOICES (PEER_MAX + PAGE_PEER_MAX + 2)
 int list_allocators(const struct bench_env *env, const struct object_peer *kmm,
 		    const struct object_peer *mmap, struct allocator_choice out[MAX_CHOICES]);
 

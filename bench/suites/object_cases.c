@@ -58,6 +58,8 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 		case_note(c, "%d objects", cases->count);
 	if (threads > env->nr_threads_max)
 		case_skip(c, "one CPU");
+	if (!page_peer_serves(choice->peer, cases->order, cases->order))
+		case_skip(c, "%s does not serve order %u", choice->name, cases->order);
 	*out = c;
 	return 0;
 }

@@ -147,11 +147,15 @@ static const char *check_words(const struct verify_set *set, int number)
 
 static const char *allocate_all(struct bench_case *c, struct verify_set *set)
 {
+	char line[160];
+
 	for (int i = 0; i < set->count; i++) {
 		void *object = c->peer->alloc(set->sizes[i]);
 
 		if (!object)
 			return error_line("no memory for object %d of %d", i, set->count);
+		if (page_peer_misplaced(c->peer, object, set->sizes[i], line, sizeof(line)))
+			return error_line("object %d: %s", i, line);
 		if ((uintptr_t)object % 8)
 			return error_line("object %d at %p is not aligned to 8 bytes", i, object);
 		set->objects[i] = object;
