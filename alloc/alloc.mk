@@ -64,6 +64,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/mem_map.h \
 	alloc/phys/memblock.c \
 	alloc/phys/memblock.h \
+	alloc/phys/metadata.c \
 	alloc/phys/page_alloc.c \
 	alloc/phys/pcp.c \
 	alloc/phys/pcp.h \

@@ -97,6 +97,26 @@ int host_decommit(void *addr, size_t size)
 	return map_nothing(addr, size, MAP_FIXED) == MAP_FAILED ? -errno : 0;
 }
 
+u64 host_resident_bytes(const void *addr, size_t size)
+{
+	unsigned char resident[4096];
+	char *at = (char *)ALIGN_DOWN((uintptr_t)addr, PAGE_SIZE);
+	size_t nr_pages = ((size_t)((const char *)addr - at) + size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	u64 bytes = 0;
+
+	while (nr_pages) {
+		size_t nr = min_t(size_t, nr_pages, sizeof(resident));
+
+		if (mincore(at, nr << PAGE_SHIFT, resident))
+			return 0;
+		for (size_t i = 0; i < nr; i++)
+			bytes += (resident[i] & 1U) << PAGE_SHIFT;
+		at += nr << PAGE_SHIFT;
+		nr_pages -= nr;
+	}
+	return bytes;
+}
+
 int host_shared_create(const char *name, size_t size)
 {
 	int fd, error;

@@ -53,6 +53,9 @@ int host_current_cpu(void);
 u64 host_available_bytes(void);
 /* The process's resident bytes, as the OS says (statm). */
 u64 host_rss_bytes(void);
+/* Bytes of a mapped range that memory stands behind now, in whole pages (mincore); 0 for one that is
+ * not mapped whole. */
+u64 host_resident_bytes(const void *addr, size_t size);
 /* The limit of mappings per process (vm.max_map_count); 65530 if it cannot be read. */
 unsigned long host_max_mappings(void);
 

@@ -108,6 +108,24 @@ struct phys_counters {
 };
 KMM_API void phys_count(struct kmm *machine, struct phys_counters *sum);
 
+/*
+ * What the page allocator's own data cost, in bytes that memory stands behind now: what is only
+ * address space, or was never touched, is not in it. One list makes the struct and the text. Asks
+ * the host; time in O(frames / 64).
+ */
+#define PHYS_METADATA(X)                                                                           \
+	X(mem_map, "mem_map")	   /* struct page of every frame */                                \
+	X(zones, "nodes, zones")   /* with zonelists, and what the buddies keep */                 \
+	X(percpu, "per-CPU lists") /* of every slot ever made */
+struct phys_metadata {
+#define X(name, text) u64 name##_bytes;
+	PHYS_METADATA(X)
+#undef X
+	u64 total_bytes;  /* of these */
+	u64 memory_bytes; /* of all frames of the machine */
+};
+KMM_API void phys_metadata(struct kmm *machine, struct phys_metadata *metadata);
+
 /* Recount every zone from first principles (lists, flags, alignment, buddies left unmerged, sums)
  * with its lock held; stops the program with what differs. For tests and paranoid builds: time in
  * O(frames). */

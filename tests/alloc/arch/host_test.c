@@ -94,6 +94,23 @@ static void committed_memory_is_zero_and_zero_again(void)
 	host_release(base, 8 * PAGE_SIZE);
 }
 
+static void resident_is_what_was_touched(void)
+{
+	const size_t size = 20000 * PAGE_SIZE;
+	char *base = host_reserve(size, PAGE_SIZE);
+
+	ok_eq(host_resident_bytes(base, size), 0);
+	ok_eq(host_commit(base, size, false), 0);
+	ok_eq(host_resident_bytes(base, size), 0);
+	for (size_t i = 0; i < 20000; i += 5)
+		base[i * PAGE_SIZE] = 1;
+	ok_eq(host_resident_bytes(base, size), 4000 * PAGE_SIZE);
+	/* Two bytes of two pages, one of which was touched. */
+	ok_eq(host_resident_bytes(base + PAGE_SIZE - 1, 2), PAGE_SIZE);
+	host_release(base, size);
+	ok_eq(host_resident_bytes(base, size), 0);
+}
+
 static void shared_memory_is_the_same_at_two_addresses(void)
 {
 	char *base = host_reserve(64 * PAGE_SIZE, PAGE_SIZE);
@@ -322,6 +339,7 @@ int main(void)
 	}
 	RUN(reservations_are_aligned_and_inaccessible);
 	RUN(committed_memory_is_zero_and_zero_again);
+	RUN(resident_is_what_was_touched);
 	RUN(shared_memory_is_the_same_at_two_addresses);
 	RUN(release_takes_everything_with_it);
 	RUN(the_nth_request_can_be_made_to_fail);
