@@ -71,7 +71,10 @@ static inline void *slot_get(const struct slot *slot, unsigned int order)
 
 static inline void slot_put(const struct slot *slot, void *block, unsigned int order)
 {
-	slot->put((uintptr_t)((char *)block - slot->base) >> PAGE_SHIFT, order, kmm_target_cpu);
+	/* As free and free_pages: nothing. */
+	if (likely(block))
+		slot->put((uintptr_t)((char *)block - slot->base) >> PAGE_SHIFT, order,
+			  kmm_target_cpu);
 }
 
 #define FOR_EACH_SLOT(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)

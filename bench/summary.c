@@ -7,8 +7,10 @@
 
 #include "base/compiler.h"
 
-static const char *const columns[] = {"kmm",   "jemalloc", "mimalloc", "tcmalloc",
-				      "glibc", "mmap",	   "floor"};
+/* Always there; between them and the floor come the first few that the user has brought along. */
+static const char *const columns[] = {"kmm", "jemalloc", "mimalloc", "tcmalloc", "glibc", "mmap"};
+#define MAX_OTHERS  4
+#define MAX_COLUMNS (ARRAY_SIZE(columns) + MAX_OTHERS + 1)
 static const char *const cases[] = {"pair", "shuffle", "mixed"};
 
 static bool in_table(const struct measurement *m)
@@ -53,18 +55,43 @@ static bool is_first(const struct measured *rows, size_t at)
 	return true;
 }
 
+static bool is_copy(const char *allocator)
+{
+	size_t length = strlen(allocator);
+
+	return length > 3 && !strcmp(allocator + length - 3, "-aa");
+}
+
+/* The names of the table's columns; returns how many. */
+static size_t choose_columns(const struct measured *rows, size_t nr, const char *names[MAX_COLUMNS])
+{
+	size_t n = ARRAY_SIZE(columns);
+
+	memcpy(names, columns, sizeof(columns));
+	for (size_t i = 0; i < nr && n < MAX_COLUMNS - 1; i++) {
+		bool known = !in_table(&rows[i].key) || !rows[i].key.nr_samples ||
+			     is_copy(rows[i].key.allocator);
+
+		for (size_t j = 0; j < n; j++)
+			known |= !strcmp(names[j], rows[i].key.allocator);
+		if (!known)
+			names[n++] = rows[i].key.allocator;
+	}
+	names[n++] = "floor";
+	return n;
+}
+
 static void print_line(const struct measured *rows, size_t nr, const struct measurement *line,
-		       FILE *out)
+		       const char *const *names, size_t nr_names, FILE *out)
 {
 	const struct measured *kmm = cell(rows, nr, line, "kmm");
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s/%s", line->suite, line->name);
 	fprintf(out, "%-16s %8s %3d", name, line->size, line->threads);
-	for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
-		const struct measured *m = strcmp(columns[i], "floor")
-						   ? cell(rows, nr, line, columns[i])
-						   : floor_cell(rows, nr, line->threads);
+	for (size_t i = 0; i < nr_names; i++) {
+		const struct measured *m = i < nr_names - 1 ? cell(rows, nr, line, names[i])
+							    : floor_cell(rows, nr, line->threads);
 
 		if (m && m->key.nr_samples)
 			fprintf(out, " %8.*f", m->summary.median < 1000 ? 1 : 0, m->summary.median);
@@ -79,21 +106,24 @@ static void print_line(const struct measured *rows, size_t nr, const struct meas
 void summary_print(const struct results *results, FILE *out)
 {
 	double noise_floor = results_noise_floor(results);
+	const char *names[MAX_COLUMNS];
 	bool any = false;
-	size_t nr;
+	size_t nr, nr_names;
 	const struct measured *rows = results_rows(results, &nr);
+
+	nr_names = choose_columns(rows, nr, names);
 
 	for (size_t i = 0; i < nr; i++) {
 		if (!in_table(&rows[i].key) || !is_first(rows, i))
 			continue;
 		if (!any) {
 			fprintf(out, "\n%-16s %8s %3s", "ns per operation", "size", "thr");
-			for (size_t j = 0; j < ARRAY_SIZE(columns); j++)
-				fprintf(out, " %8s", columns[j]);
+			for (size_t j = 0; j < nr_names; j++)
+				fprintf(out, " %8.8s", names[j]);
 			fputs("  kmm/jemalloc\n", out);
 			any = true;
 		}
-		print_line(rows, nr, &rows[i].key, out);
+		print_line(rows, nr, &rows[i].key, names, nr_names, out);
 	}
 	if (any)
 		fputs("size: order in suite page, bytes elsewhere; floor: popping and pushing a "

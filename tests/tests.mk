@@ -192,13 +192,33 @@ tests_fuzz_kmt_corpus_test_LDADD = libworkloads.la
 tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/perf_script_fuzz.c
 tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
 tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
-# A shared object, which libtool makes of a library for the tests only if it has a place to be.
+# Shared objects, which libtool makes of libraries for the tests only if they have a place to be.
 if SHARED
-check_LTLIBRARIES += tests/bench/bad_peer.la
+check_LTLIBRARIES += tests/bench/bad_peer.la $(page_peers)
 endif
+test_module_ldflags = -module -avoid-version -shared -rpath /nowhere
 tests_bench_bad_peer_la_SOURCES = tests/bench/bad_peer.c
 tests_bench_bad_peer_la_CFLAGS = $(AM_CFLAGS) -fno-builtin
-tests_bench_bad_peer_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
+tests_bench_bad_peer_la_LDFLAGS = $(test_module_ldflags)
+
+# Page peers: the example, and one that keeps watch and breaks, whole and in ways that no kmm takes.
+page_peers = bench/example_page_peer.la tests/bench/test_page_peer.la tests/bench/test_page_peer_abi.la \
+	tests/bench/test_page_peer_orders.la tests/bench/test_page_peer_put.la
+bench_example_page_peer_la_SOURCES = bench/example_page_peer.c
+bench_example_page_peer_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_test_page_peer_la_SOURCES = tests/bench/test_page_peer.c
+tests_bench_test_page_peer_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_test_page_peer_abi_la_SOURCES = tests/bench/test_page_peer.c
+tests_bench_test_page_peer_abi_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_ABI=99
+tests_bench_test_page_peer_abi_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_test_page_peer_orders_la_SOURCES = tests/bench/test_page_peer.c
+tests_bench_test_page_peer_orders_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_ORDERS=1U
+tests_bench_test_page_peer_orders_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_test_page_peer_put_la_SOURCES = tests/bench/test_page_peer.c
+tests_bench_test_page_peer_put_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_NO_PUT -Wno-unused-function
+tests_bench_test_page_peer_put_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+TESTS += tests/bench/page_peers.sh
+EXTRA_DIST += tests/bench/page_peers.sh
 fuzz_corpora = \
 	tests/fuzz/corpus/kmt/pages.kmt \
 	tests/fuzz/corpus/kmt/part.kmt \
