@@ -7,7 +7,8 @@
  */
 #include "tests/alloc/phys/random_work.h"
 
-#define OPS_EACH 20000
+#define OPS_EACH    20000
+#define NR_MACHINES (TAP_SANITIZED ? 5 : 20)
 
 static const char *const topologies[] = {
 	"numa:1 pu:1",	      "numa:1 core:2 pu:1",	   "numa:1 core:3 pu:2",
@@ -55,7 +56,7 @@ static void print_config(const struct kmm_config *config, unsigned int nr_thread
 
 static void the_model_agrees_on_machines_made_at_random(void)
 {
-	unsigned long nr_ops = tap_ops(20 * OPS_EACH), nr_machines = 0;
+	unsigned long nr_ops = tap_ops(NR_MACHINES * OPS_EACH), nr_machines = 0;
 	unsigned long state = tap_seed() | 1;
 
 	for (; nr_ops >= OPS_EACH && !tap_failures; nr_ops -= OPS_EACH) {

@@ -8,7 +8,8 @@
  */
 #include "tests/alloc/phys/random_work.h"
 
-#define NR_RUNS 8
+#define NR_RUNS	 8
+#define OPS_EACH (TAP_SANITIZED ? 20000UL : 100000UL)
 
 static unsigned long nr_ops, seed;
 
@@ -44,6 +45,10 @@ static void the_model_agrees_on_three_small_nodes(void)
 /* Sparse: only what is touched costs memory. */
 static void the_model_agrees_where_a_node_has_normal_memory(void)
 {
+	if (TAP_SANITIZED) {
+		skip("a sanitizer takes long over so many frames");
+		return;
+	}
 	run((struct kmm_config){.synthetic = "numa:2 core:2 pu:1",
 				.node_bytes = 4UL << 30,
 				.shared_bytes = 64UL << 20},
@@ -80,7 +85,7 @@ static void the_model_agrees_without_lists(void)
 
 int main(void)
 {
-	nr_ops = tap_ops(NR_RUNS * 100000UL) / NR_RUNS;
+	nr_ops = tap_ops(NR_RUNS * OPS_EACH) / NR_RUNS;
 	seed = tap_seed();
 	RUN(the_model_agrees_on_one_node_of_x86_64);
 	RUN(the_model_agrees_on_two_nodes_of_x86_64);

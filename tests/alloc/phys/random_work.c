@@ -372,8 +372,9 @@ static void run_threads(struct work *work)
 	for (unsigned int i = 0; i < work->nr_threads; i++) {
 		pthread_cond_init(&work->wake[i], NULL);
 		workers[i] = (struct worker){.work = work, .index = i};
-		pthread_create(&threads[i], NULL, take_turns, &workers[i]);
 	}
+	for (unsigned int i = 0; i < work->nr_threads; i++)
+		pthread_create(&threads[i], NULL, take_turns, &workers[i]);
 	for (unsigned int i = 0; i < work->nr_threads; i++)
 		pthread_join(threads[i], NULL);
 	for (unsigned int i = 0; i < work->nr_threads; i++)
