@@ -90,6 +90,17 @@ static void sizes_have_suffixes(void)
 	}
 }
 
+static void page_peers_are_counted(void)
+{
+	struct common_options common;
+
+	ok_eq(PARSE(&common, "--page-peer", "a.so", "--page-peer", "b=c.so"), EXIT_OK);
+	ok_eq(common.nr_page_peers, 2);
+	ok(!strcmp(common.page_peers[0], "a.so"), "%s", common.page_peers[0]);
+	ok(!strcmp(common.page_peers[1], "b=c.so"), "%s", common.page_peers[1]);
+	ok_eq(common.nr_peers, 0);
+}
+
 static void garbage_is_no_size(void)
 {
 	static const char *const bad[] = {"",
@@ -188,6 +199,7 @@ static void each_bad_option_is_one_line_that_names_it(void)
 int main(void)
 {
 	RUN(sizes_have_suffixes);
+	RUN(page_peers_are_counted);
 	RUN(garbage_is_no_size);
 	RUN(numbers_stay_in_their_range);
 	RUN(lists_hold_whole_words);
