@@ -101,8 +101,10 @@ struct kmm_target {
 	size_t size_bytes;
 };
 extern struct kmm_target kmm_target;
-extern _Thread_local int kmm_target_nid;
-extern _Thread_local unsigned int kmm_target_cpu;
+/* Reached in one instruction, position-independent code or not. */
+#define FAST_TLS __attribute__((tls_model("initial-exec")))
+extern _Thread_local int kmm_target_nid FAST_TLS;
+extern _Thread_local unsigned int kmm_target_cpu FAST_TLS;
 
 extern const struct object_peer kmm_page_tables[NR_PLACEMENTS];
 extern const struct object_peer kmm_slab_tables[NR_PLACEMENTS];

@@ -14,9 +14,6 @@
 
 #include "bench/suites/common.h"
 
-/* Reached in one instruction, position-independent code or not. */
-#define FAST_TLS __attribute__((tls_model("initial-exec")))
-
 struct kmm_target kmm_target;
 _Thread_local int kmm_target_nid FAST_TLS;
 _Thread_local unsigned int kmm_target_cpu FAST_TLS;
