@@ -63,6 +63,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/mem_map.c \
 	alloc/phys/mem_map.h \
 	alloc/phys/memblock.c \
+	alloc/phys/mempolicy.c \
 	alloc/phys/memblock.h \
 	alloc/phys/metadata.c \
 	alloc/phys/page_alloc.c \
@@ -76,6 +77,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/zone.h
 nobase_kmminclude_HEADERS += \
 	alloc/phys/gfp.h \
+	alloc/phys/mempolicy.h \
 	alloc/phys/highmem.h \
 	alloc/phys/page.h \
 	alloc/phys/page_alloc.h

@@ -34,6 +34,7 @@
 #include "base/types.h"
 #include "arch/topology.h"
 #include "phys/highmem.h"
+#include "phys/mempolicy.h"
 #include "phys/page_alloc.h"
 #include "slab/kmalloc.h"
 #include "slab/slab.h"

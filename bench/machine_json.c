@@ -154,7 +154,8 @@ static void print_config(FILE *out, const struct kmm_config *config)
 		config->pcp_batch, config->pcp_high, boolean[config->no_pcp]);
 	fprintf(out, "    \"min_free_kbytes\": %lu,\n    \"watermark_scale_factor\": %u,\n",
 		config->min_free_kbytes, config->watermark_scale_factor);
-	fprintf(out, "    \"no_watermarks\": %s,\n", boolean[config->no_watermarks]);
+	fprintf(out, "    \"no_watermarks\": %s,\n    \"warn_alloc\": %s,\n",
+		boolean[config->no_watermarks], boolean[config->warn_alloc]);
 	fprintf(out, "    \"no_thp\": %s,\n    \"no_bind\": %s\n  },\n", boolean[config->no_thp],
 		boolean[config->no_bind]);
 }

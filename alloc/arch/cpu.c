@@ -240,6 +240,9 @@ static int take_locked(struct kmm *machine, unsigned int cpu, struct kmm_cpu **o
 		return error;
 	(*out)->owned = true;
 	(*out)->owner_tid = (s32)syscall(SYS_gettid);
+	for (unsigned int i = 0; i < machine->nr_layers; i++)
+		if (machine->layers[i]->cpu_adopt)
+			machine->layers[i]->cpu_adopt(machine, *out);
 	return 0;
 }
 

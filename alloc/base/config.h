@@ -40,9 +40,10 @@ struct kmm_config {
 	unsigned int watermark_scale_factor;
 	bool no_watermarks; /* keep nothing: anybody may take the last page */
 
-	bool no_pcp;  /* no per-CPU page lists at all: every page from the buddy */
-	bool no_thp;  /* do not ask for huge pages under the direct map */
-	bool no_bind; /* leave placement to the OS */
+	bool warn_alloc; /* one line on stderr about the first allocation that fails */
+	bool no_pcp;	 /* no per-CPU page lists at all: every page from the buddy */
+	bool no_thp;	 /* do not ask for huge pages under the direct map */
+	bool no_bind;	 /* leave placement to the OS */
 };
 
 #endif

@@ -57,10 +57,10 @@ struct kmm {
 /*
  * One layer of the house. At boot each in turn: boot, then cpu_init of the slots there are (phys
  * boots with the calling thread attached to none, the later ones with it attached to slot 0). At
- * shutdown from the last to the first: cpu_drain of every slot, then shutdown. cpu_init and
- * cpu_drain run with slots_lock held, and with this_cpu pointing at the slot in question, so that
- * what a layer gives to the ones above goes through that slot. They must not ask for per-CPU
- * memory.
+ * shutdown from the last to the first: cpu_drain of every slot, then shutdown. cpu_init, cpu_adopt
+ * and cpu_drain run with slots_lock held, the first and the last with this_cpu pointing at the slot
+ * in question, so that what a layer gives to the ones above goes through that slot. They must not
+ * ask for per-CPU memory. cpu_adopt may be NULL.
  */
 struct kmm_layer {
 	const char *name;
@@ -68,6 +68,8 @@ struct kmm_layer {
 	int (*boot)(struct kmm *machine);
 	/* A new slot: its caches may open now. */
 	void (*cpu_init)(struct kmm *machine, struct kmm_cpu *cpu);
+	/* Another thread has become the slot's owner: forget what was the last one's alone. */
+	void (*cpu_adopt)(struct kmm *machine, struct kmm_cpu *cpu);
 	/* Give back all that the slot caches; it is this thread's or idle, or the machine ends. */
 	void (*cpu_drain)(struct kmm *machine, struct kmm_cpu *cpu);
 	/* Count leaks, release all. */

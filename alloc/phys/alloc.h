@@ -18,10 +18,12 @@ struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order);
 
 /*
  * A block of the zone, its head of PG_TYPE_ALLOC: through this CPU's list where it has one for the
- * order, refilled if it is empty; else from the buddy. NULL when the zone has none. Takes the
- * zone's lock at most once.
+ * order, refilled if it is empty; else from the buddy, from which it takes at_most pages (0: only
+ * from the list). NULL when the zone has none. Takes the zone's lock at most once. The caller sees
+ * to numa_account().
  */
-struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order);
+struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
+		       unsigned long at_most);
 
 /* Give an allocated block straight to the zone's buddy. Takes the zone's lock. */
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order);
@@ -36,5 +38,19 @@ unsigned long highmem_release(struct phys *phys);
 void *kmap_address(const struct phys *phys, const struct page *page);
 /* For its counters; NULL if there is none. */
 const struct lock *highmem_lock(const struct phys *phys);
+
+/* Can the lists of a CPU of node nid serve the policy? */
+bool mempolicy_is_local(const struct mempolicy *policy, int nid);
+/* Interleave: the node whose turn it is now. */
+int mempolicy_next_node(struct mempolicy *policy);
+/* Another thread is the slot's owner now: back to the default. */
+void mempolicy_reset(struct phys *phys, struct kmm_cpu *cpu);
+
+/* Count in numastat a block of node nid that this CPU's slow path hands out, when the first zone
+ * that was asked is node `preferred`'s; and that it was nid's turn. */
+void numa_account(struct kmm_cpu *cpu, int nid, int preferred);
+void numa_account_interleaved(struct kmm_cpu *cpu, int nid);
+/* Before a slot becomes another node's: count what its fast path has handed out. */
+void numa_fold(struct phys_cpu *pcpu);
 
 #endif

@@ -3,12 +3,27 @@
  * GFP flags: which zones an allocation may use, and how hard it may try. Names and meanings after
  * include/linux/gfp_types.h (6.1), values of our own.
  *
- * Of those that say how hard to try, the page allocator looks at two: __GFP_NORETRY, not to drain
- * other lists than the zones', and __GFP_NOFAIL, to stop the program instead of giving NULL (the
- * kernel tries for ever; here nobody could end that). The slabs look at __GFP_DIRECT_RECLAIM
- * besides: without it no lock of theirs is taken but a cache's own. There are no reserves and no
- * watermarks, so GFP_ATOMIC reaches no further than GFP_NOWAIT; and a block's mobility decides
- * nothing yet.
+ * How hard to try, when a zone has less than its low watermark left (phys/watermark.h):
+ *
+ *	__GFP_KSWAPD_RECLAIM	wakes reclaim
+ *	(any)			the zones down to their min watermark ...
+ *	__GFP_HIGH		... to half of it
+ *	__GFP_ATOMIC		... to three quarters of it (of the half, with __GFP_HIGH); and may
+ *				pass over a NUMA policy that binds
+ *	__GFP_MEMALLOC		... to the last page; also passes over the policy
+ *	__GFP_NOMEMALLOC	takes both of these back: no deeper than __GFP_HIGH says
+ *	__GFP_DIRECT_RECLAIM	may wait: reclaims by itself, as __GFP_IO and __GFP_FS allow, and
+ *				fetches what other CPUs' lists hold. The caller holds no lock of kmm's
+ *	__GFP_NORETRY		at most one such round, and without the lists if it gained nothing
+ *	__GFP_NOFAIL		to the last page in the end; then stops the program instead of giving
+ *				NULL (the kernel tries for ever; here nobody could end that).
+ *				__GFP_NORETRY beside it wins, and the caller gets NULL
+ *	__GFP_NOWARN		a failure is not worth a word, even where the configuration asks for one
+ *
+ * Without __GFP_DIRECT_RECLAIM no lock is taken but the zones', and slab takes no lock but a
+ * cache's own; only this CPU's own lists are looked through for what is missing. (The kernel does
+ * not even do that, but has far shorter lists.) What a CPU's list holds is handed out without a
+ * look at any watermark: it was counted when it was fetched.
  *
  * The lowest six bits say where the fast path looks: the zone, and the mobility.
  */

@@ -20,17 +20,20 @@
 KMM_BEGIN_DECLS
 
 /*
- * A block of 2^order frames from the preferred node of this CPU, or the nearest that has one. NULL
- * when no zone that gfp allows can give it, or for an order beyond MAX_PAGE_ORDER.
+ * A block of 2^order frames from the node of this CPU, or the nearest that has one, unless the
+ * thread's NUMA policy says otherwise (phys/mempolicy.h). NULL when no zone that gfp allows can give
+ * it, or for an order beyond MAX_PAGE_ORDER. A zone keeps some pages for those who cannot wait
+ * (phys/gfp.h says who gets how many); with __GFP_MEMALLOC, or no_watermarks in the machine's
+ * configuration, the last page can be had.
  *
- * When the zones are empty, the lists of this CPU and of slots without a thread are drained first,
- * and other running threads are asked for theirs (not with __GFP_NORETRY). They give them at their
- * own next call that finds its list empty or full, so what a thread holds that makes none, at most
- * a part of an eighth of each zone, stays out of reach.
+ * When the zones can spare no more, an allocation with __GFP_DIRECT_RECLAIM drains the lists of this
+ * CPU and of slots without a thread, and asks other running threads for theirs (not with
+ * __GFP_NORETRY). They give them at their own next call that finds its list empty or full, so what
+ * a thread holds that makes none, at most a part of an eighth of each zone, stays out of reach.
  */
 KMM_API struct page *alloc_pages(gfp_t gfp, unsigned int order);
-/* The same, from node nid first (NUMA_NO_NODE: this CPU's); with __GFP_THISNODE from nowhere
- * else. */
+/* The same, from node nid first whatever the thread's policy (NUMA_NO_NODE: as alloc_pages); with
+ * __GFP_THISNODE from nowhere else. */
 KMM_API struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
 /* Give a block back. The order is the one it was allocated with. Stops the program on a double
  * free, a tail page, or an order that cannot be. */
@@ -100,7 +103,9 @@ KMM_API void count_free_areas(struct kmm *machine, int nid, struct free_area_cou
 	X(split)    /* blocks cut in two */                                                        \
 	X(merge)    /* buddies joined */                                                           \
 	X(fallback) /* blocks from another zone or node than the preferred */                      \
-	X(fail)	    /* allocations refused */
+	X(fail)	    /* allocations refused */                                                      \
+	X(wake)	    /* allocations that found the zones below low, and woke reclaim */             \
+	X(stall)    /* times an allocation reclaimed pages itself */
 struct phys_counters {
 #define X(name) u64 name;
 	PHYS_COUNTERS(X)

@@ -83,6 +83,22 @@ static void init_zone_stacks(struct phys *phys, struct kmm_cpu *cpu, const struc
 	}
 }
 
+void pcp_set_rows(struct phys *phys, struct kmm_cpu *cpu)
+{
+	struct phys_cpu *pcpu = phys_cpu(cpu);
+	const struct pglist_data *node = &phys->nodes[cpu->nid];
+	const bool local = mempolicy_is_local(&pcpu->policy, cpu->nid);
+
+	for (gfp_t gfp = 0; gfp < GFP_ROWS; gfp++) {
+		const struct zone *first =
+			node->zonelist[gfp_zone(gfp, phys->machine->config.layout)][0];
+		bool ours = first && first->nid == cpu->nid && local;
+		unsigned int row = ours ? first->type : NR_ZONE_TYPES;
+
+		pcpu->row_of_gfp[gfp] = (u16)(row * sizeof(pcpu->stack[0]));
+	}
+}
+
 void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);
@@ -90,13 +106,8 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
 		init_zone_stacks(phys, cpu, &node->zones[type]);
-	for (gfp_t gfp = 0; gfp < GFP_ROWS; gfp++) {
-		const struct zone *first =
-			node->zonelist[gfp_zone(gfp, phys->machine->config.layout)][0];
-		unsigned int row = first && first->nid == cpu->nid ? first->type : NR_ZONE_TYPES;
-
-		pcpu->row_of_gfp[gfp] = (u16)(row * sizeof(pcpu->stack[0]));
-	}
+	pcp_set_rows(phys, cpu);
+	numa_fold(pcpu);
 	pcpu->place = page_kind(0, (unsigned int)cpu->nid, PG_TYPE_ALLOC, 0);
 	pcpu->nid = cpu->nid;
 }
@@ -110,12 +121,14 @@ static void check_now_and_then(const struct zone *zone)
 }
 
 bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
-		unsigned int order)
+		unsigned int order, unsigned long at_most)
 {
-	unsigned int nr;
+	unsigned int nr = min_t(unsigned long, stack->batch, at_most >> order);
 
+	if (!nr)
+		return false;
 	lock_acquire(&zone->lock);
-	nr = buddy_take_bulk(&zone->buddy, order, stack->batch, stack->slots);
+	nr = buddy_take_bulk(&zone->buddy, order, nr, stack->slots);
 	check_now_and_then(zone);
 	lock_release(&zone->lock);
 	if (!nr)
@@ -144,16 +157,22 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack 
 	pcp_count(pcpu, buddy_free, nr);
 }
 
-struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order)
+struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
+		       unsigned long at_most)
 {
 	struct pcp_stack *stack = &pcpu->stack[zone->type][order];
 	struct page *page;
 
 	if (zone->nid == pcpu->nid && stack->limit) {
-		if (!stack->nr && !pcp_refill(pcpu, zone, stack, order))
+		if (!stack->nr && !pcp_refill(pcpu, zone, stack, order, at_most))
 			return NULL;
-		return pcp_pop(stack, &page) ? page : NULL;
+		if (!pcp_pop(stack, &page))
+			return NULL;
+		WRITE_ONCE(pcpu->slow_pops, pcpu->slow_pops + 1);
+		return page;
 	}
+	if (!(at_most >> order))
+		return NULL;
 	lock_acquire(&zone->lock);
 	page = buddy_take(&zone->buddy, order);
 	lock_release(&zone->lock);

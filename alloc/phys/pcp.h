@@ -34,6 +34,7 @@
 #include "base/check.h"
 #include "base/compiler.h"
 #include "base/cpu.h"
+#include "phys/mempolicy.h"
 #include "phys/page_alloc.h"
 #include "phys/zone.h"
 
@@ -64,10 +65,18 @@ _Static_assert(sizeof(struct pcp_stack) == 32, "two stacks a cache line");
 
 #define GFP_ROWS 64 /* values of the lowest six bits of gfp: zone and mobility */
 
+/* A thread's NUMA policy (phys/mempolicy.h). The slot's owner only. */
+struct mempolicy {
+	enum mempolicy_mode mode;
+	u32 last;  /* interleave: the node whose turn it was */
+	u64 nodes; /* a bit a node; 0 with default and local */
+};
+
 struct phys_cpu {
 	struct pcp_stack stack[PCP_ROWS][PCP_ORDERS] CACHELINE_ALIGNED;
-	/* Constant: where in this struct the row of stacks is that gfp's zone bits ask for, in
-	 * bytes. */
+	/* Changed with the thread's NUMA policy only: where in this struct the row of stacks is
+	 * that gfp's zone bits ask for, in bytes. The row that is always empty where the policy
+	 * wants other nodes than this one. */
 	u16 row_of_gfp[GFP_ROWS] CACHELINE_ALIGNED;
 
 	u32 place; /* constant: page_kind() of an allocated block of order 0, zone 0, node nid */
@@ -76,6 +85,12 @@ struct phys_cpu {
 	u64 blocks_out; /* taken off them into the buddy */
 	struct phys_counters
 		counters; /* all but pcp_alloc and pcp_free, which follow from the stacks */
+
+	struct mempolicy policy;
+	bool reclaiming; /* inside direct reclaim: its own allocations may use the reserves */
+	u64 slow_pops;	 /* blocks that the slow path took from stacks */
+	u64 numa_folded; /* blocks of the fast path that are in numa[] */
+	struct numastat numa[KMM_MAX_NODES]; /* all but the fast path's, see mempolicy.c */
 
 	struct page *slots[NR_ZONE_TYPES][PCP_SLOTS] CACHELINE_ALIGNED;
 };
@@ -147,10 +162,13 @@ unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slo
  * slot that has moved. */
 void pcp_init(struct phys *phys, struct kmm_cpu *cpu);
 
-/* Fill an empty stack from its zone, with one acquisition of its lock. False if the zone has no
- * block. */
+/* Point row_of_gfp where the slot's node and its thread's NUMA policy want it. By the owner. */
+void pcp_set_rows(struct phys *phys, struct kmm_cpu *cpu);
+
+/* Fill an empty stack from its zone with at_most pages, and with one acquisition of its lock. False
+ * if the zone has no block. */
 bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
-		unsigned int order);
+		unsigned int order, unsigned long at_most);
 
 /* Give the nr coldest blocks to the zone, with one acquisition of its lock. */
 void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,

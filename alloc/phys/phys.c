@@ -16,8 +16,10 @@
 #include "base/check.h"
 #include "base/machine.h"
 #include "phys/alloc.h"
+#include "phys/alloc.h"
 #include "phys/mem_map.h"
 #include "phys/pcp.h"
+#include "phys/phys.h"
 #include "phys/watermark.h"
 #include "phys/zone.h"
 
@@ -101,6 +103,8 @@ static void release_boot_memory(struct phys *phys, const struct memblock *mb)
 			buddy_add_range(&zone->buddy, base >> PAGE_SHIFT,
 					min_t(unsigned long, end >> PAGE_SHIFT, zone->end_pfn));
 		zone->nr_managed = zone->buddy.nr_pages;
+		if (zone->type != ZONE_SHARED)
+			phys->policy_zone = max_t(enum zone_type, phys->policy_zone, zone->type);
 		zone->buddy.nr_merge = 0;
 	}
 }
@@ -194,9 +198,20 @@ out:
 	return err;
 }
 
+void phys_set_reclaim_ops(struct kmm *machine, const struct reclaim_ops *ops)
+{
+	/* Release: what they work on stays before the store that shows them. */
+	__atomic_store_n(&machine->phys->reclaim_ops, ops, __ATOMIC_RELEASE);
+}
+
 static void phys_cpu_init(struct kmm *machine, struct kmm_cpu *cpu)
 {
 	pcp_init(machine->phys, cpu);
+}
+
+static void phys_cpu_adopt(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	mempolicy_reset(machine->phys, cpu);
 }
 
 static void phys_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
@@ -225,6 +240,7 @@ const struct kmm_layer phys_layer = {
 	.name = "phys",
 	.boot = phys_boot,
 	.cpu_init = phys_cpu_init,
+	.cpu_adopt = phys_cpu_adopt,
 	.cpu_drain = phys_cpu_drain,
 	.shutdown = phys_shutdown,
 };

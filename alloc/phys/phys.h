@@ -13,6 +13,27 @@ void phys_for_each_lock(struct kmm *machine,
 			void (*visit)(const char *name, const struct lock_stats *, void *arg),
 			void *arg);
 
+/*
+ * The one call upward: what reclaim does for an allocation that finds too little free memory.
+ */
+struct reclaim_ops {
+	/*
+	 * The zones of node nid that gfp allows are below their low watermark: see to it in the
+	 * background. Called by every allocation that finds it so, with any lock of kmm held but a
+	 * zone's; must not wait, nor allocate.
+	 */
+	void (*wake)(struct kmm *machine, int nid, gfp_t gfp, unsigned int order);
+	/*
+	 * Free pages where a gfp allocation of the order could use them, node nid's first, and
+	 * return how many; 0: there is nothing to be had. Called only for allocations with
+	 * __GFP_DIRECT_RECLAIM, so with no lock held; as gfp says it must do without __GFP_IO or
+	 * __GFP_FS. What it allocates itself may use the reserves, and is not reclaimed for.
+	 */
+	unsigned long (*reclaim)(struct kmm *machine, int nid, gfp_t gfp, unsigned int order);
+};
+/* ops must outlive the machine, or the next call; NULL: nobody reclaims, as after boot. */
+void phys_set_reclaim_ops(struct kmm *machine, const struct reclaim_ops *ops);
+
 struct phys_zone_info {
 	const char *name; /* as the kernel prints it */
 	int nid;

@@ -77,14 +77,25 @@ struct phys {
 	unsigned int nr_nodes;
 	struct pglist_data *nodes;
 	unsigned long nr_frames;
-	struct zone **zonelists; /* the memory behind all zonelist[] */
-	struct highmem *highmem; /* phys/highmem.c's; NULL: the direct map covers every frame */
-	size_t percpu_offset;	 /* of struct phys_cpu in a slot; 0 until it is handed out */
+	struct zone **zonelists;    /* the memory behind all zonelist[] */
+	struct highmem *highmem;    /* phys/highmem.c's; NULL: the direct map covers every frame */
+	size_t percpu_offset;	    /* of struct phys_cpu in a slot; 0 until it is handed out */
+	enum zone_type policy_zone; /* the highest there is; below it NUMA bind does not hold */
+
+	/* Any thread, single accesses: */
+	const struct reclaim_ops *reclaim_ops; /* phys_set_reclaim_ops() */
+	bool warned;			       /* of an allocation that failed */
 };
 
 static inline struct zone *page_zone(const struct phys *phys, const struct page *page)
 {
 	return &phys->nodes[page->nid].zones[page->zone];
+}
+
+/* A bit for each node that the machine has. */
+static inline u64 phys_all_nodes(const struct phys *phys)
+{
+	return ~0UL >> (64 - phys->nr_nodes);
 }
 
 #define for_each_zone(phys, node, zone)                                                            \

@@ -42,6 +42,11 @@
 /* For a first try of the page allocator, before other places have been looked into. */
 #define GFP_EASY (__GFP_NORETRY | __GFP_NOWARN)
 
+static inline gfp_t gfp_easy(gfp_t gfp)
+{
+	return (gfp & ~__GFP_DIRECT_RECLAIM) | GFP_EASY;
+}
+
 /*
  * Lies at a cache's mag_offset in every slot. The slot's owner writes it; zeros until first used.
  *

@@ -116,7 +116,7 @@ struct page *slab_page_new(struct kmem_cache *cache, gfp_t gfp, int nid)
 	gfp &= ~(__GFP_ZERO | __GFP_HIGHMEM | __GFP_MOVABLE | __GFP_SHARED);
 	gfp |= __GFP_COMP;
 	if (order > cache->min_order)
-		slab = alloc_pages_node(nid, (gfp & ~__GFP_DIRECT_RECLAIM) | GFP_EASY, order);
+		slab = alloc_pages_node(nid, gfp_easy(gfp) | __GFP_NOMEMALLOC, order);
 	if (!slab) {
 		order = cache->min_order;
 		slab = alloc_pages_node(nid, gfp, order);

@@ -48,7 +48,7 @@ static unsigned int supply_node(struct kmem_cache *cache, int nid, gfp_t gfp, vo
 {
 	unsigned int nr = node_take(cache, nid, objects, want);
 
-	return nr ? nr : supply_new(cache, nid, gfp | __GFP_THISNODE | GFP_EASY, objects, want);
+	return nr ? nr : supply_new(cache, nid, gfp_easy(gfp) | __GFP_THISNODE, objects, want);
 }
 
 /* The same from any node, the near ones first. */
@@ -59,7 +59,7 @@ static unsigned int supply_easy(struct kmem_cache *cache, int nid, gfp_t gfp, vo
 
 	for (u32 i = 0; i < cache->nr_nodes && !nr; i++)
 		nr = node_take(cache, (int)(((u32)nid + i) % cache->nr_nodes), objects, want);
-	return nr ? nr : supply_new(cache, nid, gfp | GFP_EASY, objects, want);
+	return nr ? nr : supply_new(cache, nid, gfp_easy(gfp), objects, want);
 }
 
 /*

@@ -83,10 +83,10 @@ static void range_advance(struct range *range, u64 nr)
 }
 
 /* A zeroed table for a level, not linked yet; NULL for no memory. */
-static const char *table_new(struct pgtable *table, unsigned int level)
+static const char *table_new(struct pgtable *table, unsigned int level, gfp_t gfp)
 {
 	unsigned int order = table_order(table->format, level);
-	struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO, order);
+	struct page *page = alloc_pages(gfp | __GFP_ZERO, order);
 
 	if (!page)
 		return NULL;
@@ -247,7 +247,8 @@ static bool takes_large_leaf(const struct pgtable *table, unsigned int level,
 static const char *table_link_new(struct pgtable *table, unsigned int level, const char *parent,
 				  u64 index)
 {
-	const char *child = table_new(table, level);
+	/* Under the table's lock, which reclaim may want. */
+	const char *child = table_new(table, level, GFP_NOWAIT | __GFP_NOWARN);
 
 	if (!child)
 		return NULL;
@@ -472,7 +473,7 @@ int pgtable_create(const struct pgtable_format *format, struct pgtable **out)
 	table->machine = machine;
 	table->direct_map = machine->direct_map;
 	lock_init(&table->lock, "page_table", RANK_PGTABLE, machine->config.lock_kind);
-	table->root = table_new(table, format->levels);
+	table->root = table_new(table, format->levels, GFP_KERNEL);
 	if (!table->root) {
 		lock_destroy(&table->lock);
 		kfree(table);

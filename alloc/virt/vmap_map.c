@@ -24,8 +24,9 @@
 #include "slab/slab.h"
 #include "virt/virt.h"
 
-#define VMALLOC_GFP  (GFP_KERNEL | __GFP_SHARED | __GFP_NOWARN)
-#define VMALLOC_PROT (PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX)
+#define VMALLOC_GFP	 (GFP_KERNEL | __GFP_SHARED | __GFP_NOWARN)
+#define VMALLOC_GFP_EASY ((VMALLOC_GFP & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY)
+#define VMALLOC_PROT	 (PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX)
 
 /* Contiguous frames of one zone, so of one file. */
 struct run {
@@ -53,7 +54,7 @@ static int blocks_alloc(struct list_head *blocks, unsigned int nr_pages, s32 hom
 		struct page *page;
 
 		order = min_t(unsigned int, order, ilog2(nr_pages));
-		page = alloc_pages_node(home, VMALLOC_GFP | (order ? __GFP_NORETRY : 0), order);
+		page = alloc_pages_node(home, order ? VMALLOC_GFP_EASY : VMALLOC_GFP, order);
 		if (page) {
 			list_add_tail(&page->lru, blocks);
 			nr_pages -= 1U << order;

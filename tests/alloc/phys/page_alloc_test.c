@@ -206,7 +206,7 @@ static void thisnode_fails_when_the_node_is_empty_and_others_are_not(void)
 	unsigned long on_node = nr_free(machine, 1), nr = 0;
 	struct page *page, *first = NULL;
 
-	while ((page = alloc_pages_node(1, GFP_HIGHUSER | __GFP_THISNODE, 0))) {
+	while ((page = alloc_pages_node(1, GFP_HIGHUSER | __GFP_THISNODE | __GFP_MEMALLOC, 0))) {
 		page->private = (unsigned long)first;
 		first = page;
 		ok_eq(page->nid, 1);
@@ -239,7 +239,7 @@ static void exhaust(struct kmm_config config, gfp_t gfp, unsigned int order)
 	free_before = before.nr_buddy_pages;
 	max = before.nr_managed_pages >> order;
 	pages = malloc((max + 1) * sizeof(*pages));
-	while (nr <= max && (page = alloc_pages(gfp, order)))
+	while (nr <= max && (page = alloc_pages(gfp | __GFP_MEMALLOC, order)))
 		pages[nr++] = page;
 	ok(nr <= max, "more blocks than there are frames");
 	if (order == 0)

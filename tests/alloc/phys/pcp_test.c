@@ -213,13 +213,14 @@ static void a_slot_keeps_its_lists_for_the_next_thread(void)
 	shut_down(machine);
 }
 
+/* To the last page. */
 static unsigned long take_all(struct page **first)
 {
 	unsigned long nr = 0;
 	struct page *page;
 
 	*first = NULL;
-	while ((page = alloc_pages(GFP_KERNEL, 0))) {
+	while ((page = alloc_pages(GFP_KERNEL | __GFP_MEMALLOC, 0))) {
 		page->private = (unsigned long)*first;
 		*first = page;
 		nr++;

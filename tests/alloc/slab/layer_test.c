@@ -20,7 +20,8 @@ static void a_machine_boots_and_ends_with_nothing_left(void)
 /* With every frame of the machine but n taken away, boot must fail cleanly, or work. */
 static void boot_survives_any_shortage_of_pages(void)
 {
-	struct kmm *machine = boot_machine(ONE_NODE, 16UL << 20);
+	struct kmm *machine = boot_config((struct kmm_config){
+		.synthetic = ONE_NODE, .node_bytes = 16UL << 20, .no_watermarks = true});
 	struct slab *real = machine->slab;
 	static struct page *pages[8192];
 	unsigned int nr = 0, failed = 0;

@@ -12,13 +12,13 @@
 #define TWO_NODES "pack:2 [numa] core:2 pu:1"
 
 /* A machine with this thread attached to its CPU 0. Stops the test if it cannot be. */
-static inline struct kmm *boot_machine(const char *synthetic, u64 node_bytes)
+static inline struct kmm *boot_config(struct kmm_config config)
 {
-	struct kmm_config config = {
-		.synthetic = synthetic, .node_bytes = node_bytes, .no_thp = true};
 	struct kmm *machine;
-	int err = kmm_boot(&config, &machine);
+	int err;
 
+	config.no_thp = true;
+	err = kmm_boot(&config, &machine);
 	if (!err)
 		err = kmm_attach(machine, 0);
 	if (err) {
@@ -26,6 +26,11 @@ static inline struct kmm *boot_machine(const char *synthetic, u64 node_bytes)
 		exit(1);
 	}
 	return machine;
+}
+
+static inline struct kmm *boot_machine(const char *synthetic, u64 node_bytes)
+{
+	return boot_config((struct kmm_config){.synthetic = synthetic, .node_bytes = node_bytes});
 }
 
 /* Nothing may be left. */

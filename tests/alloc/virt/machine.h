@@ -11,20 +11,16 @@
 #include "kmm.h"
 #include "tests/tap/tap.h"
 
-/* nr_nodes nodes of node_bytes each, two CPUs a node. */
-static inline struct kmm *machine_boot(unsigned int nr_nodes, u64 node_bytes, u64 shared_bytes,
-				       enum zone_layout layout)
+/* nr_nodes nodes, two CPUs a node. */
+static inline struct kmm *machine_boot_config(unsigned int nr_nodes, struct kmm_config config)
 {
-	struct kmm_config config = {.layout = layout,
-				    .node_bytes = node_bytes,
-				    .shared_bytes = shared_bytes,
-				    .no_thp = true};
 	struct kmm *machine;
 	char synthetic[80];
 	int err;
 
 	snprintf(synthetic, sizeof(synthetic), "pack:%u [numa(memory=1GB)] core:2 pu:1", nr_nodes);
 	config.synthetic = synthetic;
+	config.no_thp = true;
 	err = kmm_boot(&config, &machine);
 	if (err) {
 		printf("Bail out! boot: %s (%s)\n", kmm_boot_error(), strerror(-err));
@@ -32,6 +28,14 @@ static inline struct kmm *machine_boot(unsigned int nr_nodes, u64 node_bytes, u6
 	}
 	kmm_attach(machine, 0);
 	return machine;
+}
+
+static inline struct kmm *machine_boot(unsigned int nr_nodes, u64 node_bytes, u64 shared_bytes,
+				       enum zone_layout layout)
+{
+	return machine_boot_config(nr_nodes, (struct kmm_config){.layout = layout,
+								 .node_bytes = node_bytes,
+								 .shared_bytes = shared_bytes});
 }
 
 /* Ends the machine; nothing may have leaked. */

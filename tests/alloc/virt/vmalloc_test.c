@@ -206,7 +206,7 @@ static void a_node_is_had_if_it_can_be(void)
 		nr++;
 	ok(nr > 64 && nr <= 128, "%d MiB of 64 on each node", nr);
 	ok_eq(vmalloc_to_page(chain[0])->nid, 1);
-	ok_eq(vmalloc_to_page(chain[nr - 1])->nid, 0);
+	ok_eq(vmalloc_to_page(chain[64])->nid, 0);
 	while (nr)
 		vfree(chain[--nr]);
 }
