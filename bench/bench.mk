@@ -28,7 +28,7 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
 		      bench/results_rows.c bench/machine_json.c \
 		      bench/gbench.h bench/gbench.cc bench/case_run.h bench/case_run.c \
-		      bench/measure.h bench/measure.c bench/count.c bench/summary.h bench/summary.c \
+		      bench/measure.h bench/measure.c bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
 		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
 		      bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
 		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c

@@ -7,7 +7,8 @@
  *	repeat		all repetitions of all cases, interleaved at random: throughput.csv,
  *			raw.csv, numa.csv
  *	latency		each operation timed by itself: latency.csv
- *	count		lock counters around a case, kmm's or the peer's: locks.csv
+ *	count		lock counters around a case, kmm's or the peer's: locks.csv; and the
+ *			paths that kmm took: paths.csv
  */
 #ifndef KMM_BENCH_MEASURE_H
 #define KMM_BENCH_MEASURE_H

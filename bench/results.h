@@ -83,6 +83,17 @@
 	COLUMN(whole, contended, "contended")                                                      \
 	COLUMN(whole, wait_cycles, "wait_cycles")
 
+#define PATHS_COLUMNS(COLUMN)                                                                      \
+	COLUMN(text, suite, "suite")                                                               \
+	COLUMN(text, name, "case")                                                                 \
+	COLUMN(text, allocator, "allocator")                                                       \
+	COLUMN(whole, threads, "threads")                                                          \
+	COLUMN(text, placement, "placement")                                                       \
+	COLUMN(text, size, "size")                                                                 \
+	COLUMN(text, path, "path")                                                                 \
+	COLUMN(whole, count, "count")                                                              \
+	COLUMN(real, per_1000_ops, "per_1000_ops")
+
 #define RAW_COLUMNS(COLUMN)                                                                        \
 	COLUMN(text, suite, "suite")                                                               \
 	COLUMN(text, name, "case")                                                                 \
@@ -100,6 +111,7 @@
 	TABLE(fragmentation, FRAGMENTATION_COLUMNS)                                                \
 	TABLE(numa, NUMA_COLUMNS)                                                                  \
 	TABLE(locks, LOCKS_COLUMNS)                                                                \
+	TABLE(paths, PATHS_COLUMNS)                                                                \
 	TABLE(raw, RAW_COLUMNS)
 
 struct order_indices {
@@ -162,6 +174,7 @@ int results_latency(struct results *results, const struct latency_row *row);
 int results_fragmentation(struct results *results, const struct fragmentation_row *row);
 int results_numa(struct results *results, const struct numa_row *row);
 int results_locks(struct results *results, const struct locks_row *row);
+int results_paths(struct results *results, const struct paths_row *row);
 
 /* What machine.json says of the machine, its options and the allocators. Call once, before the
  * commit. 0 or -errno. */

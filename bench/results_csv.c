@@ -134,3 +134,8 @@ int results_locks(struct results *results, const struct locks_row *row)
 {
 	return write_locks_row(results->files[CSV_locks], row);
 }
+
+int results_paths(struct results *results, const struct paths_row *row)
+{
+	return write_paths_row(results->files[CSV_paths], row);
+}

@@ -22,9 +22,10 @@ NEEDED = {
     "fragmentation.csv": ("trace", "allocator", "event", "time_ns", "requested_bytes", "allocated_bytes",
                           "backing_bytes", "rss_bytes", "internal_frag"),
     "numa.csv": ("suite", "case", "allocator", "cpu_node", "memory_node", "ns_per_op", "local_ratio"),
+    "paths.csv": KEY + ("path", "count", "per_1000_ops"),
     "locks.csv": ("suite", "case", "threads", "lock", "acquired", "contended", "wait_cycles"),
 }
-TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "lock", "cpu_node", "memory_node"}
+TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "lock", "path", "cpu_node", "memory_node"}
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; an allocator keeps its colour and its
 # gnuplot point type in every figure. Strangers take the spare ones in the order of their names.

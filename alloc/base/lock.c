@@ -367,6 +367,23 @@ bool lock_is_held(const struct lock *lock)
 	return false;
 }
 
+u64 lock_atomics(enum lock_kind kind, const struct lock_stats *stats)
+{
+	switch (kind) {
+	case LOCK_TTAS:
+		return stats->acquired + stats->contended;
+	case LOCK_TICKET:
+		return stats->acquired;
+	case LOCK_MCS:
+		return 2 * stats->acquired - stats->contended;
+	case LOCK_MUTEX:
+		return 2 * stats->acquired + stats->contended;
+	case NR_LOCK_KINDS:
+		break;
+	}
+	return 0;
+}
+
 const char *lock_kind_name(enum lock_kind kind)
 {
 	return (unsigned int)kind < NR_LOCK_KINDS ? kind_names[kind] : "unknown";

@@ -119,6 +119,14 @@ static inline void lock_release(struct lock *lock)
 /* Does the calling thread hold it? Exact in debug builds; elsewhere "somebody holds it". */
 KMM_API bool lock_is_held(const struct lock *lock);
 
+/*
+ * Atomic read-modify-writes (exchange, compare-and-exchange, fetch-and-add) that these acquisitions
+ * and their releases did, at least. Without contention an acquisition does one; its release is a
+ * store, but for mcs and mutex, where it is one more. One that found the lock held has also tried
+ * in vain once (ttas, mutex), or spares the release its own (mcs). Further tries are not counted.
+ */
+KMM_API u64 lock_atomics(enum lock_kind kind, const struct lock_stats *stats);
+
 /* "ttas", "ticket", "mcs", "mutex"; and back: -EINVAL for another word. */
 KMM_API const char *lock_kind_name(enum lock_kind kind);
 KMM_API int lock_kind_parse(const char *word);

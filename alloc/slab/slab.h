@@ -76,8 +76,10 @@ KMM_API void slab_for_each(struct kmm *machine, void (*visit)(const struct slab_
 #define SLAB_COUNTERS(X)                                                                           \
 	X(alloc_fast)                                                                              \
 	X(alloc_slow)                                                                              \
+	X(alloc_direct) /* of these, past the magazines: one atomic each */                        \
 	X(free_fast)                                                                               \
 	X(free_slow)                                                                               \
+	X(free_direct) /* the same */                                                              \
 	X(free_remote) /* objects sent home to another node */                                     \
 	X(slab_new)                                                                                \
 	X(slab_release)

@@ -144,6 +144,8 @@ void cache_count(struct kmem_cache *cache, struct slab_counters *sum)
 	sum->alloc_slow += t.slow_allocs + direct_allocs;
 	sum->free_fast += t.taken + t.in + moved_out - moved_in - t.slow_frees;
 	sum->free_slow += t.slow_frees + direct_frees;
+	sum->alloc_direct += direct_allocs;
+	sum->free_direct += direct_frees;
 	sum->free_remote += t.remote;
 }
 

@@ -153,6 +153,7 @@ headers() {
 	header fragmentation trace,allocator,event,time_ns,requested_bytes,allocated_bytes,backing_bytes,rss_bytes,internal_frag$indices,huge_free_ratio
 	header numa suite,case,allocator,cpu_node,memory_node,ns_per_op,local_ratio
 	header locks suite,case,threads,lock,acquired,contended,wait_cycles
+	header paths suite,case,allocator,threads,placement,size,path,count,per_1000_ops
 	want_file raw.csv
 	want_file machine.json
 }
@@ -179,6 +180,21 @@ kmm_in_every_suite() {
 	want_line latency.csv '^slab,pair/64,kmm,1,'
 	want_line locks.csv '^slab,pair/64,1,'
 	want_line raw.csv '^slab,pair,kmm,1,local,64,2,'
+}
+
+# A pair is one allocation and one free by the fast path, without a lock or an atomic; every path has a row.
+paths_of_a_pair() {
+	cd results/latest
+	want_line paths.csv '^page,pair,kmm,1,local,0,phys/pcp_alloc,[1-9][0-9]*,1000$'
+	want_line paths.csv '^page,pair,kmm,1,local,0,phys/pcp_free,[1-9][0-9]*,1000$'
+	want_line paths.csv '^slab,pair,kmm,1,local,64,slab/alloc_fast,[1-9][0-9]*,1000$'
+	for path in phys/pcp_refill phys/pcp_drain phys/split phys/merge lock_acquired lock_contended atomics; do
+		want_line paths.csv "^page,pair,kmm,1,local,0,$path,0,0\$"
+	done
+	[ -z "$(cut -d, -f1-6 paths.csv | sed 1d | sort | uniq -c | awk '{ print $1 }' | sort -u | sed 1d)" ]
+	if sed 1d paths.csv | cut -d, -f3 | grep -v '^kmm$'; then
+		return 1
+	fi
 }
 
 filtered() {
@@ -224,6 +240,7 @@ t 'a tiny run ends with a summary and moves latest' tiny_run
 t 'every header is as designed' headers
 t 'on an emulated machine every row of times says so' emulated_everywhere
 t 'kmm and the floor have rows, and every repetition' kmm_in_every_suite
+t 'paths are counted, and a pair takes the fast one' paths_of_a_pair
 t 'filters choose cases; list and profile write nothing' filtered
 t 'Ctrl-C leaves nothing half-written' interrupted
 tap_done

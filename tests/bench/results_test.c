@@ -109,6 +109,9 @@ static void headers_are_those_of_the_design(void)
 	   text);
 	text = slurp(path, "locks.csv");
 	ok(!strcmp(text, "suite,case,threads,lock,acquired,contended,wait_cycles\n"), "%s", text);
+	text = slurp(path, "paths.csv");
+	ok(!strcmp(text, "suite,case,allocator,threads,placement,size,path,count,per_1000_ops\n"),
+	   "%s", text);
 	length = snprintf(fragmentation, sizeof(fragmentation),
 			  "trace,allocator,event,time_ns,requested_bytes,allocated_bytes,backing_"
 			  "bytes,rss_bytes,"
@@ -134,7 +137,7 @@ static void commit_renames_and_moves_latest(void)
 	snprintf(path, sizeof(path), "%s", results_path(results));
 	results_close(results);
 	ok_eq(nr_entries(dir), 2); /* the run and the link */
-	ok_eq(nr_entries(path), 7);
+	ok_eq(nr_entries(path), 8);
 	snprintf(link_path, sizeof(link_path), "%s/latest", dir);
 	length = readlink(link_path, link_text, sizeof(link_text) - 1);
 	link_text[length > 0 ? length : 0] = '\0';

@@ -59,9 +59,11 @@ report() {
 		ids = re.findall(r'\bid=["\']([^"\']+)', text)
 		assert len(ids) == len(set(ids)), "an id twice"
 		assert "noise floor" in text.lower() and "2.0 %" in text
-		for part in ("summary", "throughput", "scaling", "latency", "fragmentation", "locks", "numa", "skipped", "machine"):
+		for part in ("summary", "throughput", "scaling", "latency", "fragmentation", "locks", "paths", "numa", "skipped", "machine"):
 		    assert f'<section id="{part}">' in text, part
 		assert 'class="faster"' in text and 'class="slower"' in text
+		part = text[text.index('<section id="paths">'):text.index('<section id="numa">')]
+		assert "<th>phys pcp refill</th>" in part and "<td>2.93</td>" in part and "never" not in part, part
 		assert "one NUMA node" in text and "zone &lt;0&gt; NORMAL" in text
 	END
 }
