@@ -3,7 +3,7 @@
  * allocator's own tables, so that it does not share its mistakes. */
 #include "tests/alloc/phys/frame_model.h"
 
-#include "phys/phys.h"
+#include "phys/zone.h"
 
 static bool test_bit(const u64 *bits, unsigned long nr)
 {
@@ -24,15 +24,9 @@ static unsigned long nr_words(unsigned int order)
 static void add_zone(const struct phys_zone_info *info, void *arg)
 {
 	struct frame_model *model = arg;
-	struct model_zone *zone = &model->zones[model->nr_zones++];
 
-	ok(model->nr_zones <= MODEL_MAX_ZONES, "more than %d zones", MODEL_MAX_ZONES);
-	snprintf(zone->name, sizeof(zone->name), "%s", info->name);
-	zone->nid = info->nid;
-	zone->start_pfn = info->start_pfn;
-	zone->end_pfn = info->end_pfn;
-	zone->memfd_backed = info->memfd_backed;
-	zone->direct_mapped = info->direct_mapped;
+	ok(model->nr_zones < MODEL_MAX_ZONES, "more than %d zones", MODEL_MAX_ZONES);
+	model->zones[model->nr_zones++] = *info;
 	model->nr_nodes = max_t(unsigned int, model->nr_nodes, (unsigned int)info->nid + 1);
 }
 
@@ -86,7 +80,7 @@ void model_destroy(struct frame_model *model)
 	free(model->used);
 }
 
-static const struct model_zone *zone_at(const struct frame_model *model, unsigned long pfn)
+static const struct phys_zone_info *zone_at(const struct frame_model *model, unsigned long pfn)
 {
 	for (unsigned int i = 0; i < model->nr_zones; i++)
 		if (pfn >= model->zones[i].start_pfn && pfn < model->zones[i].end_pfn)
@@ -94,30 +88,36 @@ static const struct model_zone *zone_at(const struct frame_model *model, unsigne
 	return NULL;
 }
 
-static bool is(const struct model_zone *zone, const char *name)
+/* The zone that flags name, and what base/config.h and gfp.h say of zones, said once more. */
+static enum zone_type wanted_zone(const struct frame_model *model, gfp_t gfp)
 {
-	return !strcmp(zone->name, name);
+	if (gfp & __GFP_SHARED)
+		return ZONE_SHARED;
+	if (gfp & __GFP_DMA)
+		return ZONE_DMA;
+	if ((gfp & __GFP_DMA32) && model->layout == ZONES_X86_64)
+		return ZONE_DMA32;
+	return (gfp & __GFP_HIGHMEM) && !(gfp & __GFP_DMA32) ? ZONE_HIGHMEM : ZONE_NORMAL;
 }
 
-/* What base/config.h and gfp.h say of zones, said once more. */
-static bool may_serve(const struct frame_model *model, const struct model_zone *zone, gfp_t gfp,
+static bool may_serve(const struct frame_model *model, const struct phys_zone_info *zone, gfp_t gfp,
 		      int nid)
 {
+	enum zone_type wanted = wanted_zone(model, gfp);
+
 	if ((gfp & __GFP_THISNODE) && nid != NUMA_NO_NODE && zone->nid != nid)
 		return false;
-	if (gfp & __GFP_SHARED)
+	if (wanted == ZONE_SHARED)
 		return zone->memfd_backed;
-	if (gfp & __GFP_DMA)
-		return is(zone, "DMA");
-	if ((gfp & __GFP_DMA32) && model->layout == ZONES_X86_64)
-		return is(zone, "DMA") || is(zone, "DMA32");
-	return !is(zone, "HighMem") || ((gfp & __GFP_HIGHMEM) && !(gfp & __GFP_DMA32));
+	if (zone->type == ZONE_SHARED)
+		return wanted == ZONE_NORMAL || wanted == ZONE_HIGHMEM;
+	return zone->type <= wanted;
 }
 
 void model_take(struct frame_model *model, unsigned long pfn, unsigned int order, gfp_t gfp,
 		int nid)
 {
-	const struct model_zone *zone = zone_at(model, pfn);
+	const struct phys_zone_info *zone = zone_at(model, pfn);
 	const u64 mask = block_mask(pfn, order);
 
 	ok(pfn % (1UL << order) == 0, "frame %lu, order %u: not aligned", pfn, order);
@@ -148,29 +148,40 @@ void model_give(struct frame_model *model, unsigned long pfn, unsigned int order
 	model->nr_used -= 1UL << order;
 }
 
-static void note_blocks(const struct phys_zone_info *info, void *arg)
+static void note_zone(const struct phys_zone_info *info, void *arg)
 {
 	struct frame_model *model = arg;
 
 	for (unsigned int i = 0; i < model->nr_zones; i++)
 		if (model->zones[i].start_pfn == info->start_pfn)
-			for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
-				model->zones[i].nr_blocks[order] = info->nr_blocks[order];
+			model->zones[i] = *info;
+}
+
+/* Pages that the zone keeps from such an allocation, at most: flags that reach below the minimum
+ * make it less. */
+static unsigned long kept(const struct frame_model *model, const struct phys_zone_info *zone,
+			  gfp_t gfp)
+{
+	if ((gfp & __GFP_MEMALLOC) && !(gfp & __GFP_NOMEMALLOC))
+		return 0;
+	return zone->watermark[WMARK_MIN] + zone->lowmem_reserve[wanted_zone(model, gfp)];
 }
 
 void model_check_refusal(struct frame_model *model, gfp_t gfp, int nid, unsigned int order)
 {
-	phys_for_each_zone(model->machine, note_blocks, model);
+	phys_for_each_zone(model->machine, note_zone, model);
 	for (unsigned int i = 0; i < model->nr_zones; i++) {
-		const struct model_zone *zone = &model->zones[i];
+		const struct phys_zone_info *zone = &model->zones[i];
+		unsigned long keep = kept(model, zone, gfp);
 
-		if (!may_serve(model, zone, gfp, nid))
+		if (!may_serve(model, zone, gfp, nid) || zone->nr_free < keep + (1UL << order))
 			continue;
 		for (unsigned int o = order; o < NR_PAGE_ORDERS; o++)
 			ok(!zone->nr_blocks[o],
 			   "gfp %#x, node %d, order %u: refused, with %lu of order %u in %s of "
-			   "node %d",
-			   gfp, nid, order, zone->nr_blocks[o], o, zone->name, zone->nid);
+			   "node %d, %lu pages, of which it keeps %lu",
+			   gfp, nid, order, zone->nr_blocks[o], o, zone->name, zone->nid,
+			   zone->nr_free, keep);
 	}
 }
 
@@ -206,9 +217,9 @@ static int largest_block(const struct frame_model *model, unsigned long pfn, uns
 
 void model_check_blocks(struct frame_model *model)
 {
-	phys_for_each_zone(model->machine, note_blocks, model);
+	phys_for_each_zone(model->machine, note_zone, model);
 	for (unsigned int i = 0; i < model->nr_zones; i++) {
-		const struct model_zone *zone = &model->zones[i];
+		const struct phys_zone_info *zone = &model->zones[i];
 		unsigned long want[NR_PAGE_ORDERS] = {0};
 		unsigned long pfn = zone->start_pfn;
 

@@ -13,17 +13,10 @@
 #ifndef TESTS_PHYS_FRAME_MODEL_H
 #define TESTS_PHYS_FRAME_MODEL_H
 
+#include "phys/phys.h"
 #include "tests/alloc/phys/machine.h"
 
 #define MODEL_MAX_ZONES 32
-
-struct model_zone {
-	char name[16];
-	int nid;
-	unsigned long start_pfn, end_pfn;
-	bool memfd_backed, direct_mapped;
-	unsigned long nr_blocks[NR_PAGE_ORDERS]; /* what the allocator said last */
-};
 
 struct frame_model {
 	struct kmm *machine;
@@ -33,7 +26,7 @@ struct frame_model {
 	unsigned long nr_used;
 	u64 *frames, *used; /* bits by frame number */
 	unsigned int nr_nodes, nr_zones;
-	struct model_zone zones[MODEL_MAX_ZONES];
+	struct phys_zone_info zones[MODEL_MAX_ZONES]; /* as the allocator said last */
 };
 
 /* Start with everything free. The caller's slot and idle ones are drained; no other may hold
@@ -48,7 +41,9 @@ void model_take(struct frame_model *model, unsigned long pfn, unsigned int order
 /* And nobody's again. */
 void model_give(struct frame_model *model, unsigned long pfn, unsigned int order);
 
-/* An allocation that may use the last page found none: then no zone that it may use has a block. */
+/* An allocation found none: then each zone that it may use has no block of the order, or would have
+ * less than its minimum with the reserve against this allocation if it gave one (nothing, if it may
+ * use the last page). */
 void model_check_refusal(struct frame_model *model, gfp_t gfp, int nid, unsigned int order);
 /* As many frames are free as the model says, on the machine. */
 void model_check_count(struct frame_model *model);

@@ -224,8 +224,7 @@ static void allocate(struct work *work)
 	if (!live.page) {
 		work->result.nr_refused++;
 		/* By address there may be frames and none with an address. */
-		if ((live.gfp & __GFP_MEMALLOC) &&
-		    !(live.by_address && work->model.layout == ZONES_I386))
+		if (!(live.by_address && (live.gfp & __GFP_SHARED)))
 			model_check_refusal(&work->model, live.gfp, nid, live.order);
 		return;
 	}
