@@ -55,17 +55,22 @@ static void end_scene(struct scene *scene)
 	shut_down(scene->machine);
 }
 
-static bool take_one(struct scene *scene, gfp_t gfp, unsigned int order)
+static bool take_as(struct scene *scene, gfp_t gfp, unsigned int order)
 {
-	struct page *page = alloc_pages(gfp | LAST_PAGE, order);
+	struct page *page = alloc_pages(gfp, order);
 
 	if (!page) {
-		model_check_refusal(&scene->model, gfp | LAST_PAGE, NUMA_NO_NODE, order);
+		model_check_refusal(&scene->model, gfp, NUMA_NO_NODE, order);
 		return false;
 	}
 	model_take(&scene->model, page_to_pfn(page), order, gfp, NUMA_NO_NODE);
 	scene->held[scene->nr_held++] = (struct held){page, order};
 	return true;
+}
+
+static bool take_one(struct scene *scene, gfp_t gfp, unsigned int order)
+{
+	return take_as(scene, gfp | LAST_PAGE, order);
 }
 
 static void take_all(struct scene *scene, gfp_t gfp, unsigned int order)
@@ -242,6 +247,49 @@ static void all_cpus_together_find_every_page(void)
 	end_scene(&scene);
 }
 
+/* Each zone has what it keeps from an allocation of GFP_KERNEL's zones, of which only so much of the
+ * minimum counts. */
+static void check_depth(struct scene *scene, gfp_t gfp, unsigned int eighths)
+{
+	while (!tap_failures && take_as(scene, gfp | __GFP_NOWARN, 0))
+		;
+	for (unsigned int i = 0; i < scene->model.nr_zones; i++) {
+		const struct phys_zone_info *zone = &scene->model.zones[i];
+		unsigned long min = zone->watermark[WMARK_MIN];
+		unsigned long keep = zone->lowmem_reserve[ZONE_NORMAL];
+
+		if (zone->type == ZONE_HIGHMEM)
+			continue;
+		/* What is taken off the minimum is rounded down. */
+		ok(zone->nr_free >= keep + min * eighths / 8 &&
+			   zone->nr_free <= keep + min * eighths / 8 + 2,
+		   "gfp %#x: %s of node %d has %lu pages, minimum %lu, reserve %lu", gfp,
+		   zone->name, zone->nid, zone->nr_free, min, keep);
+	}
+}
+
+static void each_kind_of_caller_stops_at_its_depth(void)
+{
+	for (int layout = 0; layout < NR_ZONE_LAYOUTS; layout++) {
+		struct scene scene;
+
+		set_scene(&scene, (struct kmm_config){.synthetic = TWO_NODES,
+						      .layout = (enum zone_layout)layout,
+						      .no_pcp = true});
+		check_depth(&scene, GFP_KERNEL, 8);
+		check_depth(&scene, GFP_NOWAIT, 8);
+		check_depth(&scene, GFP_NOIO | __GFP_NOMEMALLOC | __GFP_MEMALLOC, 8);
+		check_depth(&scene, GFP_NOWAIT | __GFP_ATOMIC, 6);
+		check_depth(&scene, GFP_KERNEL | __GFP_HIGH, 4);
+		check_depth(&scene, GFP_ATOMIC, 3);
+		take_all(&scene, GFP_KERNEL, 0);
+		take_all(&scene, __GFP_SHARED, 0);
+		ok_eq(scene.model.nr_used, scene.model.nr_frames);
+		give_all_at_random(&scene);
+		end_scene(&scene);
+	}
+}
+
 /* Threads that race for the last page: together with what their lists hold they have all of it. */
 struct racer {
 	struct kmm *machine;
@@ -332,6 +380,7 @@ int main(void)
 	RUN(mixed_orders_fill_memory_without_a_gap);
 	RUN(frames_may_come_back_in_any_sequence);
 	RUN(all_cpus_together_find_every_page);
+	RUN(each_kind_of_caller_stops_at_its_depth);
 	RUN(threads_that_race_for_the_last_page_miss_none);
 	RUN(a_hundred_times_full_and_empty);
 	return done();
