@@ -54,7 +54,7 @@ double case_run_once(struct case_run *run, uint64_t n, const struct case_work *w
 /* Operations that one thread does in n batches. */
 static inline double case_ops(const struct bench_case *c, uint64_t n)
 {
-	return (double)n * (double)c->ops->ops_per_batch;
+	return (double)n * (double)case_ops_per_batch(c);
 }
 
 /* "suite/case/size/allocator/placement/threads:N", as --benchmark_filter and messages name it. */

@@ -93,7 +93,7 @@ double measure_expected_s(struct measure *measure)
  * beside. */
 static void calibrate(struct measured_case *m, double enough_ns)
 {
-	double first_ops = (double)m->run.c->ops->ops_per_batch;
+	double first_ops = (double)case_ops_per_batch(m->run.c);
 	double started, wall_ns;
 
 	m->n = first_ops < 256 ? (uint64_t)(256 / first_ops) : 1;
@@ -246,7 +246,7 @@ static int latency_of(struct measured_case *m)
 	const struct bench_case *c = m->run.c;
 	struct histograms histograms = {calloc((size_t)c->threads, sizeof(struct latency_hist))};
 	struct latency_hist *all = histograms.of_thread;
-	double ns_per_op = m->ns_per_batch / (double)c->ops->ops_per_batch;
+	double ns_per_op = m->ns_per_batch / (double)case_ops_per_batch(c);
 	char name[CASE_NAME], placement[48];
 	struct latency_row row = {.suite = c->suite,
 				  .name = name,

@@ -33,7 +33,7 @@ struct bench_case;
 
 struct case_ops {
 	/* Operations (one alloc + one free, unless the case's name says otherwise) that run() does
-	 * per n = 1. */
+	 * per n = 1; 0: as many as the case's own ops_per_batch says. */
 	uint64_t ops_per_batch;
 	const char *(*prepare)(struct bench_case *c); /* NULL or an error line */
 	const char *(*thread_begin)(struct bench_case *c, int thread, void **state);
@@ -63,6 +63,7 @@ struct bench_case {
 	size_t size_bytes;
 	unsigned int order;
 	int count; /* objects live at once in bulk, shuffle, mixed */
+	uint64_t ops_per_batch; /* for ops that leave it to the case; known after prepare */
 	uint64_t seed;
 
 	const struct bench_env *env; /* as enumerate was given; outlives the case */
@@ -75,6 +76,11 @@ struct bench_case {
 	int cpu_node, memory_node;
 	double local_ratio;
 };
+
+static inline uint64_t case_ops_per_batch(const struct bench_case *c)
+{
+	return c->ops->ops_per_batch ? c->ops->ops_per_batch : c->ops_per_batch;
+}
 
 struct bench_env {
 	struct kmm *machine;

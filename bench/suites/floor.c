@@ -228,7 +228,7 @@ static int add_objects(const struct bench_env *env, struct case_list *list, cons
 
 	for (int i = 0; i < nr; i++) {
 		struct bench_case *c = case_add(env, list, "floor", name, table->name,
-						pattern_ops(PATTERN_PAIR, 1), threads[i]);
+						pattern_ops(PATTERN_PAIR), threads[i]);
 
 		if (!c)
 			return -ENOMEM;

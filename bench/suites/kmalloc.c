@@ -24,7 +24,7 @@ static int add(const struct bench_env *env, struct case_list *list, const char *
 	struct object_cases cases = {
 		.suite = "kmalloc",
 		.name = name,
-		.ops = pattern_ops(pattern, BATCH_COUNT),
+		.ops = pattern_ops(pattern),
 		.object_suite = &kmalloc_suite,
 		.kmm = kmm_kmalloc_tables,
 		.size = mixed ? "8-2048" : NULL,

@@ -50,6 +50,7 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 	c->size_bytes = cases->size_bytes;
 	c->order = cases->order;
 	c->count = cases->count;
+	c->ops_per_batch = (uint64_t)cases->count;
 	if (cases->size)
 		snprintf(c->size, sizeof(c->size), "%s", cases->size);
 	else

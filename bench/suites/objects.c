@@ -422,33 +422,19 @@ static const struct case_ops pair_ops = {
 	.latency = pair_latency,
 };
 
-/* A case of less than BATCH_COUNT objects has operations of its own, because ops_per_batch is
- * theirs. */
-#define BATCH_OPS(run_fn, nr)                                                                      \
+#define BATCH_OPS(run_fn)                                                                          \
 	{                                                                                          \
-		.ops_per_batch = nr, .prepare = objects_prepare, .thread_begin = begin,            \
-		.run = run_fn, .thread_end = end, .finish = objects_finish,                        \
-		.latency = batch_latency                                                           \
-	}
-#define BATCH_OPS_BY_COUNT(run_fn)                                                                 \
-	{                                                                                          \
-		BATCH_OPS(run_fn, 16), BATCH_OPS(run_fn, 32), BATCH_OPS(run_fn, 64),               \
-			BATCH_OPS(run_fn, 128), BATCH_OPS(run_fn, 256), BATCH_OPS(run_fn, 512),    \
-			BATCH_OPS(run_fn, 1024), BATCH_OPS(run_fn, 2048), BATCH_OPS(run_fn, 4096)  \
+		.prepare = objects_prepare, .thread_begin = begin, .run = run_fn,                  \
+		.thread_end = end, .finish = objects_finish, .latency = batch_latency              \
 	}
 
-static const struct case_ops batch_ops[][9] = {
-	[PATTERN_BULK] = BATCH_OPS_BY_COUNT(bulk_run),
-	[PATTERN_SHUFFLE] = BATCH_OPS_BY_COUNT(shuffle_run),
-	[PATTERN_MIXED] = BATCH_OPS_BY_COUNT(mixed_run),
+static const struct case_ops batch_ops[] = {
+	[PATTERN_BULK] = BATCH_OPS(bulk_run),
+	[PATTERN_SHUFFLE] = BATCH_OPS(shuffle_run),
+	[PATTERN_MIXED] = BATCH_OPS(mixed_run),
 };
 
-const struct case_ops *pattern_ops(enum pattern pattern, int count)
+const struct case_ops *pattern_ops(enum pattern pattern)
 {
-	if (pattern == PATTERN_PAIR)
-		return &pair_ops;
-	for (size_t i = 0; i < ARRAY_SIZE(batch_ops[pattern]); i++)
-		if (batch_ops[pattern][i].ops_per_batch == (uint64_t)count)
-			return &batch_ops[pattern][i];
-	return NULL;
+	return pattern == PATTERN_PAIR ? &pair_ops : &batch_ops[pattern];
 }

@@ -55,9 +55,8 @@ struct object_thread {
 
 enum pattern { PATTERN_BULK, PATTERN_SHUFFLE, PATTERN_MIXED, PATTERN_PAIR };
 
-/* The operations of a pattern; count is a power of two, 16 to BATCH_COUNT, and for pair anything.
- */
-const struct case_ops *pattern_ops(enum pattern pattern, int count);
+/* The operations of a pattern. A case's count is 16 to 32768, and for pair 1. */
+const struct case_ops *pattern_ops(enum pattern pattern);
 
 /* The parts that other patterns (xcpu) share: prepare and finish of all, begin and end of a thread.
  */

@@ -34,7 +34,7 @@ static int add(const struct bench_env *env, struct case_list *list, const char *
 	struct object_cases cases = {
 		.suite = "page",
 		.name = name,
-		.ops = pattern_ops(pattern, count),
+		.ops = pattern_ops(pattern),
 		.object_suite = &page_suite,
 		.kmm = kmm_page_tables,
 		.mmap = pattern == PATTERN_PAIR || env->full ? &mmap_table : NULL,

@@ -63,7 +63,7 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 			struct object_cases cases = {
 				.suite = "slab",
 				.name = patterns[i].name,
-				.ops = pattern_ops(patterns[i].pattern, BATCH_COUNT),
+				.ops = pattern_ops(patterns[i].pattern),
 				.object_suite = &slab_suite,
 				.kmm = kmm_slab_tables,
 				.size_bytes = sizes[j],

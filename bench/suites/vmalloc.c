@@ -38,7 +38,7 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 		struct object_cases cases = {
 			.suite = "vmalloc",
 			.name = "pair",
-			.ops = pattern_ops(PATTERN_PAIR, 1),
+			.ops = pattern_ops(PATTERN_PAIR),
 			.object_suite = &vmalloc_suite,
 			.kmm = kmm_vmalloc_tables,
 			.mmap = &mmap_table,
@@ -52,7 +52,7 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 			return -ENOMEM;
 		cases.name = "shuffle";
 		cases.count = fit < most ? fit : most;
-		cases.ops = pattern_ops(PATTERN_SHUFFLE, cases.count);
+		cases.ops = pattern_ops(PATTERN_SHUFFLE);
 		if (object_cases_add(env, list, &cases))
 			return -ENOMEM;
 	}
