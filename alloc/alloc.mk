@@ -119,6 +119,8 @@ nobase_kmminclude_HEADERS += \
 libkmmcore_la_SOURCES += \
 	alloc/report/buddyinfo.c \
 	alloc/report/locks.c \
+	alloc/report/numa.h \
+	alloc/report/numastat.c \
 	alloc/report/slabinfo.c \
 	alloc/report/vmallocinfo.c \
 	alloc/report/vmstat.c \

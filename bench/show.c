@@ -27,6 +27,7 @@ static const struct report {
 	{"buddyinfo", show_buddyinfo, KMT_PAGES, "free blocks by zone and order"},
 	{"vmstat", show_vmstat, KMT_PAGES, "counters of pages, and of the paths taken"},
 	{"zoneinfo", show_zoneinfo, KMT_PAGES, "each zone: marks, counters, per-CPU lists"},
+	{"numastat", show_numastat, KMT_PAGES, "which nodes allocations came from"},
 	{"slabinfo", show_slabinfo, KMT_OBJECTS, "caches of objects"},
 	{"vmallocinfo", show_vmallocinfo, KMT_OBJECTS, "areas of vmalloc"},
 	{"locks", show_locks, KMT_OBJECTS, "how often each lock was taken, and waited for"},

@@ -20,6 +20,8 @@ KMM_API int show_buddyinfo(struct kmm *machine, FILE *out);
 KMM_API int show_zoneinfo(struct kmm *machine, FILE *out);
 /* "nr_free_pages 123", a line a counter: the kernel's that kmm counts, then kmm's own. */
 KMM_API int show_vmstat(struct kmm *machine, FILE *out);
+/* A table as the numastat tool's, a column a node: numa_hit, numa_miss, ... in blocks. */
+KMM_API int show_numastat(struct kmm *machine, FILE *out);
 /* Version 2.1. */
 KMM_API int show_slabinfo(struct kmm *machine, FILE *out);
 KMM_API int show_vmallocinfo(struct kmm *machine, FILE *out);

@@ -6,8 +6,11 @@
  */
 #include <errno.h>
 
+#include "arch/topology.h"
+#include "base/machine.h"
 #include "phys/page_alloc.h"
 #include "phys/phys.h"
+#include "report/numa.h"
 #include "report/report.h"
 #include "slab/slab.h"
 
@@ -19,6 +22,21 @@ static void print(FILE *out, const char *name, u64 value)
 static void add_free(const struct phys_zone_info *zone, void *sum)
 {
 	*(u64 *)sum += zone->nr_free;
+}
+
+static void print_numa(struct kmm *machine, FILE *out)
+{
+	struct numastat sum = {0}, stat;
+
+	for (int nid = 0; nid < (int)topology_nr_nodes(machine->topology); nid++) {
+		phys_numastat(machine, nid, &stat);
+#define X(name) sum.name += stat.name;
+		NUMASTAT(X)
+#undef X
+	}
+#define EVENT(text, name) print(out, text, sum.name);
+	NUMA_EVENTS(EVENT)
+#undef EVENT
 }
 
 static void print_paths(struct kmm *machine, FILE *out)
@@ -44,6 +62,7 @@ int show_vmstat(struct kmm *machine, FILE *out)
 	phys_for_each_zone(machine, add_free, &nr_free);
 	phys_count_use(machine, NUMA_NO_NODE, &use);
 	print(out, "nr_free_pages", nr_free);
+	print_numa(machine, out);
 	print(out, "nr_slab_unreclaimable", use.nr_slab);
 	print(out, "nr_page_table_pages", use.nr_table);
 	print_paths(machine, out);

@@ -2,7 +2,8 @@
 /*
  * The zones at length, as /proc/zoneinfo has them: zoneinfo_show_print() in mm/vmstat.c (6.1). What
  * kmm does not have (LRU lists, write-back, bounce buffers) has no line, and zones without frames
- * are left out. A node's own counters stand under the first of its zones. No mark is ever boosted,
+ * are left out. A node's own counters stand under the first of its zones, the NUMA events among them,
+ * which the kernel has by zone and kmm by node. No mark is ever boosted,
  * and no frame is set aside for contiguous memory (cma), so both are 0.
  *
  * A pageset is what one CPU slot holds of the zone. Slots of other nodes have no lists of it and so
@@ -12,6 +13,7 @@
 #include <errno.h>
 
 #include "phys/phys.h"
+#include "report/numa.h"
 #include "report/report.h"
 
 struct printer {
@@ -22,14 +24,20 @@ struct printer {
 
 static void print_node(struct printer *printer, int nid)
 {
+	struct numastat numa;
 	struct phys_use use;
 
 	phys_count_use(printer->machine, nid, &use);
+	phys_numastat(printer->machine, nid, &numa);
 	fprintf(printer->out,
 		"\n  per-node stats"
 		"\n      %-12s %lu"
 		"\n      %-12s %lu",
 		"nr_slab_unreclaimable", use.nr_slab, "nr_page_table_pages", use.nr_table);
+#define EVENT(text, name)                                                                          \
+	fprintf(printer->out, "\n      %-12s %llu", text, (unsigned long long)numa.name);
+	NUMA_EVENTS(EVENT)
+#undef EVENT
 }
 
 static void print_pageset(const struct phys_pageset_info *pageset, void *out)

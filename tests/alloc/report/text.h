@@ -8,8 +8,9 @@
 #include "report/report.h"
 #include "tests/alloc/phys/machine.h"
 
-/* The text, to be freed. */
-static inline char *report_text(int (*show)(struct kmm *, FILE *), struct kmm *machine)
+/* The text, to be freed. Out of line, as gcc 12 mistakes the text for the pointer to it. */
+static inline __attribute__((noinline)) char *report_text(int (*show)(struct kmm *, FILE *),
+							  struct kmm *machine)
 {
 	char *text = NULL;
 	size_t size = 0;
