@@ -99,6 +99,40 @@ static int parse_lock(const char *word, enum lock_kind *kind)
 	return EXIT_OK;
 }
 
+static int parse_watermark(const char *option, const char *text, long max, unsigned long *out)
+{
+	long number;
+
+	if (parse_number(text, 1, max, &number))
+		return complain("%s: %s: not a number from 1 to %ld", option, text, max);
+	*out = (unsigned long)number;
+	return EXIT_OK;
+}
+
+static int watermark_option(struct kmm_config *config, int option, const char *argument)
+{
+	unsigned long factor = 0;
+	int status = EXIT_OK;
+
+	switch (option) {
+	case OPTION_MIN_FREE:
+		return parse_watermark("--min-free-kbytes", argument, LONG_MAX,
+				       &config->min_free_kbytes);
+	case OPTION_SCALE_FACTOR:
+		status = parse_watermark("--watermark-scale-factor", argument, 3000, &factor);
+		if (!status)
+			config->watermark_scale_factor = (unsigned int)factor;
+		break;
+	case OPTION_NO_WATERMARKS:
+		config->no_watermarks = true;
+		break;
+	default:
+		config->warn_alloc = true;
+		break;
+	}
+	return status;
+}
+
 int common_option(struct common_options *common, int option, const char *argument)
 {
 	struct kmm_config *config = &common->config;
@@ -118,6 +152,11 @@ int common_option(struct common_options *common, int option, const char *argumen
 		return parse_zones(argument, &config->layout);
 	case OPTION_LOCK:
 		return parse_lock(argument, &config->lock_kind);
+	case OPTION_MIN_FREE:
+	case OPTION_SCALE_FACTOR:
+	case OPTION_NO_WATERMARKS:
+	case OPTION_WARN_ALLOC:
+		return watermark_option(config, option, argument);
 	case OPTION_NO_THP:
 		config->no_thp = true;
 		break;

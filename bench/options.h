@@ -35,6 +35,10 @@ enum {
 	OPTION_MEMORY,
 	OPTION_ZONES,
 	OPTION_LOCK,
+	OPTION_MIN_FREE,
+	OPTION_SCALE_FACTOR,
+	OPTION_NO_WATERMARKS,
+	OPTION_WARN_ALLOC,
 	OPTION_NO_THP,
 	OPTION_RESULTS,
 	OPTION_PEER,
@@ -49,6 +53,10 @@ enum {
 	{ "memory", required_argument, NULL, OPTION_MEMORY },                                      \
 	{ "zones", required_argument, NULL, OPTION_ZONES },                                        \
 	{ "lock", required_argument, NULL, OPTION_LOCK },                                          \
+	{ "min-free-kbytes", required_argument, NULL, OPTION_MIN_FREE },                   \
+	{ "watermark-scale-factor", required_argument, NULL, OPTION_SCALE_FACTOR },        \
+	{ "no-watermarks", no_argument, NULL, OPTION_NO_WATERMARKS },                      \
+	{ "warn-alloc", no_argument, NULL, OPTION_WARN_ALLOC },                            \
 	{ "no-thp", no_argument, NULL, OPTION_NO_THP }
 
 #define COMMON_OPTIONS                                                                             \
@@ -66,6 +74,10 @@ enum {
 	"      --memory SIZE       simulated memory per node (K, M, G)\n"                          \
 	"      --zones LAYOUT      x86_64 or i386\n"                                               \
 	"      --lock KIND         ttas, ticket, mcs or mutex\n"                                   \
+	"      --min-free-kbytes N  what all zones together keep free (default: as the kernel)\n"  \
+	"      --watermark-scale-factor N  between watermarks, in 1/10000 of a zone (10)\n"        \
+	"      --no-watermarks     no zone keeps anything: anybody may take the last page\n"       \
+	"      --warn-alloc        a line on stderr about the first allocation that fails\n"       \
 	"      --no-thp            no huge pages under the simulated memory\n"
 #define COMMON_HELP                                                                                \
 	MACHINE_HELP                                                                               \

@@ -93,9 +93,9 @@ static void exec_worker(const struct crew *crew, const struct member *member, in
 {
 	const struct replay_plan *plan = crew->plan;
 	const struct kmm_config *config = &plan->common->config;
-	char ids[16], every[24], socket_text[16], memory[24];
+	char ids[16], every[24], socket_text[16], memory[24], min_free[24], factor[16];
 	u64 events = kmt_counts_population(&plan->trace->counts, crew->population);
-	const char *argv[32];
+	const char *argv[40];
 	int n = 0;
 
 	snprintf(ids, sizeof(ids), "%u", plan->trace->nr_ids[crew->population]);
@@ -132,6 +132,20 @@ static void exec_worker(const struct crew *crew, const struct member *member, in
 	argv[n++] = config->layout == ZONES_I386 ? "i386" : "x86_64";
 	argv[n++] = "--lock";
 	argv[n++] = lock_kind_name(config->lock_kind);
+	if (config->min_free_kbytes) {
+		snprintf(min_free, sizeof(min_free), "%lu", config->min_free_kbytes);
+		argv[n++] = "--min-free-kbytes";
+		argv[n++] = min_free;
+	}
+	if (config->watermark_scale_factor) {
+		snprintf(factor, sizeof(factor), "%u", config->watermark_scale_factor);
+		argv[n++] = "--watermark-scale-factor";
+		argv[n++] = factor;
+	}
+	if (config->no_watermarks)
+		argv[n++] = "--no-watermarks";
+	if (config->warn_alloc)
+		argv[n++] = "--warn-alloc";
 	if (config->no_thp)
 		argv[n++] = "--no-thp";
 	argv[n++] = plan->trace->path;

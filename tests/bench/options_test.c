@@ -48,7 +48,7 @@ static int parse(struct common_options *common, const char *const *words)
 {
 	static const struct option options[] = {
 		COMMON_OPTIONS, {"order", required_argument, NULL, 'o'}, {0}};
-	char *argv[16] = {(char *)"kmm"};
+	char *argv[32] = {(char *)"kmm"};
 	int argc = 1, option, status = EXIT_OK;
 
 	while (words[argc - 1]) {
@@ -159,12 +159,18 @@ static void options_fill_the_configuration(void)
 	struct common_options c;
 
 	ok_eq(PARSE(&c, "--synthetic", "pack:2", "--memory=64M", "--zones", "i386", "--lock", "mcs",
-		    "--no-thp", "--results", "r", "--peer", "x=/x.so", "--allocators=kmm"),
+		    "--min-free-kbytes", "8192", "--watermark-scale-factor=100", "--no-watermarks",
+		    "--warn-alloc", "--no-thp", "--results", "r", "--peer", "x=/x.so",
+		    "--allocators=kmm"),
 	      EXIT_OK);
 	ok(!strcmp(c.config.synthetic, "pack:2"), "%s", c.config.synthetic);
 	ok_eq(c.config.node_bytes, 64 << 20);
 	ok_eq(c.config.layout, ZONES_I386);
 	ok_eq(c.config.lock_kind, LOCK_MCS);
+	ok_eq(c.config.min_free_kbytes, 8192);
+	ok_eq(c.config.watermark_scale_factor, 100);
+	ok(c.config.no_watermarks, "--no-watermarks");
+	ok(c.config.warn_alloc, "--warn-alloc");
 	ok(c.config.no_thp, "--no-thp");
 	ok(!strcmp(c.results_dir, "r"), "%s", c.results_dir);
 	ok(c.nr_peers == 1 && !strcmp(c.peers[0], "x=/x.so"), "%d peers", c.nr_peers);
@@ -180,6 +186,11 @@ static void each_bad_option_is_one_line_that_names_it(void)
 		{"--zones", "arm"},
 		{"--lock", "spin"},
 		{"--memory"},
+		{"--min-free-kbytes", "-1"},
+		{"--min-free-kbytes", "0"},
+		{"--watermark-scale-factor", "3001"},
+		{"--watermark-scale-factor", "ten"},
+		{"--no-watermarks=1"},
 		{"--no-thp=yes"},
 		{"-q"},
 		{"-o"},
