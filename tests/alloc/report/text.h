@@ -8,15 +8,15 @@
 #include "report/report.h"
 #include "tests/alloc/phys/machine.h"
 
-/* The text, to be freed. Out of line, as gcc 12 mistakes the text for the pointer to it. */
-static inline __attribute__((noinline)) char *report_text(int (*show)(struct kmm *, FILE *),
-							  struct kmm *machine)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
+#define REPORT_TEXT_SIZE (1UL << 16)
 
-	if (!out || show(machine, out) || fclose(out) || !text) {
+/* The text, to be freed. */
+static inline char *report_text(int (*show)(struct kmm *, FILE *), struct kmm *machine)
+{
+	char *text = calloc(1, REPORT_TEXT_SIZE);
+	FILE *out = text ? fmemopen(text, REPORT_TEXT_SIZE, "w") : NULL;
+
+	if (!out || show(machine, out) || fclose(out)) {
 		printf("Bail out! no text\n");
 		exit(99);
 	}
