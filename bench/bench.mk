@@ -16,7 +16,9 @@ libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/p
 		       bench/suites/verify.h bench/suites/verify.c \
 		       bench/suites/arena.h bench/suites/arena.c bench/suites/xcpu.h bench/suites/xcpu.c \
 		       bench/suites/lines.h bench/suites/lines.c bench/suites/suites.h bench/suites/suites.c \
-		       bench/suites/floor.c bench/suites/page.c bench/suites/slab.c bench/suites/kmalloc.c \
+		       bench/suites/floor.c bench/suites/page.c bench/suites/page_cases.h \
+		       bench/suites/page_churn.c bench/suites/page_fill.c bench/suites/page_stress.c \
+		       bench/suites/page_ageing.c bench/suites/slab.c bench/suites/kmalloc.c \
 		       bench/suites/vmalloc.c bench/suites/walk.c
 
 
@@ -28,7 +30,7 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
 		      bench/results_rows.c bench/machine_json.c \
 		      bench/gbench.h bench/gbench.cc bench/case_run.h bench/case_run.c \
-		      bench/measure.h bench/measure.c bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
+		      bench/measure.h bench/measure.c bench/rounds.c bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
 		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
 		      bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
 		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c

@@ -5,7 +5,8 @@
  *	unusable_free_index(j)	(F - S * 2^j) / F
  *	fragmentation_index(j)	0 if B = 0; -1 if S > 0; else 1 - (1 + F / 2^j) / B
  *
- * Free means in the buddy's lists, as in the kernel: what per-CPU lists hold is not counted.
+ * Free means in the buddy's lists, as in the kernel: what per-CPU lists hold is not counted. Only
+ * huge_free_ratio counts it as free, and as no part of any 2 MiB.
  */
 #include "bench/fragmentation.h"
 
@@ -44,10 +45,11 @@ double fragmentation_index(const struct free_area_counts *free, unsigned int ord
 
 double huge_free_ratio(const struct free_area_counts *free)
 {
-	if (!free->nr_buddy_pages)
+	u64 nr_free = free->nr_buddy_pages + free->nr_pcp_pages;
+
+	if (!nr_free)
 		return NAN;
-	return (double)(suitable_blocks(free, HPAGE_ORDER) << HPAGE_ORDER) /
-	       (double)free->nr_buddy_pages;
+	return (double)(suitable_blocks(free, HPAGE_ORDER) << HPAGE_ORDER) / (double)nr_free;
 }
 
 double internal_fragmentation(u64 requested_bytes, u64 allocated_bytes)

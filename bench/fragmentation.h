@@ -17,7 +17,8 @@ double unusable_free_index(const struct free_area_counts *free, unsigned int ord
  * -1 it would not fail; 0 nothing is free at all. */
 double fragmentation_index(const struct free_area_counts *free, unsigned int order);
 
-/* The share of free memory that is in free, aligned blocks of 2 MiB; NAN when nothing is free. */
+/* The share of free memory, per-CPU lists included, that is in free, aligned blocks of 2 MiB of the
+ * buddy's; NAN when nothing is free. */
 double huge_free_ratio(const struct free_area_counts *free);
 
 /* The share of what was handed out that nobody had asked for; NAN when nothing is allocated. */

@@ -62,19 +62,29 @@ static bool is_copy(const struct bench_case *c)
 
 static bool has_latency(const struct measured_case *m)
 {
-	return m->run.c->ops->latency && !is_copy(m->run.c);
+	return m->run.c->ops->latency && !is_copy(m->run.c) && !is_course(m);
 }
 
 bool has_locks(const struct measured_case *m)
 {
 	const struct bench_case *c = m->run.c;
 
-	return !strcmp(c->allocator, "kmm") || (c->peer && c->peer->locks && !is_copy(c));
+	return !is_course(m) &&
+	       (!strcmp(c->allocator, "kmm") || (c->peer && c->peer->locks && !is_copy(c)));
+}
+
+static double nr_repeated(const struct measure *measure)
+{
+	double nr = 0;
+
+	for (size_t i = 0; i < measure->nr; i++)
+		nr += !is_course(&measure->cases[i]);
+	return nr;
 }
 
 double measure_expected_s(struct measure *measure)
 {
-	double nr = (double)measure->nr, calibrate_s = nr * EXPECTED_CALIBRATION_S, others_s = 0;
+	double nr = nr_repeated(measure), calibrate_s = nr * EXPECTED_CALIBRATION_S, others_s = 0;
 
 	measure->planned_s = nr * measure->repetitions * measure->max_s;
 	if (measure->budget_s)
@@ -85,6 +95,7 @@ double measure_expected_s(struct measure *measure)
 			others_s += measure->latency_s;
 		if (has_locks(&measure->cases[i]))
 			others_s += measure->min_s;
+		others_s += rounds_expected_s(&measure->cases[i]);
 	}
 	return calibrate_s + measure->planned_s + others_s;
 }
@@ -114,9 +125,11 @@ static void calibrate(struct measured_case *m, double enough_ns)
 int measure_calibrate(struct measure *measure)
 {
 	double started = (double)host_time_ns(), overhead_s = 0, each_s = measure->max_s;
-	double repetitions = (double)measure->nr * measure->repetitions, expected_s = 0, left_s;
+	double repetitions = fmax(nr_repeated(measure), 1) * measure->repetitions, expected_s = 0, left_s;
 
 	for (size_t i = 0; i < measure->nr; i++) {
+		if (is_course(&measure->cases[i]))
+			continue;
 		step(&measure->cases[i], EXPECTED_CALIBRATION_S);
 		calibrate(&measure->cases[i], measure->min_s * 0.5e9);
 		overhead_s += measure->cases[i].overhead_s * measure->repetitions;
@@ -128,6 +141,8 @@ int measure_calibrate(struct measure *measure)
 	for (size_t i = 0; i < measure->nr; i++) {
 		struct measured_case *m = &measure->cases[i];
 
+		if (is_course(m))
+			continue;
 		m->n = (uint64_t)fmax(1, round(each_s * 1e9 / m->ns_per_batch));
 		expected_s += measure->repetitions *
 			      (m->overhead_s + (double)m->n * m->ns_per_batch * 1e-9);
@@ -211,6 +226,8 @@ int measure_repeat(struct measure *measure)
 	for (size_t i = 0; i < measure->nr; i++) {
 		struct measured_case *m = &measure->cases[i];
 
+		if (is_course(m))
+			continue;
 		case_name(m->run.c, name, sizeof(name));
 		m->run.before = before_repetition;
 		error = gbench_register(name, m->run.c->threads, m->n, &case_run_gbench_ops,
@@ -219,11 +236,12 @@ int measure_repeat(struct measure *measure)
 			return complain("%s: cannot be registered: %s", name, strerror(-error)),
 			       EXIT_FAILED;
 	}
-	if (gbench_run(take_result, line, sizeof(line)))
+	if (nr_repeated(measure) > 0 && gbench_run(take_result, line, sizeof(line)))
 		return complain("%s", line), EXIT_FAILED;
 	for (size_t i = 0; !error && i < measure->nr; i++) {
 		measure->cases[i].run.before = NULL;
-		error = add_measurement(&measure->cases[i]);
+		if (!is_course(&measure->cases[i]))
+			error = add_measurement(&measure->cases[i]);
 	}
 	return error ? complain("cannot keep the results: %s", strerror(-error)) : EXIT_OK;
 }

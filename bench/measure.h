@@ -7,6 +7,8 @@
  *	repeat		all repetitions of all cases, interleaved at random: throughput.csv,
  *			raw.csv, numa.csv
  *	latency		each operation timed by itself: latency.csv
+ *	rounds		courses, each once: throughput.csv, raw.csv, fragmentation.csv; the other passes
+ *			leave them out
  *	count		lock counters around a case, kmm's or the peer's: locks.csv; and the
  *			paths that kmm took: paths.csv
  */
@@ -49,6 +51,15 @@ void measure_destroy(struct measure *measure);
 /* Seconds that the passes will take, as far as is known before calibration; for progress. */
 double measure_expected_s(struct measure *measure);
 
+/* Is the case taken once, round by round? */
+static inline bool is_course(const struct measured_case *m)
+{
+	return m->run.c->ops->nr_rounds != 0;
+}
+
+/* What a course will take; 0 for all else. */
+double rounds_expected_s(const struct measured_case *m);
+
 /* Does the case count for locks.csv? */
 bool has_locks(const struct measured_case *m);
 
@@ -56,6 +67,7 @@ bool has_locks(const struct measured_case *m);
 int measure_calibrate(struct measure *measure);
 int measure_repeat(struct measure *measure);
 int measure_latency(struct measure *measure);
+int measure_rounds(struct measure *measure);
 int measure_count(struct measure *measure);
 
 /* Run one case for about this many seconds, and nothing else: what a profiler wants. */

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,26 @@ void results_discard(struct results *results)
 	latest_link_path(results, link_path, sizeof(link_path));
 	unlink(link_path);
 	results_close(results);
+}
+
+void results_remark(struct results *results, const char *fmt, ...)
+{
+	size_t used = strlen(results->remarks), room = sizeof(results->remarks) - used;
+	int length;
+	va_list ap;
+
+	va_start(ap, fmt);
+	length = vsnprintf(results->remarks + used, room, fmt, ap);
+	va_end(ap);
+	if (length < 0 || (size_t)length + 2 > room)
+		results->remarks[used] = '\0';
+	else
+		strcpy(results->remarks + used + length, "\n");
+}
+
+const char *results_remarks(const struct results *results)
+{
+	return results->remarks;
 }
 
 bool results_committed(const struct results *results)

@@ -176,6 +176,10 @@ int results_numa(struct results *results, const struct numa_row *row);
 int results_locks(struct results *results, const struct locks_row *row);
 int results_paths(struct results *results, const struct paths_row *row);
 
+/* A line for the summary on the terminal; beyond some thirty they are left out. */
+void results_remark(struct results *results, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* What machine.json says of the machine, its options and the allocators. Call once, before the
  * commit. 0 or -errno. */
 int results_describe(struct results *results, struct kmm *machine, const struct object_peer *peers,
@@ -194,6 +198,7 @@ struct measured {
 	double vs_jemalloc;   /* NAN: no jemalloc row */
 	enum verdict verdict; /* against jemalloc, beside the noise floor */
 };
+const char *results_remarks(const struct results *results); /* each line ends with a newline */
 const struct measured *results_rows(const struct results *results, size_t *nr);
 double results_noise_floor(const struct results *results); /* NAN without an A/A pair */
 

@@ -31,6 +31,16 @@ struct latency_hist; /* bench/latency.h: log-linear histogram of ns */
 
 struct bench_case;
 
+/* What a course's memory is like after a round, while none of its threads works. */
+struct round_sample {
+	uint64_t requested_bytes; /* live */
+	uint64_t backing_bytes;	  /* UINT64_MAX: the allocator cannot say */
+	bool free_known;	  /* the allocator's free memory can be seen: */
+	double huge_free_ratio;
+	bool blocks_known; /* and by order: */
+	uint64_t free_blocks[KMM_PAGE_PEER_ORDERS];
+};
+
 struct case_ops {
 	/* Operations (one alloc + one free, unless the case's name says otherwise) that run() does
 	 * per n = 1; 0: as many as the case's own ops_per_batch says. */
@@ -44,6 +54,11 @@ struct case_ops {
 	 * begin and end. */
 	void (*latency)(struct bench_case *c, int thread, void *state, uint64_t n,
 			struct latency_hist *hist);
+	/* Not 0: a course of so many rounds, taken once and in order instead of repeated: run(1) is
+	 * a round, and each a sample of the row. sample, by thread 0, before the first round and
+	 * after each. */
+	unsigned int nr_rounds;
+	void (*sample)(struct bench_case *c, struct round_sample *sample);
 };
 
 struct bench_case {

@@ -134,5 +134,6 @@ void summary_print(const struct results *results, FILE *out)
 			"noise floor (an allocator against itself): %.1f %%; what lies within is "
 			"\"same\"\n",
 			100 * noise_floor);
+	fputs(results_remarks(results), out);
 	fprintf(out, "results: %s\n", results_path(results));
 }

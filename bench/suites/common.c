@@ -2,15 +2,18 @@
 /* What every suite shares; see common.h. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "arch/host.h"
 #include "bench/suites/common.h"
 
 #define NR_ERROR_LINES 64
+#define MEETING_NS     60000000000UL
 
 const char *const placement_names[NR_PLACEMENTS] = {"local", "remote", "interleave"};
 
@@ -190,6 +193,28 @@ void harness_free(void *memory, size_t size)
 {
 	if (memory)
 		munmap(memory, ALIGN_UP(size, PAGE_SIZE));
+}
+
+const char *meeting_wait(struct meeting *meeting, int threads)
+{
+	/* acquire and release: what each did before is seen by all after */
+	int mine = __atomic_fetch_add(&meeting->nr_arrived, 1, __ATOMIC_ACQ_REL);
+	int all = mine / threads * threads + threads;
+	uint64_t deadline = host_time_ns() + MEETING_NS;
+
+	while (__atomic_load_n(&meeting->nr_arrived, __ATOMIC_ACQUIRE) < all) {
+		if (READ_ONCE(meeting->left) || host_time_ns() > deadline) {
+			meeting_leave(meeting);
+			return error_line("another thread gave up");
+		}
+		sched_yield();
+	}
+	return NULL;
+}
+
+void meeting_leave(struct meeting *meeting)
+{
+	WRITE_ONCE(meeting->left, true);
 }
 
 int thread_counts(const struct bench_env *env, int counts[2])

@@ -70,6 +70,18 @@ unsigned int nr_nodes(const struct bench_env *env);
 void *harness_alloc(size_t size, bool present, bool huge);
 void harness_free(void *memory, size_t size);
 
+/*
+ * Where the threads of a case wait for each other, between thread_begin and thread_end; prepare sets
+ * it to zeros. One that cannot come says so with meeting_leave, or else the others give up after some
+ * seconds. NULL, or an error line when somebody did not come.
+ */
+struct meeting {
+	int nr_arrived; /* ever, so that a meeting can be held again */
+	bool left;	/* somebody gave up */
+};
+const char *meeting_wait(struct meeting *meeting, int threads);
+void meeting_leave(struct meeting *meeting);
+
 /* Thread counts of a case: 1, and all CPUs where that is more. Returns how many there are. */
 int thread_counts(const struct bench_env *env, int counts[2]);
 
@@ -111,6 +123,7 @@ extern const struct object_peer kmm_slab_tables[NR_PLACEMENTS];
 extern const struct object_peer kmm_kmalloc_tables[NR_PLACEMENTS];
 extern const struct object_peer kmm_vmalloc_tables[NR_PLACEMENTS];
 extern const struct object_peer mmap_table;
+extern const struct object_peer mmap_pages_table; /* the same, and blocks of any order */
 extern const struct object_peer list_table;
 
 #define LIST_STOCK	 1024 /* objects of 64 bytes that a thread's list holds */

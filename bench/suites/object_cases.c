@@ -40,6 +40,7 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 		    const struct object_cases *cases, const struct allocator_choice *choice,
 		    const char *allocator, int threads, struct bench_case **out)
 {
+	const char *refused = cases->refuse ? cases->refuse(env, cases, choice->peer) : NULL;
 	struct bench_case *c =
 		case_add(env, list, cases->suite, cases->name, allocator, cases->ops, threads);
 
@@ -50,17 +51,21 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 	c->size_bytes = cases->size_bytes;
 	c->order = cases->order;
 	c->count = cases->count;
-	c->ops_per_batch = (uint64_t)cases->count;
+	c->ops_per_batch = cases->ops_per_batch ? cases->ops_per_batch : (uint64_t)cases->count;
 	if (cases->size)
 		snprintf(c->size, sizeof(c->size), "%s", cases->size);
 	else
 		snprintf(c->size, sizeof(c->size), "%zu", cases->size_bytes);
 	if (cases->count > 1 && cases->count != BATCH_COUNT)
 		case_note(c, "%d objects", cases->count);
+	if (cases->note && !refused)
+		case_note(c, "%s", cases->note);
 	if (threads > env->nr_threads_max)
 		case_skip(c, "one CPU");
-	if (!page_peer_serves(choice->peer, cases->order, cases->order))
-		case_skip(c, "%s does not serve order %u", choice->name, cases->order);
+	else if (!page_peer_serves(choice->peer, cases->order, max_t(unsigned int, cases->order, cases->most_order)))
+		case_skip(c, "%s does not serve all of the orders", choice->name);
+	else if (refused)
+		case_skip(c, "%s", refused);
 	*out = c;
 	return 0;
 }
@@ -119,6 +124,11 @@ int object_cases_add(const struct bench_env *env, struct case_list *list,
 		nr_threads = 1;
 	}
 	for (int i = 0; i < nr; i++) {
+		const char *refused =
+			cases->refuse ? cases->refuse(env, cases, choices[i].peer) : NULL;
+
+		if (refused && !refused[0])
+			continue;
 		for (int j = 0; j < nr_threads; j++) {
 			int status = add_choice(env, list, cases, &choices[i], threads[j]);
 

@@ -134,6 +134,7 @@ static struct object_thread *make_state(struct bench_case *c, int thread)
 	}
 	state->verify.count = nr_verify;
 	state->verify.salt = bench_random(&random);
+	state->random = bench_random(&random) | 1;
 	state->verify.objects = carve(&at, nr * sizeof(void *));
 	state->verify.sorted = carve(&at, nr * sizeof(uint16_t));
 	state->verify.sizes = carve(&at, nr * sizeof(size_t));

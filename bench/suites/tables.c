@@ -278,6 +278,28 @@ const struct object_peer mmap_table = {
 	.allocated_slack = -1,
 };
 
+static void *mmap_alloc_order(unsigned int order)
+{
+	return mmap_alloc(PAGE_SIZE << order);
+}
+
+static void mmap_free_order(void *block, unsigned int order)
+{
+	munmap(block, PAGE_SIZE << order);
+}
+
+const struct object_peer mmap_pages_table = {
+	.name = "mmap",
+	.version = "",
+	.path = "",
+	.settings = "",
+	.alloc = mmap_alloc,
+	.free = mmap_free,
+	.allocated_slack = -1,
+	.alloc_order = mmap_alloc_order,
+	.free_order = mmap_free_order,
+};
+
 /*
  * The floor: a thread-local linked list, and nothing else.
  */

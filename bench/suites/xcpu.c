@@ -4,7 +4,7 @@
  *
  *	chunk:  0      1      2     ...   15     0 ...
  *	      |full  |full  |filling           |
- *	       ^ freed       ^ filled            filled - freed <= NR_CHUNKS
+ *	       ^ freed       ^ filled            filled - freed <= nr_chunks
  *
  * filled is written by the producer only, freed by the consumer only; each lies on a line of its
  * own.
@@ -15,8 +15,8 @@
 #include "arch/host.h"
 #include "bench/suites/xcpu.h"
 
-#define CHUNK	       256
-#define NR_CHUNKS      16
+#define CHUNK	       XCPU_CHUNK
+#define NR_CHUNKS      (BATCH_COUNT / CHUNK)
 #define VERIFY_CHUNKS  4
 #define WARM_UP_CHUNKS 16
 #define MEET_NS	       10000000000UL
@@ -25,7 +25,8 @@
 static struct {
 	uint64_t filled CACHELINE_ALIGNED; /* chunks, since prepare */
 	uint64_t freed CACHELINE_ALIGNED;
-	bool abort CACHELINE_ALIGNED; /* a thread has given up: nobody waits any longer */
+	uint64_t nr_chunks CACHELINE_ALIGNED; /* in use; constant while threads run */
+	bool abort;			      /* a thread has given up: nobody waits any longer */
 	void *objects[NR_CHUNKS][CHUNK] CACHELINE_ALIGNED;
 } ring;
 
@@ -33,6 +34,7 @@ static const char *prepare(struct bench_case *c)
 {
 	ring.filled = ring.freed = 0;
 	ring.abort = false;
+	ring.nr_chunks = c->count > 1 ? (uint64_t)c->count / CHUNK : NR_CHUNKS;
 	return objects_prepare(c);
 }
 
@@ -53,10 +55,10 @@ static inline void **chunk_to_fill(void)
 	unsigned int spins = 0;
 
 	/* acquire: the consumer has read the chunk's last pointers before we overwrite them */
-	while (chunk - __atomic_load_n(&ring.freed, __ATOMIC_ACQUIRE) >= NR_CHUNKS)
+	while (chunk - __atomic_load_n(&ring.freed, __ATOMIC_ACQUIRE) >= ring.nr_chunks)
 		if (!relax(&spins))
 			return NULL;
-	return ring.objects[chunk % NR_CHUNKS];
+	return ring.objects[chunk % ring.nr_chunks];
 }
 
 static inline void chunk_filled(void)
@@ -75,7 +77,7 @@ static inline void **chunk_to_free(void)
 	while (__atomic_load_n(&ring.filled, __ATOMIC_ACQUIRE) == chunk)
 		if (!relax(&spins))
 			return NULL;
-	return ring.objects[chunk % NR_CHUNKS];
+	return ring.objects[chunk % ring.nr_chunks];
 }
 
 static inline void chunk_freed(void)
@@ -192,7 +194,7 @@ static const char *end(struct bench_case *c, int thread, void *arg)
 	 * batches. */
 	while (thread == 1 && arg && __atomic_load_n(&ring.filled, __ATOMIC_ACQUIRE) > ring.freed &&
 	       !READ_ONCE(ring.abort)) {
-		void **objects = ring.objects[ring.freed % NR_CHUNKS];
+		void **objects = ring.objects[ring.freed % ring.nr_chunks];
 
 		for (int i = 0; i < CHUNK; i++)
 			c->peer->free(objects[i]);

@@ -16,6 +16,10 @@
 
 #include "bench/suites/objects.h"
 
+#define XCPU_CHUNK 256
+
+/* A case's count is the objects that the ring holds, a multiple of XCPU_CHUNK up to BATCH_COUNT; 1 is
+ * BATCH_COUNT too. */
 extern const struct case_ops xcpu_ops;
 
 #endif
