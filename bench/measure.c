@@ -125,7 +125,8 @@ static void calibrate(struct measured_case *m, double enough_ns)
 int measure_calibrate(struct measure *measure)
 {
 	double started = (double)host_time_ns(), overhead_s = 0, each_s = measure->max_s;
-	double repetitions = fmax(nr_repeated(measure), 1) * measure->repetitions, expected_s = 0, left_s;
+	double repetitions = fmax(nr_repeated(measure), 1) * measure->repetitions, expected_s = 0,
+	       left_s;
 
 	for (size_t i = 0; i < measure->nr; i++) {
 		if (is_course(&measure->cases[i]))

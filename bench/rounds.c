@@ -129,11 +129,12 @@ static int add_measurement(struct course *course)
 	};
 
 	if (course->free_known)
-		results_remark(course->m->measure->results,
-			       "%s of %s: of its free memory %.1f %% is in free blocks of 2 MiB, then "
-			       "%.1f %% after %d rounds",
-			       c->name, c->allocator, 100 * course->first_ratio,
-			       100 * course->last_ratio, nr);
+		results_remark(
+			course->m->measure->results,
+			"%s of %s: of its free memory %.1f %% is in free blocks of 2 MiB, then "
+			"%.1f %% after %d rounds",
+			c->name, c->allocator, 100 * course->first_ratio, 100 * course->last_ratio,
+			nr);
 	return results_measured(course->m->measure->results, &measurement);
 }
 

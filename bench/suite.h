@@ -77,7 +77,7 @@ struct bench_case {
 	void *arg;			/* the suite's own */
 	size_t size_bytes;
 	unsigned int order;
-	int count; /* objects live at once in bulk, shuffle, mixed */
+	int count;		/* objects live at once in bulk, shuffle, mixed */
 	uint64_t ops_per_batch; /* for ops that leave it to the case; known after prepare */
 	uint64_t seed;
 

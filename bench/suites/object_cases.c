@@ -62,7 +62,8 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 		case_note(c, "%s", cases->note);
 	if (threads > env->nr_threads_max)
 		case_skip(c, "one CPU");
-	else if (!page_peer_serves(choice->peer, cases->order, max_t(unsigned int, cases->order, cases->most_order)))
+	else if (!page_peer_serves(choice->peer, cases->order,
+				   max_t(unsigned int, cases->order, cases->most_order)))
 		case_skip(c, "%s does not serve all of the orders", choice->name);
 	else if (refused)
 		case_skip(c, "%s", refused);

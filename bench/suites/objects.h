@@ -79,12 +79,12 @@ struct object_cases {
 	const char *size;		/* the column; NULL: size_bytes in decimal */
 	size_t size_bytes;
 	unsigned int order, most_order; /* most_order: of cases that mix orders */
-	int count;	    /* live at once */
-	uint64_t ops_per_batch; /* 0: count; only where ops leave it open */
-	int threads;	    /* 0: 1 and all CPUs; else so many */
-	bool one_placement; /* local only, though there be nodes */
-	const char *note;   /* for the row, or NULL */
-	bool aa;	    /* also the A/A copies of kmm and jemalloc */
+	int count;			/* live at once */
+	uint64_t ops_per_batch;		/* 0: count; only where ops leave it open */
+	int threads;			/* 0: 1 and all CPUs; else so many */
+	bool one_placement;		/* local only, though there be nodes */
+	const char *note;		/* for the row, or NULL */
+	bool aa;			/* also the A/A copies of kmm and jemalloc */
 	/* Why an allocator's row is skipped; NULL: it is not, "": there is no row at all. Or NULL. */
 	const char *(*refuse)(const struct bench_env *env, const struct object_cases *cases,
 			      const struct object_peer *peer);

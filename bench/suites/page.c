@@ -39,7 +39,8 @@ const struct object_suite page_suite = {.setup = page_setup, .node_of = page_nod
 
 /* What all cases of the suite have in common; count is 1. */
 static struct object_cases cases_of(const struct bench_env *env, const char *name,
-				    const struct case_ops *ops, const char *size, unsigned int order)
+				    const struct case_ops *ops, const char *size,
+				    unsigned int order)
 {
 	return (struct object_cases){
 		.suite = "page",
@@ -78,9 +79,8 @@ static int threadtest_count(const struct bench_env *env, size_t object_bytes)
 {
 	int count = batch_count(env, object_bytes, node_memory_bytes(env));
 
-	return count == BATCH_COUNT
-		       ? 4 * batch_count(env, 4 * object_bytes, node_memory_bytes(env))
-		       : count;
+	return count == BATCH_COUNT ? 4 * batch_count(env, 4 * object_bytes, node_memory_bytes(env))
+				    : count;
 }
 
 static int add_churn(const struct bench_env *env, struct case_list *list, unsigned int order)
@@ -124,7 +124,8 @@ static int add_xcpu(const struct bench_env *env, struct case_list *list, unsigne
 	cases.one_placement = true;
 	cases.threads = 2;
 	cases.mmap = env->full ? cases.mmap : NULL;
-	cases.count = (int)min_t(uint64_t, node_memory_bytes(env) / 2 / cases.size_bytes, BATCH_COUNT);
+	cases.count =
+		(int)min_t(uint64_t, node_memory_bytes(env) / 2 / cases.size_bytes, BATCH_COUNT);
 	cases.count -= cases.count % XCPU_CHUNK;
 	cases.refuse = xcpu_refused;
 	return object_cases_add(env, list, &cases);
@@ -191,7 +192,8 @@ static int add_fills(const struct bench_env *env, struct case_list *list, unsign
 	static const enum pattern patterns[] = {PATTERN_PAIR, PATTERN_BULK, PATTERN_SHUFFLE};
 
 	for (unsigned int percent = 0; percent < 5 * FILL_STEPS; percent += 5) {
-		if (env->full ? order && !is_main_step(fill_suite(percent)) : percent != 95 || order)
+		if (env->full ? order && !is_main_step(fill_suite(percent))
+			      : percent != 95 || order)
 			continue;
 		for (size_t i = 0; i < ARRAY_SIZE(patterns); i++)
 			if (add_fill(env, list, percent, patterns[i], order))

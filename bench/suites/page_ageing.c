@@ -112,7 +112,7 @@ static void round_of(struct bench_case *c, struct ageing *a)
 {
 	uint64_t nr[NR_CLASSES], before = a->nr_pages;
 
-	for (int class = 0; class < NR_CLASSES; class++) {
+	for (int class = 0; class < NR_CLASSES; class ++) {
 		nr[class] = nr_churned(a, class);
 		release_random(c, a, class, nr[class]);
 	}
@@ -168,9 +168,10 @@ static struct ageing *make_state(struct bench_case *c)
 		return NULL;
 	a->state_bytes = bytes;
 	a->room = room;
-	a->kind = container_of((const struct object_suite *)c->arg, const struct ageing_kind, suite);
-	for (int class = 0; class < NR_CLASSES; class++)
-		a->classes[class].blocks = (struct block *)(a + 1) + (uint64_t)class * room;
+	a->kind =
+		container_of((const struct object_suite *)c->arg, const struct ageing_kind, suite);
+	for (int class = 0; class < NR_CLASSES; class ++)
+		a->classes[class].blocks = (struct block *)(a + 1) + (uint64_t) class * room;
 	return a;
 }
 
@@ -181,7 +182,7 @@ static const char *fill_and_halve(struct bench_case *c, struct ageing *a)
 		allocate(c, a, bench_random(&a->random) % 1000 >= a->kind->classes[0].share);
 	if (!a->error)
 		a->error = meeting_wait(&meeting, c->threads);
-	for (int class = 0; class < NR_CLASSES && !a->error; class++)
+	for (int class = 0; class < NR_CLASSES && !a->error; class ++)
 		release_random(c, a, class, a->classes[class].nr / 2);
 	return a->error;
 }
@@ -208,8 +209,7 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 	}
 	__atomic_fetch_add(&nr_live_pages, a->nr_pages, __ATOMIC_RELAXED);
 	if (thread == 0)
-		c->ops_per_batch =
-			max_t(uint64_t, nr_churned(a, 0) + nr_churned(a, 1), 1);
+		c->ops_per_batch = max_t(uint64_t, nr_churned(a, 0) + nr_churned(a, 1), 1);
 	return NULL;
 }
 
@@ -218,7 +218,7 @@ static const char *end(struct bench_case *c, int thread, void *arg)
 	struct ageing *a = arg;
 	const char *error = NULL, *other;
 
-	for (int class = 0; a && class < NR_CLASSES; class++)
+	for (int class = 0; a && class < NR_CLASSES; class ++)
 		while (!a->error && a->classes[class].nr)
 			release(c, a, class, a->classes[class].nr - 1);
 	if (a)
@@ -265,10 +265,12 @@ const struct case_ops ageing_ops = {
 	.sample = sample,
 };
 
-#define AGEING_SUITE {.setup = setup, .teardown = page_teardown_full, .node_of = page_node_of}
+#define AGEING_SUITE                                                                               \
+	{                                                                                          \
+		.setup = setup, .teardown = page_teardown_full, .node_of = page_node_of            \
+	}
 
 static const struct ageing_kind plain = {AGEING_SUITE, 0, {{1000, 100}, {0, 0}}};
-static const struct ageing_kind mixed = {
-	AGEING_SUITE, AGEING_MIXED_ORDER, {{900, 110}, {100, 10}}};
+static const struct ageing_kind mixed = {AGEING_SUITE, AGEING_MIXED_ORDER, {{900, 110}, {100, 10}}};
 const struct object_suite *const ageing_plain = &plain.suite;
 const struct object_suite *const ageing_mixed = &mixed.suite;

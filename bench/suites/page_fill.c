@@ -50,10 +50,12 @@ const char *page_fill_refused(const struct bench_env *env, const struct object_p
 			      uint64_t bytes)
 {
 	if (peer->free_order == mmap_pages_table.free_order)
-		return bytes >> PAGE_SHIFT > host_max_mappings() / 2 ? "more mappings than the host allows"
-								     : NULL;
+		return bytes >> PAGE_SHIFT > host_max_mappings() / 2
+			       ? "more mappings than the host allows"
+			       : NULL;
 	if (!peer->free_order) /* of a malloc library, which has yet to ask for it */
-		return bytes > host_available_bytes() / 2 ? "as much is not free on this host" : NULL;
+		return bytes > host_available_bytes() / 2 ? "as much is not free on this host"
+							  : NULL;
 	if (!peer->page_peer && env->machine && env->machine->config.layout == ZONES_I386 &&
 	    bytes > LOWMEM_BYTES)
 		return "HighMem has no addresses to fill it by";
@@ -62,8 +64,8 @@ const char *page_fill_refused(const struct bench_env *env, const struct object_p
 
 static struct share share_of(struct bench_case *c, int nid, uint64_t nr_threads)
 {
-	const struct fill_suite *fill = container_of(
-		(const struct object_suite *)c->arg, const struct fill_suite, suite);
+	const struct fill_suite *fill =
+		container_of((const struct object_suite *)c->arg, const struct fill_suite, suite);
 	struct free_area_counts counts = {.nr_managed_pages = NO_MACHINE_BYTES >> PAGE_SHIFT};
 	uint64_t nr_used = 0, nr_keep, nr_take;
 
@@ -154,8 +156,11 @@ static const char *thread_teardown(struct bench_case *c, int thread)
 
 #define FILL(nr)                                                                                   \
 	{                                                                                          \
-		{.setup = setup, .teardown = page_teardown_full, .thread_setup = thread_setup,               \
-		 .thread_teardown = thread_teardown, .node_of = page_node_of},                     \
+		{.setup = setup,                                                                   \
+		 .teardown = page_teardown_full,                                                   \
+		 .thread_setup = thread_setup,                                                     \
+		 .thread_teardown = thread_teardown,                                               \
+		 .node_of = page_node_of},                                                         \
 			(nr)                                                                       \
 	}
 
