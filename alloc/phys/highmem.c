@@ -303,8 +303,9 @@ void kunmap_local(const void *addr)
 		return;
 	KMM_BUG_ON(!highmem, "kunmap_local of %p: not an address of this machine", addr);
 	slot = kmap_slot(highmem, cpu);
-	window = slot->windows + ((size_t)slot->depth - 1) * PAGE_SIZE;
-	KMM_BUG_ON(!slot->depth || ((unsigned long)addr & PAGE_MASK) != (unsigned long)window,
+	KMM_BUG_ON(!slot->depth, "kunmap_local of %p: no window is in use", addr);
+	window = slot->windows + (slot->depth - 1UL) * PAGE_SIZE;
+	KMM_BUG_ON(((unsigned long)addr & PAGE_MASK) != (unsigned long)window,
 		   "kunmap_local of %p: not the last of the %u windows in use", addr, slot->depth);
 	slot->depth--;
 	/* The frame stays in its window for the next one; where bugs are looked for, a late access

@@ -217,7 +217,7 @@ static void kmap_locals_nest_and_end_last_made_first(void)
 		ok_dies("not the last", kunmap_local(addr[0]));
 		for (int i = KM_MAX_IDX; i-- > 0;)
 			kunmap_local(addr[i] + (unsigned int)i);
-		ok_dies("not the last", kunmap_local(addr[0]));
+		ok_dies("no window is in use", kunmap_local(addr[0]));
 	}
 	/* The same frame twice is two windows, and kmap has a third. */
 	addr[0] = kmap_local_page(frames[5]);
