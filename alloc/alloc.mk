@@ -58,6 +58,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/buddy.c \
 	alloc/phys/buddy.h \
 	alloc/phys/buddy_validate.c \
+	alloc/phys/bulk.c \
 	alloc/phys/count.c \
 	alloc/phys/highmem.c \
 	alloc/phys/mem_map.c \

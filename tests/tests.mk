@@ -92,6 +92,7 @@ phys_tests = \
 	tests/alloc/phys/zone_test \
 	tests/alloc/phys/watermark_test \
 	tests/alloc/phys/pcp_test \
+	tests/alloc/phys/bulk_test \
 	tests/alloc/phys/highmem_test \
 	tests/alloc/phys/page_alloc_test \
 	tests/alloc/phys/page_alloc_model_test \
@@ -111,6 +112,7 @@ tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
 tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
 tests_alloc_phys_watermark_test_LDADD = $(test_ldadd)
 tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
+tests_alloc_phys_bulk_test_LDADD = $(test_ldadd)
 tests_alloc_phys_highmem_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_model_test_LDADD = $(test_ldadd)

@@ -46,6 +46,21 @@ KMM_API unsigned long __get_free_pages(gfp_t gfp, unsigned int order);
 KMM_API unsigned long get_zeroed_page(gfp_t gfp);
 KMM_API void free_pages(unsigned long addr, unsigned int order);
 
+/*
+ * Single frames into the NULL entries of page_array[0 .. nr_pages); entries that are not NULL are
+ * left as they are. Returns nr_pages; or, out of memory, how many entries come before the first
+ * that is still NULL. Through this CPU's list, which is refilled as often as it takes: one
+ * acquisition of the zone's lock each time. Of another node's frames, one a frame.
+ */
+KMM_API unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long nr_pages, struct page **page_array);
+KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr_pages,
+					    struct page **page_array);
+
+/* The kernel's names for them up to 6.13. */
+#define alloc_pages_bulk_array(gfp, nr, array) alloc_pages_bulk((gfp), (nr), (array))
+#define alloc_pages_bulk_array_node(gfp, nid, nr, array)                                           \
+	alloc_pages_bulk_node((gfp), (nid), (nr), (array))
+
 #define alloc_page(gfp)	     alloc_pages((gfp), 0)
 #define __free_page(page)    __free_pages((page), 0)
 #define __get_free_page(gfp) __get_free_pages((gfp), 0)
