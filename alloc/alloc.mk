@@ -68,6 +68,8 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/memblock.h \
 	alloc/phys/metadata.c \
 	alloc/phys/page_alloc.c \
+	alloc/phys/pageblock.c \
+	alloc/phys/pageblock.h \
 	alloc/phys/pcp.c \
 	alloc/phys/pcp.h \
 	alloc/phys/phys.c \

@@ -26,7 +26,7 @@
 
 KMM_BEGIN_DECLS
 
-#define PERCPU_SIZE (1UL << 20) /* address space a slot; only what is touched costs memory */
+#define PERCPU_SIZE (4UL << 20) /* address space a slot; only what is touched costs memory */
 
 struct kmm_cpu {
 	/* Set when the slot is made, then constant. Copies of the machine's, to spare fast paths a

@@ -23,7 +23,7 @@ struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order);
  * to numa_account().
  */
 struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
-		       unsigned long at_most);
+		       enum migratetype type, unsigned long at_most);
 
 /* Give an allocated block straight to the zone's buddy. Takes the zone's lock. */
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order);

@@ -18,6 +18,7 @@
  * After mm/page_alloc.c (6.1), __alloc_pages_slowpath. It differs in giving up where the kernel
  * goes on as long as reclaim makes progress, or calls the OOM killer.
  */
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,7 +110,8 @@ static struct page *look(const struct request *req, enum depth depth)
 		/* Of the first one, this CPU's list is free to take from. */
 		if (!at_most && zone != first)
 			continue;
-		page = zone_take(phys_cpu(req->cpu), zone, req->order, at_most);
+		page = zone_take(phys_cpu(req->cpu), zone, req->order, gfp_migratetype(req->gfp),
+				 at_most);
 		if (page) {
 			account(req, zone, first);
 			return page;
@@ -229,11 +231,13 @@ static KMM_COLD int zero_highmem(struct page *page, unsigned int order)
 
 static int prepare_block(struct page *page, gfp_t gfp, unsigned int order)
 {
-	if (gfp & __GFP_COMP)
+	if ((gfp & __GFP_COMP) && order > 0) {
+		page_set_type(page, PG_TYPE_HEAD);
 		for (unsigned long i = 1; i < 1UL << order; i++) {
 			WRITE_ONCE(page[i].type, PG_TYPE_TAIL);
 			page[i].head = page;
 		}
+	}
 	if (gfp & __GFP_ZERO) {
 		if (PageHighMem(page))
 			return zero_highmem(page, order);
@@ -278,16 +282,6 @@ static void apply_policy(struct request *req)
 	}
 }
 
-/* Has another CPU asked for what this one's lists hold? As the fast path would find out, which a
- * policy may keep from looking. */
-static bool drain_asked_for(const struct request *req)
-{
-	struct phys_cpu *pcpu = phys_cpu(req->cpu);
-	const struct zone *home = req->phys->nodes[pcpu->nid].zonelist[req->wanted][0];
-
-	return home && pcp_drain_wanted(&pcpu->stack[home->type][req->order]);
-}
-
 struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order)
 {
 	struct kmm_cpu *cpu = cpu_get();
@@ -310,7 +304,7 @@ struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order)
 	else if (nid == NUMA_NO_NODE)
 		apply_policy(&req);
 	if (likely(order <= MAX_PAGE_ORDER)) {
-		if (drain_asked_for(&req))
+		if (pcp_drain_wanted(phys_cpu(cpu)))
 			pcp_honour_drain(phys, cpu);
 		page = look(&req, DEPTH_LOW);
 		if (unlikely(!page))

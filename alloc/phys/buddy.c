@@ -1,153 +1,293 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The buddy allocator; see buddy.h for what it keeps true. No locks: the caller holds the zone's.
- *
- * A neighbour's head is read to see whether it is free while its owner may be writing it (an
- * allocated head changes type without the zone's lock). Only a holder of the lock writes
- * PG_TYPE_BUDDY or takes it away, so the answer to "is it free" cannot change under us; READ_ONCE
- * and WRITE_ONCE keep the access single.
- */
+/* The buddy allocator: lists of pageblocks, and what they serve; see buddy.h for what it keeps true.
+ * No locks: the caller holds the zone's. */
 #include "phys/buddy.h"
 
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/compiler.h"
 
-static inline u32 kind_of(const struct buddy *buddy, enum page_type type, unsigned int order)
-{
-	return buddy->place | page_kind(0, 0, type, order);
-}
+/* Where else to look for a block, in this order (6.1: fallbacks[]). */
+static const enum migratetype fallbacks[NR_MIGRATETYPES][NR_MIGRATETYPES - 1] = {
+	[MIGRATE_UNMOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE},
+	[MIGRATE_MOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE},
+	[MIGRATE_RECLAIMABLE] = {MIGRATE_UNMOVABLE, MIGRATE_MOVABLE},
+};
 
-static inline unsigned long pfn_of(const struct buddy *buddy, const struct page *page)
-{
-	return (unsigned long)(page - buddy->mem_map);
-}
-
-void buddy_init(struct buddy *buddy, struct page *mem_map, unsigned long start_pfn,
-		unsigned long end_pfn, u32 place)
+void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blocks,
+		unsigned long start_pfn, unsigned long end_pfn)
 {
 	*buddy = (struct buddy){
 		.mem_map = mem_map,
+		.blocks = blocks,
 		.start_pfn = start_pfn,
 		.end_pfn = end_pfn,
-		.place = place,
+		.first_block = start_pfn >> PAGEBLOCK_ORDER,
+		.nr_blocks = nr_pageblocks(start_pfn, end_pfn),
 	};
-	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
-		INIT_LIST_HEAD(&buddy->area[order].list);
+	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
+			for (unsigned int fill = 0; fill < NR_FILLS; fill++)
+				INIT_LIST_HEAD(&buddy->area[type].list[order][fill]);
+	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
+		blocks[i].migratetype = MIGRATE_MOVABLE;
+		blocks[i].order = PAGEBLOCK_UNLISTED;
+	}
 }
 
-/* Put a block on its list, as it is. */
-static inline void area_add(struct buddy *buddy, struct page *page, unsigned int order)
+static inline struct page *first_page(const struct buddy *buddy, const struct pageblock *block)
 {
-	struct free_area *area = &buddy->area[order];
-
-	WRITE_ONCE(page->kind, kind_of(buddy, PG_TYPE_BUDDY, order));
-	list_add(&page->lru, &area->list);
-	area->nr_free++;
-	buddy->nonempty |= 1U << order;
+	return buddy->mem_map +
+	       ((buddy->first_block + (unsigned long)(block - buddy->blocks)) << PAGEBLOCK_ORDER);
 }
 
-static inline void area_del(struct buddy *buddy, struct page *page, unsigned int order)
+/* The other half of the 4 MiB; NULL where the range ends before it. */
+static struct pageblock *buddy_of(const struct buddy *buddy, const struct pageblock *block)
 {
-	struct free_area *area = &buddy->area[order];
+	unsigned long number = buddy->first_block + (unsigned long)(block - buddy->blocks);
+	unsigned long other = (number ^ 1) - buddy->first_block;
 
-	list_del(&page->lru);
-	if (--area->nr_free == 0)
-		buddy->nonempty &= ~(1U << order);
-}
-
-/* Take the first block of at least `order` frames off its list; its own order is in *found. */
-static struct page *area_take_smallest(struct buddy *buddy, unsigned int order, unsigned int *found)
-{
-	u32 candidates = buddy->nonempty >> order;
-	struct page *page;
-
-	if (!candidates)
-		return NULL;
-	*found = order + __ffs(candidates);
-	page = list_first_entry(&buddy->area[*found].list, struct page, lru);
-	area_del(buddy, page, *found);
-	return page;
+	return other < buddy->nr_blocks ? buddy->blocks + other : NULL;
 }
 
 /*
- * Cut a block of order `from` down to `to`; the upper halves become free blocks:
- *
- *	|              from               |
- *	|  to  | free |    free           |
+ * Lists
  */
-static void split_down(struct buddy *buddy, struct page *page, unsigned int from, unsigned int to)
+
+static void unlist(struct buddy *buddy, struct pageblock *block)
 {
-	buddy->nr_split += from - to;
-	while (from > to) {
-		from--;
-		area_add(buddy, page + (1UL << from), from);
+	struct free_area *area = &buddy->area[block->migratetype];
+
+	list_del(&block->list);
+	if (list_empty(&area->list[block->order][block->fill]))
+		area->nonempty[block->order] &= (u16) ~(1U << block->fill);
+	block->order = PAGEBLOCK_UNLISTED;
+}
+
+static void enlist(struct buddy *buddy, struct pageblock *block, unsigned int order,
+		   unsigned int fill)
+{
+	struct free_area *area = &buddy->area[block->migratetype];
+
+	block->order = (u8)order;
+	block->fill = (u8)fill;
+	list_add(&block->list, &area->list[order][fill]);
+	area->nonempty[order] |= (u16)(1U << fill);
+}
+
+/* List a pageblock that has become free as a whole: with its buddy, if that is free too. */
+static void list_whole(struct buddy *buddy, struct pageblock *block)
+{
+	struct pageblock *other = buddy_of(buddy, block);
+
+	if (!other || !pageblock_is_whole(other)) {
+		enlist(buddy, block, PAGEBLOCK_ORDER, 0);
+		return;
+	}
+	unlist(buddy, other);
+	enlist(buddy, block < other ? block : other, MAX_PAGE_ORDER, 0);
+	buddy->nr_merge++;
+}
+
+/* Take a listed pageblock that is free as a whole off its list; a buddy listed with it stays. */
+static void unlist_whole(struct buddy *buddy, struct pageblock *block)
+{
+	bool pair = block->order == MAX_PAGE_ORDER;
+
+	unlist(buddy, block);
+	if (pair) {
+		enlist(buddy, block + 1, PAGEBLOCK_ORDER, 0);
+		buddy->nr_split++;
 	}
 }
 
-struct page *buddy_take(struct buddy *buddy, unsigned int order)
+/* Move a pageblock to the list that it
+ * belongs on now. */
+static inline void relist(struct buddy *buddy, struct pageblock *block)
 {
-	unsigned int found;
-	struct page *page = area_take_smallest(buddy, order, &found);
+	unsigned int order, fill;
 
-	if (!page)
-		return NULL;
-	split_down(buddy, page, found, order);
-	buddy->nr_pages -= 1UL << order;
-	WRITE_ONCE(page->kind, kind_of(buddy, PG_TYPE_ALLOC, order));
-	return page;
+	if (unlikely(!block->nr_free)) {
+		if (block->order != PAGEBLOCK_UNLISTED)
+			unlist(buddy, block);
+		return;
+	}
+	if (unlikely(pageblock_is_whole(block))) {
+		if (block->order != PAGEBLOCK_UNLISTED)
+			unlist(buddy, block);
+		list_whole(buddy, block);
+		return;
+	}
+	order = pageblock_largest(block);
+	fill = block->nr_free >> FILL_SHIFT;
+	if (block->order == order && block->fill == fill)
+		return;
+	if (block->order != PAGEBLOCK_UNLISTED)
+		unlist(buddy, block);
+	enlist(buddy, block, order, fill);
 }
 
-unsigned int buddy_take_bulk(struct buddy *buddy, unsigned int order, unsigned int nr,
-			     struct page **pages)
+/*
+ * Choice of a pageblock
+ */
+
+static struct pageblock *first_on(struct free_area *area, unsigned int order, unsigned int fill)
 {
-	const u32 kind = kind_of(buddy, PG_TYPE_PCP, order);
+	return list_first_entry(&area->list[order][fill], struct pageblock, list);
+}
+
+/* The fullest pageblock of an area that has a block of the order; of equally full ones that with
+ * the smallest such block. NULL if there is none. */
+static struct pageblock *area_fullest(struct free_area *area, unsigned int order)
+{
+	u32 fills = 0;
+
+	for (unsigned int o = order; o < PAGEBLOCK_ORDER; o++)
+		fills |= area->nonempty[o];
+	if (fills) {
+		unsigned int fill = __ffs(fills), o = order;
+
+		while (!(area->nonempty[o] & 1U << fill))
+			o++;
+		return first_on(area, o, fill);
+	}
+	for (unsigned int o = max_t(unsigned int, order, PAGEBLOCK_ORDER); o <= MAX_PAGE_ORDER; o++)
+		if (area->nonempty[o])
+			return first_on(area, o, 0);
+	return NULL;
+}
+
+/* The emptiest pageblock of an area with a free block of exactly this largest order. */
+static struct pageblock *area_emptiest(struct free_area *area, unsigned int order)
+{
+	return area->nonempty[order] ? first_on(area, order, __fls(area->nonempty[order])) : NULL;
+}
+
+static void claim(struct buddy *buddy, struct pageblock *block, enum migratetype type)
+{
+	unsigned int order = block->order, fill = block->fill;
+
+	unlist(buddy, block);
+	block->migratetype = (u8)type;
+	enlist(buddy, block, order, fill);
+	buddy->nr_steal_block++;
+}
+
+/*
+ * No pageblock of the type serves: find one of another. As in the kernel the largest free block is
+ * looked for, so that what follows can be served from the same pageblock; if at least half of that
+ * is free it changes its type. (The kernel also counts frames in use that are of the wanted type;
+ * here nobody knows them.) A movable allocation that cannot make a pageblock its own takes the
+ * fullest instead: it will go away again, and a large block had better stay.
+ */
+static struct pageblock *steal(struct buddy *buddy, enum migratetype type, unsigned int order)
+{
+	const enum migratetype *others = fallbacks[type];
+
+	for (unsigned int o = NR_PAGE_ORDERS; o-- > order;)
+		for (unsigned int i = 0; i < NR_MIGRATETYPES - 1; i++) {
+			struct pageblock *block = area_emptiest(&buddy->area[others[i]], o);
+
+			if (!block)
+				continue;
+			if (block->nr_free >= PAGEBLOCK_NR_PAGES / 2 &&
+			    (o >= PAGEBLOCK_ORDER / 2 || type != MIGRATE_MOVABLE))
+				claim(buddy, block, type);
+			else if (type == MIGRATE_MOVABLE)
+				block = area_fullest(&buddy->area[others[i]], order);
+			return block;
+		}
+	return NULL;
+}
+
+/*
+ * Take and give
+ */
+
+/* Up to nr blocks of order 10, each two pageblocks. */
+static unsigned int take_pairs(struct buddy *buddy, enum migratetype type, unsigned int nr,
+			       struct page **pages)
+{
 	unsigned int taken = 0;
+	u16 frame;
 
 	while (taken < nr) {
-		unsigned int found, want, units;
-		struct page *page = area_take_smallest(buddy, order, &found);
+		struct pageblock *block = area_fullest(&buddy->area[type], MAX_PAGE_ORDER);
 
-		if (!page)
+		if (!block)
+			block = steal(buddy, type, MAX_PAGE_ORDER);
+		if (!block)
 			break;
-		/* The largest part of it that is not more than what is missing. */
-		want = min_t(unsigned int, found, order + ilog2(nr - taken));
-		split_down(buddy, page, found, want);
-		units = 1U << (want - order);
-		buddy->nr_split += units - 1;
-		for (unsigned int i = units; i-- > 0;) {
-			struct page *head = page + ((unsigned long)i << order);
-
-			WRITE_ONCE(head->kind, kind);
-			pages[taken++] = head;
-		}
+		unlist(buddy, block);
+		block[1].migratetype = block->migratetype;
+		for (int i = 0; i < 2; i++)
+			pageblock_take(&block[i], PAGEBLOCK_ORDER, 1, &frame, &buddy->nr_split);
+		pages[taken++] = first_page(buddy, block);
 	}
-	buddy->nr_pages -= (unsigned long)taken << order;
 	return taken;
 }
 
-void buddy_give(struct buddy *buddy, struct page *page, unsigned int order)
+static unsigned int take_from(struct buddy *buddy, struct pageblock *block, unsigned int order,
+			      unsigned int nr, struct page **pages)
 {
-	unsigned long pfn = pfn_of(buddy, page);
+	struct page *base = first_page(buddy, block);
+	u16 frames[PAGEBLOCK_NR_PAGES];
+	unsigned int taken;
 
-	buddy->nr_pages += 1UL << order;
-	while (order < MAX_PAGE_ORDER) {
-		unsigned long other_pfn = pfn ^ (1UL << order);
-		struct page *other = buddy->mem_map + other_pfn;
+	if (pageblock_is_whole(block))
+		unlist_whole(buddy, block);
+	taken = pageblock_take(block, order, nr, frames, &buddy->nr_split);
+	relist(buddy, block);
+	for (unsigned int i = 0; i < taken; i++)
+		pages[i] = base + frames[i];
+	return taken;
+}
 
-		if (other_pfn < buddy->start_pfn || other_pfn + (1UL << order) > buddy->end_pfn)
-			break;
-		if (READ_ONCE(other->kind) != kind_of(buddy, PG_TYPE_BUDDY, order))
-			break;
-		area_del(buddy, other, order);
-		/* The upper of the two is a head no longer; the lower one's kind is written
-		 * below. */
-		WRITE_ONCE(buddy->mem_map[pfn | other_pfn].kind, buddy->place);
-		pfn &= other_pfn;
-		order++;
-		buddy->nr_merge++;
+unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetype type,
+			unsigned int nr, struct page **pages)
+{
+	unsigned int taken = 0;
+
+	if (order > PAGEBLOCK_ORDER)
+		taken = take_pairs(buddy, type, nr, pages);
+	else
+		while (taken < nr) {
+			struct pageblock *block = area_fullest(&buddy->area[type], order);
+			unsigned int got;
+
+			if (!block)
+				block = steal(buddy, type, order);
+			if (!block)
+				break;
+			got = take_from(buddy, block, order, nr - taken, pages + taken);
+			if (block->migratetype != type)
+				buddy->nr_steal_page += got;
+			taken += got;
+		}
+	WRITE_ONCE(buddy->nr_pages, buddy->nr_pages - ((unsigned long)taken << order));
+	return taken;
+}
+
+static inline void give_to(struct buddy *buddy, struct pageblock *block, unsigned int frame,
+			   unsigned int order)
+{
+	buddy->nr_merge += pageblock_give(block, frame, order);
+	relist(buddy, block);
+}
+
+void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order)
+{
+	unsigned long pfn = (unsigned long)(page - buddy->mem_map);
+	struct pageblock *block = pfn_to_pageblock(buddy, pfn);
+
+	WRITE_ONCE(buddy->nr_pages, buddy->nr_pages + (1UL << order));
+	if (likely(order <= PAGEBLOCK_ORDER)) {
+		give_to(buddy, block, pfn % PAGEBLOCK_NR_PAGES, order);
+		return;
 	}
-	area_add(buddy, buddy->mem_map + pfn, order);
+	give_to(buddy, block, 0, PAGEBLOCK_ORDER);
+	give_to(buddy, block + 1, 0, PAGEBLOCK_ORDER);
+	buddy->nr_merge--; /* the two had not been cut */
 }
 
 void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn)
@@ -157,15 +297,60 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 		   buddy->start_pfn, buddy->end_pfn);
 	while (start_pfn < end_pfn) {
 		unsigned int order =
-			min_t(unsigned int, MAX_PAGE_ORDER, ilog2(end_pfn - start_pfn));
-		unsigned long nr;
+			min_t(unsigned int, PAGEBLOCK_ORDER, ilog2(end_pfn - start_pfn));
 
 		if (start_pfn)
 			order = min_t(unsigned int, order, __ffs(start_pfn));
-		nr = 1UL << order;
-		for (unsigned long pfn = start_pfn; pfn < start_pfn + nr; pfn++)
-			buddy->mem_map[pfn].kind = buddy->place;
+		for (unsigned long pfn = start_pfn; pfn < start_pfn + (1UL << order); pfn++)
+			page_set_type(buddy->mem_map + pfn, PG_TYPE_NONE);
 		buddy_give(buddy, buddy->mem_map + start_pfn, order);
-		start_pfn += nr;
+		start_pfn += 1UL << order;
 	}
+}
+
+/*
+ * Questions
+ */
+
+bool buddy_can_take(const struct buddy *buddy, unsigned int order)
+{
+	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
+		for (unsigned int o = order; o < NR_PAGE_ORDERS; o++)
+			if (READ_ONCE(buddy->area[type].nonempty[o]))
+				return true;
+	return false;
+}
+
+bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int order)
+{
+	const struct pageblock *block = pfn_to_pageblock(buddy, pfn);
+
+	if (order <= PAGEBLOCK_ORDER)
+		return pageblock_is_free(block, pfn % PAGEBLOCK_NR_PAGES, order);
+	return pageblock_is_whole(block) && pageblock_is_whole(block + 1);
+}
+
+void buddy_count(const struct buddy *buddy, enum migratetype type,
+		 unsigned long nr_blocks[NR_PAGE_ORDERS])
+{
+	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
+		const struct pageblock *block = &buddy->blocks[i];
+
+		if (type != NR_MIGRATETYPES && block->migratetype != type)
+			continue;
+		if (pageblock_is_whole(block)) {
+			/* Listed with its buddy: one block of order 10, counted with the lower. */
+			if (block->order != PAGEBLOCK_UNLISTED)
+				nr_blocks[block->order]++;
+			continue;
+		}
+		for (unsigned int o = 0; o < PAGEBLOCK_ORDER; o++)
+			nr_blocks[o] += block->nr[o];
+	}
+}
+
+void buddy_count_pageblocks(const struct buddy *buddy, unsigned long nr[NR_MIGRATETYPES])
+{
+	for (unsigned long i = 0; i < buddy->nr_blocks; i++)
+		nr[buddy->blocks[i].migratetype]++;
 }

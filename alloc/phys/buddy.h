@@ -1,71 +1,122 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The binary buddy allocator of one range of frames: free blocks of 2^0 .. 2^MAX_PAGE_ORDER frames,
- * a list an order, aligned to their size in frame numbers. A plain data structure without a lock or
- * a thought of who calls it; a zone (phys/zone.h) puts one behind its lock.
+ * The buddy allocator of one range of frames: free blocks of 2^0 .. 2^MAX_PAGE_ORDER frames,
+ * aligned to their size in frame numbers. A plain data structure without a lock or a thought of who
+ * calls it; a zone (phys/zone.h) puts one behind its lock. It never touches a struct page.
  *
- *	pfn    0   1   2   3   4   5   6   7
- *	     |   A   | B | f |       f       |   A, B allocated; f free, of order 0 and 2
+ * What is free is a bit a frame in the descriptors of pageblocks (2 MiB; phys/pageblock.h).
  *
- * Invariant: nr_pages == sum of area[order].nr_free << order; every block in area[order] has a head
- * of PG_TYPE_BUDDY and that order; no two free blocks of one order are buddies (they would have
- * been merged); bit `order` of `nonempty` is set exactly if area[order] has a block.
+ * A pageblock with free frames is on one list: of its migratetype, of its largest free block's
+ * order, and of how full it is. An allocation takes from the fullest pageblock that can serve it,
+ * and there from the smallest free block that serves. So holes in full pageblocks are filled before
+ * emptier ones are touched, these get time to become free as a whole, and a churn that frees at
+ * random sorts memory into full and free pageblocks instead of wearing all of them out alike: what
+ * churns leaves an emptier pageblock and does not come back to it.
  *
- * After Knuth, TAOCP vol. 1, 2.5 C, and mm/page_alloc.c (6.1), from which it differs in taking a
- * batch of small blocks by cutting up one large block at once, not one by one through the lists.
+ * Two free pageblocks that are buddies are one block of order 10, and only the lower one is listed.
+ *
+ * Invariant: nr_pages == sum of nr_free of all pageblocks; a pageblock is on the list that its
+ * migratetype, orders and nr_free say, except where nothing is free, or its lower buddy is listed
+ * for both; bit f of nonempty[o] is set exactly if list[o][f] has a pageblock.
+ *
+ * After Knuth, TAOCP vol. 1, 2.5 C; mm/page_alloc.c (6.1) for migratetypes and their fallback; and
+ * LLFree (Wrenger et al., USENIX ATC 2023) for a bit a frame and a counter a 2 MiB block. From the
+ * kernel it differs in having no lists of small blocks, which are what scatters allocations over
+ * all of memory, and cost a cache line a block to touch.
  */
 #ifndef KMM_PHYS_BUDDY_H
 #define KMM_PHYS_BUDDY_H
 
 #include "base/list.h"
 #include "base/types.h"
+#include "phys/gfp.h"
 #include "phys/page.h"
+#include "phys/pageblock.h"
 
+/* Lists of pageblocks by free frames: fill 0 has 1 to 31 of them, 15 has 480 to 511. */
+#define NR_FILLS   16
+#define FILL_SHIFT 5
+
+/* The pageblocks of one migratetype that have something free. */
 struct free_area {
-	struct list_head list; /* of heads, through page->lru; the most recently freed first */
-	unsigned long nr_free; /* blocks */
+	u16 nonempty[NR_PAGE_ORDERS];			 /* bit f: list[o][f] has a pageblock */
+	struct list_head list[NR_PAGE_ORDERS][NR_FILLS]; /* orders 9 and 10: fill 0 only */
 };
+
+/* One list makes the fields, the sums and the text. */
+#define BUDDY_COUNTERS(X)                                                                            \
+	X(split)       /* blocks cut in two */                                                       \
+	X(merge)       /* buddies joined */                                                          \
+	X(steal_block) /* pageblocks that changed their migratetype, for want of one of the other */ \
+	X(steal_page) /* blocks taken from a pageblock of another migratetype */
 
 struct buddy {
 	/* Set by buddy_init, then constant. */
 	struct page *mem_map; /* of frame 0 */
+	struct pageblock *blocks;
 	unsigned long start_pfn, end_pfn;
-	u32 place; /* page_kind() of a frame of this range, with type and order 0 */
+	unsigned long first_block; /* the number (pfn >> PAGEBLOCK_ORDER) of blocks[0] */
+	unsigned long nr_blocks;
 
 	/* The zone's lock protects: */
-	u32 nonempty;
-	struct free_area area[NR_PAGE_ORDERS];
-	unsigned long nr_pages; /* free frames */
-	u64 nr_split, nr_merge; /* blocks cut in two, pairs joined; since init */
+	unsigned long nr_pages; /* free frames; may be read without the lock */
+#define X(name) u64 nr_##name;
+	BUDDY_COUNTERS(X)
+#undef X
+	struct free_area area[NR_MIGRATETYPES];
 };
 
-/* Make an empty allocator of the frames [start_pfn, end_pfn), whose struct pages say `place` and
- * PG_TYPE_RESERVED. */
-void buddy_init(struct buddy *buddy, struct page *mem_map, unsigned long start_pfn,
-		unsigned long end_pfn, u32 place);
+/* Pageblocks that a range of frames touches. */
+static inline unsigned long nr_pageblocks(unsigned long start_pfn, unsigned long end_pfn)
+{
+	return ((end_pfn - 1) >> PAGEBLOCK_ORDER) - (start_pfn >> PAGEBLOCK_ORDER) + 1;
+}
 
-/* Add frames of the range that boot does not keep: the fewest aligned blocks that cover [start_pfn,
- * end_pfn). */
+/* The pageblock of a frame of the range. */
+static inline struct pageblock *pfn_to_pageblock(const struct buddy *buddy, unsigned long pfn)
+{
+	return &buddy->blocks[(pfn >> PAGEBLOCK_ORDER) - buddy->first_block];
+}
+
+/* Make an empty allocator of the frames [start_pfn, end_pfn), which are not none. blocks:
+ * nr_pageblocks() of them, zeroed. All pageblocks are movable at first, as the kernel's. */
+void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blocks,
+		unsigned long start_pfn, unsigned long end_pfn);
+
+/* Add the frames [start_pfn, end_pfn) of the range, which boot does not keep. */
 void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn);
 
-/* Take one block of the smallest size that serves, its head of PG_TYPE_ALLOC; NULL if there is
- * none. */
-struct page *buddy_take(struct buddy *buddy, unsigned int order);
+/*
+ * Take up to nr blocks into pages[]; neighbours come in descending order of address, so that
+ * popping from the end ascends. Pageblocks of migratetype come first; when they cannot serve,
+ * others are stolen from. Returns how many.
+ */
+unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetype migratetype,
+			unsigned int nr, struct page **pages);
 
-/* Take up to nr blocks into pages[], heads of PG_TYPE_PCP; neighbours come in descending order of
- * address, so that popping from the end ascends. Returns how many. */
-unsigned int buddy_take_bulk(struct buddy *buddy, unsigned int order, unsigned int nr,
-			     struct page **pages);
+/* Give one block of the range back. Stops the program if one of its frames that lies in the same
+ * word of bits is free already. */
+void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
 
-/* Give one block back, merging it with its buddies as far as they are free and inside the range.
- * The caller has checked that it is the head of an allocated block of that order. */
-void buddy_give(struct buddy *buddy, struct page *page, unsigned int order);
+/* Whether a take of one block would succeed. */
+bool buddy_can_take(const struct buddy *buddy, unsigned int order);
 
-/* The lists and their counts alone, in O(free blocks); stops the program likewise. */
+/* Whether all frames of an aligned block inside the range are free. */
+bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int order);
+
+/* Add to nr_blocks[] the free blocks by order of the pageblocks of one migratetype, or of all
+ * (NR_MIGRATETYPES). O(pageblocks). */
+void buddy_count(const struct buddy *buddy, enum migratetype migratetype,
+		 unsigned long nr_blocks[NR_PAGE_ORDERS]);
+/* Add to nr[] the pageblocks by migratetype. O(pageblocks). */
+void buddy_count_pageblocks(const struct buddy *buddy, unsigned long nr[NR_MIGRATETYPES]);
+
+/* Recount the pageblocks from their bits, and look for each on its list, in O(pageblocks); stops
+ * the program with what differs. `name` is for the message. */
 void buddy_validate_lists(const struct buddy *buddy, const char *name);
 
-/* Recount everything from first principles, in O(frames); stops the program with what differs.
- * `name` is for the message. Returns the frames that are heads' or parts of PG_TYPE_PCP blocks. */
+/* The same, and every frame's struct page, in O(frames). Returns the frames that are neither free
+ * nor reserved nor in an allocated block: those of per-CPU lists. */
 unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsigned long nr_managed);
 
 #endif

@@ -1,104 +1,161 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slow checker beside buddy.c: recounts a range of frames from its struct pages and from its
- * lists, and stops the program at the first difference. The caller holds the zone's lock, and
- * nothing else runs.
+ * The slow checker beside buddy.c: recounts a range of frames from its bits, its lists and its
+ * struct pages, and stops the program at the first difference. The caller holds the zone's lock,
+ * and nothing else runs.
  */
 #include "base/check.h"
 #include "phys/buddy.h"
 
+static unsigned long number_of(const struct buddy *buddy, const struct pageblock *block)
+{
+	return buddy->first_block + (unsigned long)(block - buddy->blocks);
+}
+
+/* The list that a pageblock belongs on, from its bits alone. */
+static unsigned int order_wanted(const struct buddy *buddy, const struct pageblock *block)
+{
+	unsigned long number = number_of(buddy, block), other = (number ^ 1) - buddy->first_block;
+
+	if (!block->nr_free)
+		return PAGEBLOCK_UNLISTED;
+	if (!pageblock_is_whole(block))
+		return pageblock_largest(block);
+	if (other >= buddy->nr_blocks || !pageblock_is_whole(&buddy->blocks[other]))
+		return PAGEBLOCK_ORDER;
+	return number & 1 ? PAGEBLOCK_UNLISTED : MAX_PAGE_ORDER;
+}
+
+static unsigned long check_counts(const struct buddy *buddy, const struct pageblock *block,
+				  const char *name)
+{
+	const unsigned long number = number_of(buddy, block);
+	u16 nr[PAGEBLOCK_ORDER + 1];
+	unsigned int nr_free = 0;
+
+	pageblock_recount(block, nr);
+	for (unsigned int o = 0; o <= PAGEBLOCK_ORDER; o++) {
+		KMM_BUG_ON(nr[o] != block->nr[o],
+			   "%s: pageblock %lu has %u free blocks of order %u, %u counted", name,
+			   number, nr[o], o, block->nr[o]);
+		KMM_BUG_ON(!!(block->orders & 1U << o) != !!nr[o],
+			   "%s: pageblock %lu: orders is %#x", name, number, block->orders);
+		nr_free += (unsigned int)nr[o] << o;
+	}
+	KMM_BUG_ON(nr_free != block->nr_free, "%s: pageblock %lu has %u free frames, %u counted",
+		   name, number, nr_free, block->nr_free);
+	KMM_BUG_ON(block->migratetype >= NR_MIGRATETYPES, "%s: pageblock %lu of migratetype %u",
+		   name, number, block->migratetype);
+	KMM_BUG_ON(block->order != order_wanted(buddy, block),
+		   "%s: pageblock %lu is on the list of order %u, not %u", name, number,
+		   block->order, order_wanted(buddy, block));
+	return nr_free;
+}
+
+static unsigned long check_list(const struct buddy *buddy, enum migratetype type,
+				unsigned int order, unsigned int fill, const char *name)
+{
+	const struct free_area *area = &buddy->area[type];
+	const struct list_head *head = &area->list[order][fill], *node = head;
+	unsigned long nr = 0;
+
+	for (;; nr++) {
+		const struct pageblock *block;
+
+		KMM_BUG_ON(node->next->prev != node, "%s: order %u, fill %u: broken list", name,
+			   order, fill);
+		node = node->next;
+		if (node == head)
+			break;
+		block = list_entry(node, struct pageblock, list);
+		KMM_BUG_ON(block < buddy->blocks || block >= buddy->blocks + buddy->nr_blocks,
+			   "%s: order %u, fill %u: a pageblock of another zone", name, order, fill);
+		KMM_BUG_ON(
+			block->migratetype != type || block->order != order ||
+				block->fill != fill ||
+				(order < PAGEBLOCK_ORDER && block->nr_free >> FILL_SHIFT != fill),
+			"%s: pageblock %lu is on the list of another type, order or fill", name,
+			number_of(buddy, block));
+		KMM_BUG_ON(nr > buddy->nr_blocks, "%s: order %u, fill %u: a list without end", name,
+			   order, fill);
+	}
+	KMM_BUG_ON(!!(area->nonempty[order] & 1U << fill) != !!nr,
+		   "%s: order %u: nonempty is %#x with %lu pageblocks of fill %u", name, order,
+		   area->nonempty[order], nr, fill);
+	return nr;
+}
+
 void buddy_validate_lists(const struct buddy *buddy, const char *name)
 {
-	unsigned long nr_pages = 0;
+	unsigned long nr_pages = 0, nr_listed = 0, nr_wanted = 0;
 
-	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
-		const struct free_area *area = &buddy->area[order];
-		const u32 kind = buddy->place | page_kind(0, 0, PG_TYPE_BUDDY, order);
-		const struct list_head *node = &area->list;
-		unsigned long nr = 0;
-
-		do {
-			KMM_BUG_ON(node->next->prev != node, "%s: order %u: broken list", name,
-				   order);
-			node = node->next;
-			if (node == &area->list)
-				break;
-			const struct page *page = list_entry(node, struct page, lru);
-			unsigned long pfn = (unsigned long)(page - buddy->mem_map);
-
-			KMM_BUG_ON(pfn < buddy->start_pfn || pfn >= buddy->end_pfn,
-				   "%s: order %u: frame %lu is of another zone", name, order, pfn);
-			KMM_BUG_ON(page->kind != kind,
-				   "%s: frame %lu on the list of order %u is %#x, not %#x", name,
-				   pfn, order, page->kind, kind);
-			nr++;
-		} while (nr <= area->nr_free);
-		KMM_BUG_ON(nr != area->nr_free,
-			   "%s: order %u: %lu blocks or more on the list, %lu counted", name, order,
-			   nr, area->nr_free);
-		KMM_BUG_ON(!!(buddy->nonempty & 1U << order) != !!nr,
-			   "%s: order %u: nonempty is %#x with %lu blocks", name, order,
-			   buddy->nonempty, nr);
-		nr_pages += nr << order;
+	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
+		nr_pages += check_counts(buddy, &buddy->blocks[i], name);
+		nr_wanted += buddy->blocks[i].order != PAGEBLOCK_UNLISTED;
 	}
-	KMM_BUG_ON(nr_pages != buddy->nr_pages, "%s: %lu frames on the lists, %lu counted", name,
+	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
+			for (unsigned int fill = 0; fill < NR_FILLS; fill++)
+				nr_listed += check_list(buddy, type, order, fill, name);
+	KMM_BUG_ON(nr_listed != nr_wanted, "%s: %lu pageblocks on lists, %lu say so", name,
+		   nr_listed, nr_wanted);
+	KMM_BUG_ON(nr_pages != buddy->nr_pages, "%s: %lu frames are free, %lu counted", name,
 		   nr_pages, buddy->nr_pages);
 }
 
-static bool is_free_block(const struct buddy *buddy, unsigned long pfn, unsigned int order)
+static bool is_head(const struct page *page)
 {
-	return pfn >= buddy->start_pfn && pfn + (1UL << order) <= buddy->end_pfn &&
-	       buddy->mem_map[pfn].type == PG_TYPE_BUDDY && buddy->mem_map[pfn].order == order;
+	return page->type == PG_TYPE_ALLOC || page->type == PG_TYPE_HEAD ||
+	       page->type == PG_TYPE_SLAB || page->type == PG_TYPE_TABLE;
 }
 
-static void check_block(const struct buddy *buddy, const char *name, unsigned long pfn)
+static void check_allocated(const struct buddy *buddy, const char *name, unsigned long pfn)
 {
 	const struct page *page = buddy->mem_map + pfn;
-	unsigned int order = page->order;
-	unsigned long nr = 1UL << (order & 31);
+	const unsigned int order = page->order;
+	const unsigned long nr = 1UL << (order & 31);
 
 	KMM_BUG_ON(order > MAX_PAGE_ORDER, "%s: frame %lu heads a block of order %u", name, pfn,
 		   order);
 	KMM_BUG_ON(pfn & (nr - 1), "%s: frame %lu, order %u: not aligned", name, pfn, order);
 	KMM_BUG_ON(pfn + nr > buddy->end_pfn, "%s: frame %lu, order %u: beyond the zone", name, pfn,
 		   order);
-	for (unsigned long i = 1; i < nr; i++)
-		KMM_BUG_ON(page[i].type != PG_TYPE_NONE && page[i].type != PG_TYPE_TAIL &&
+	for (unsigned long i = 0; i < nr; i++) {
+		KMM_BUG_ON(buddy_is_free(buddy, pfn + i, 0),
+			   "%s: frame %lu is free, and in the allocated block of order %u at %lu",
+			   name, pfn + i, order, pfn);
+		KMM_BUG_ON(i && is_head(page + i) &&
 				   !(page->type == PG_TYPE_SLAB && page[i].type == PG_TYPE_SLAB),
 			   "%s: frame %lu is of type %u inside the block of order %u at %lu", name,
 			   pfn + i, page[i].type, order, pfn);
-	if (page->type == PG_TYPE_BUDDY && order < MAX_PAGE_ORDER)
-		KMM_BUG_ON(is_free_block(buddy, pfn ^ nr, order),
-			   "%s: frames %lu and %lu, order %u: not merged", name, pfn, pfn ^ nr,
-			   order);
+	}
 }
 
 unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsigned long nr_managed)
 {
-	unsigned long nr_blocks_of[PG_TYPE_TABLE + 1] = {0}; /* in frames */
+	unsigned long nr_reserved = 0, nr_elsewhere = 0;
 	unsigned long pfn = buddy->start_pfn;
-	unsigned long nr_free, nr_seen;
 
 	buddy_validate_lists(buddy, name);
 	while (pfn < buddy->end_pfn) {
 		const struct page *page = buddy->mem_map + pfn;
 
-		KMM_BUG_ON((page->kind & 0xffff) != buddy->place,
-			   "%s: frame %lu says zone %u of node %u", name, pfn, page->zone,
-			   page->nid);
-		KMM_BUG_ON(page->type == PG_TYPE_NONE || page->type == PG_TYPE_TAIL ||
-				   page->type > PG_TYPE_TABLE,
+		if (is_head(page)) {
+			check_allocated(buddy, name, pfn);
+			pfn += 1UL << page->order;
+			continue;
+		}
+		if (page->type == PG_TYPE_RESERVED)
+			nr_reserved++;
+		else if (!buddy_is_free(buddy, pfn, 0))
+			nr_elsewhere++;
+		KMM_BUG_ON(page->type > PG_TYPE_TABLE ||
+				   (page->type == PG_TYPE_RESERVED && buddy_is_free(buddy, pfn, 0)),
 			   "%s: frame %lu of type %u begins no block", name, pfn, page->type);
-		if (page->type != PG_TYPE_RESERVED)
-			check_block(buddy, name, pfn);
-		nr_blocks_of[page->type] += 1UL << page->order;
-		pfn += 1UL << page->order;
+		pfn++;
 	}
-	nr_free = nr_blocks_of[PG_TYPE_BUDDY];
-	nr_seen = buddy->end_pfn - buddy->start_pfn - nr_blocks_of[PG_TYPE_RESERVED];
-	KMM_BUG_ON(nr_free != buddy->nr_pages, "%s: %lu frames in free blocks, %lu counted", name,
-		   nr_free, buddy->nr_pages);
-	KMM_BUG_ON(nr_seen != nr_managed, "%s: %lu frames are not reserved, %lu are managed", name,
-		   nr_seen, nr_managed);
-	return nr_blocks_of[PG_TYPE_PCP];
+	KMM_BUG_ON(buddy->end_pfn - buddy->start_pfn - nr_reserved != nr_managed,
+		   "%s: %lu frames are not reserved, %lu are managed", name,
+		   buddy->end_pfn - buddy->start_pfn - nr_reserved, nr_managed);
+	return nr_elsewhere;
 }

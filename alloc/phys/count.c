@@ -19,8 +19,7 @@ void count_free_areas(struct kmm *machine, int nid, struct free_area_counts *cou
 		if (nid != NUMA_NO_NODE && nid != zone->nid)
 			continue;
 		lock_acquire(&zone->lock);
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
-			counts->nr_blocks[order] += zone->buddy.area[order].nr_free;
+		buddy_count(&zone->buddy, NR_MIGRATETYPES, counts->nr_blocks);
 		counts->nr_buddy_pages += zone->buddy.nr_pages;
 		lock_release(&zone->lock);
 		counts->nr_managed_pages += zone->nr_managed;
@@ -34,11 +33,11 @@ static void count_slot(const struct phys_cpu *pcpu, struct phys_counters *sum)
 {
 	u64 allocs = 0, held = 0;
 
-	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
-			allocs += READ_ONCE(pcpu->stack[type][order].allocs);
-			held += READ_ONCE(pcpu->stack[type][order].nr);
-		}
+	for_each_pcp_stack(pcpu, row, order)
+	{
+		allocs += READ_ONCE(pcpu->stack[row][order].allocs);
+		held += READ_ONCE(pcpu->stack[row][order].nr);
+	}
 #define X(name) sum->name += READ_ONCE(pcpu->counters.name);
 	PHYS_COUNTERS(X)
 #undef X
@@ -55,8 +54,9 @@ void phys_count(struct kmm *machine, struct phys_counters *sum)
 		count_slot(phys_cpu(cpu), sum);
 	for_each_zone(machine->phys, node, zone) {
 		lock_acquire(&zone->lock);
-		sum->split += zone->buddy.nr_split;
-		sum->merge += zone->buddy.nr_merge;
+#define X(name) sum->name += zone->buddy.nr_##name;
+		BUDDY_COUNTERS(X)
+#undef X
 		lock_release(&zone->lock);
 	}
 }
@@ -105,8 +105,7 @@ void phys_for_each_zone(struct kmm *machine,
 		memcpy(info.watermark, zone->watermark, sizeof(info.watermark));
 		memcpy(info.lowmem_reserve, zone->lowmem_reserve, sizeof(info.lowmem_reserve));
 		lock_acquire(&zone->lock);
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
-			info.nr_blocks[order] = zone->buddy.area[order].nr_free;
+		buddy_count(&zone->buddy, NR_MIGRATETYPES, info.nr_blocks);
 		info.nr_free = zone->buddy.nr_pages;
 		lock_release(&zone->lock);
 		visit(&info, arg);
@@ -122,13 +121,16 @@ void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zon
 
 		if (pcpu->nid != zone->nid)
 			continue;
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
-			const struct pcp_stack *stack = &pcpu->stack[zone->type][order];
-
-			info.nr_pages += (unsigned long)READ_ONCE(stack->nr) << order;
-			info.high += (unsigned long)stack->limit << order;
+		for_each_pcp_stack(pcpu, row, order)
+		{
+			if ((row & PLACE_ZONE_MASK) != zone->type)
+				continue;
+			info.nr_pages += (unsigned long)READ_ONCE(pcpu->stack[row][order].nr)
+					 << order;
+			info.high += (unsigned long)READ_ONCE(pcpu->tune[row][order].limit)
+				     << order;
 		}
-		info.batch = pcpu->stack[zone->type][0].batch;
+		info.batch = pcpu->tune[zone->type][0].batch;
 		visit(&info, arg);
 	}
 }

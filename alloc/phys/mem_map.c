@@ -13,7 +13,8 @@
  * from the node at boot, and appear at the virtual address of mem_map. Here too they are taken
  * (reserved in memblock, and so missing from the zone's managed pages); what appears at mem_map is
  * host memory of the same size on the same node, and the reserved frames' own place in the direct
- * map is never touched, so the host pays for them once.
+ * map is never touched, so the host pays for them once. The descriptors of a node's pageblocks (128
+ * bytes each 2 MiB) are paid for likewise.
  */
 #include "phys/mem_map.h"
 
@@ -122,11 +123,29 @@ static int reserve_node(struct memblock *mb, const struct pglist_data *node, u64
 static void init_structs(struct page *mem_map, const struct pglist_data *node)
 {
 	for (const struct zone *zone = node->zones; zone < node->zones + NR_ZONE_TYPES; zone++)
-		for (unsigned long pfn = zone->start_pfn; pfn < zone->end_pfn; pfn++) {
+		for (unsigned long pfn = zone->start_pfn; pfn < zone->end_pfn; pfn++)
 			mem_map[pfn].kind =
 				page_kind(zone->type, (unsigned int)node->nid, PG_TYPE_RESERVED, 0);
-			mem_map[pfn].refcount = 1;
-		}
+}
+
+size_t pageblocks_bytes(const struct pglist_data *node)
+{
+	return ALIGN_UP(nr_pageblocks(node->start_pfn, node->end_pfn) * sizeof(struct pageblock),
+			PAGE_SIZE);
+}
+
+static int create_pageblocks(struct phys *phys, struct pglist_data *node)
+{
+	size_t size = pageblocks_bytes(node);
+	int err;
+
+	node->pageblocks = host_reserve(size, PAGE_SIZE);
+	if (!node->pageblocks)
+		return -ENOMEM;
+	err = host_commit(node->pageblocks, size, false);
+	if (!err)
+		bind(phys, node->pageblocks, size, node->nid);
+	return err;
 }
 
 int mem_map_create(struct phys *phys, struct memblock *mb)
@@ -142,7 +161,9 @@ int mem_map_create(struct phys *phys, struct memblock *mb)
 		int err = host_commit(slice, size, !machine->config.no_thp);
 
 		if (!err)
-			err = reserve_node(mb, node, size);
+			err = create_pageblocks(phys, node);
+		if (!err)
+			err = reserve_node(mb, node, size + pageblocks_bytes(node));
 		if (err)
 			return boot_refuse(err, "phys: no memory for mem_map of node %d (errno %d)",
 					   node->nid, -err);
@@ -156,6 +177,9 @@ void memory_release(struct phys *phys)
 {
 	struct kmm *machine = phys->machine;
 
+	for (unsigned int i = 0; phys->nodes && i < phys->nr_nodes; i++)
+		if (phys->nodes[i].pageblocks)
+			host_release(phys->nodes[i].pageblocks, pageblocks_bytes(&phys->nodes[i]));
 	if (machine->mem_map)
 		host_release(machine->mem_map, phys->nr_frames * sizeof(struct page));
 	if (machine->direct_map)

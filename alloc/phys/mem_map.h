@@ -24,4 +24,7 @@ int mem_map_create(struct phys *phys, struct memblock *mb);
 /* Give back all that the two made; none of it may be there. */
 void memory_release(struct phys *phys);
 
+/* What the descriptors of a node's pageblocks take, in whole pages. */
+size_t pageblocks_bytes(const struct pglist_data *node);
+
 #endif

@@ -8,6 +8,7 @@
  * never touched. What comes from the C library's heap counts whole.
  */
 #include "arch/host.h"
+#include "phys/mem_map.h"
 #include "phys/page_alloc.h"
 #include "phys/pcp.h"
 #include "phys/zone.h"
@@ -30,6 +31,9 @@ void phys_metadata(struct kmm *machine, struct phys_metadata *metadata)
 		.zones_bytes = zone_data_bytes(phys),
 		.memory_bytes = (u64)phys->nr_frames << PAGE_SHIFT,
 	};
+	for (const struct pglist_data *node = phys->nodes; node < phys->nodes + phys->nr_nodes;
+	     node++)
+		metadata->pageblocks_bytes += pageblocks_bytes(node);
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
 		metadata->percpu_bytes +=
 			host_resident_bytes(phys_cpu(cpu), sizeof(struct phys_cpu));

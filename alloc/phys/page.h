@@ -3,16 +3,19 @@
  * struct page: one per frame, 64 bytes, in mem_map. What a frame is doing is in `type`; who may
  * change the rest follows from that:
  *
+ *	PG_TYPE_NONE      never freed, or inside a block                 see below
  *	PG_TYPE_RESERVED  boot's own, never free                         constant
- *	PG_TYPE_BUDDY     head of a free block of `order` in its zone    zone->lock
- *	PG_TYPE_PCP       head of a block of `order` in a per-CPU list   the slot's owner
+ *	PG_TYPE_FREE      freed as the head of a block                   zone->lock, or the slot's owner
  *	PG_TYPE_ALLOC     head of an allocated block of `order`          its owner
- *	PG_TYPE_TAIL      another frame of an allocated compound block   head's owner; `head` is set
+ *	PG_TYPE_HEAD      the same, of a compound block (__GFP_COMP)     its owner
+ *	PG_TYPE_TAIL      another frame of a compound block              head's owner; `head` is set
  *	PG_TYPE_SLAB      head frame of a slab, allocated through slab   slab's node lock
  *	PG_TYPE_TABLE     a page table                                   the table's lock
  *
- * The frames of a block behind its head keep what they had while the block is free; the type of a
- * non-head frame of a free block is PG_TYPE_TAIL or PG_TYPE_NONE, never one of a head.
+ * Which frames are free is the buddy's to say (phys/buddy.h), and the per-CPU lists': free memory
+ * is taken and merged without a look at its struct pages. So a frame that is free, or lies inside a
+ * block behind its head, is of PG_TYPE_NONE, or of PG_TYPE_FREE from when it was freed itself;
+ * never of a type of an allocated head.
  */
 #ifndef KMM_PHYS_PAGE_H
 #define KMM_PHYS_PAGE_H
@@ -22,11 +25,11 @@
 #include "base/types.h"
 
 enum page_type {
-	PG_TYPE_NONE, /* inside a free or a non-compound block */
+	PG_TYPE_NONE,
 	PG_TYPE_RESERVED,
-	PG_TYPE_BUDDY,
-	PG_TYPE_PCP,
+	PG_TYPE_FREE,
 	PG_TYPE_ALLOC,
+	PG_TYPE_HEAD,
 	PG_TYPE_TAIL,
 	PG_TYPE_SLAB,
 	PG_TYPE_TABLE,
@@ -39,8 +42,8 @@ struct page {
 		struct {
 			union {
 				struct {
-					u8 zone; /* page_zonenum() */
-					u8 nid;	 /* set at boot, then constant */
+					u8 place; /* page_place(), page_zonenum() */
+					u8 nid;	  /* set at boot, then constant */
 					u8 type; /* enum page_type; see above, and page_set_type() */
 					u8 order; /* of the block this frame heads */
 				};
@@ -52,8 +55,8 @@ struct page {
 	};
 
 	union {
-		struct list_head lru; /* PG_TYPE_BUDDY: its free list; PG_TYPE_ALLOC: the owner's */
-		struct {	      /* PG_TYPE_SLAB */
+		struct list_head lru;		    /* the owner's */
+		struct {			    /* PG_TYPE_SLAB */
 			struct list_head slab_list; /* its node's partial list */
 		};
 	};
@@ -84,11 +87,35 @@ _Static_assert(sizeof(struct page) == 64, "one cache line a frame");
 
 #define PAGE_STRUCT_SHIFT 6 /* log2(sizeof(struct page)) */
 
-/* The word `kind` of a frame. Little-endian: zone is the lowest byte. */
-static inline u32 page_kind(unsigned int zone, unsigned int nid, enum page_type type,
+/*
+ * `place` of a frame: its zone, set at boot, in the lowest three bits; above them the migratetype
+ * that its block was last allocated for, which names the per-CPU list that it goes back to.
+ */
+#define PLACE_ZONE_BITS 3
+#define PLACE_ZONE_MASK ((1U << PLACE_ZONE_BITS) - 1)
+
+static inline unsigned int page_place(unsigned int zone, unsigned int migratetype)
+{
+	return zone | migratetype << PLACE_ZONE_BITS;
+}
+
+/* enum zone_type of a frame. */
+static inline unsigned int page_zonenum(const struct page *page)
+{
+	return page->place & PLACE_ZONE_MASK;
+}
+
+/* The word `kind` of a frame. Little-endian: place is the lowest byte. */
+static inline u32 page_kind(unsigned int place, unsigned int nid, enum page_type type,
 			    unsigned int order)
 {
-	return zone | nid << 8 | (u32)type << 16 | (u32)order << 24;
+	return place | nid << 8 | (u32)type << 16 | (u32)order << 24;
+}
+
+/* The word `state` of an allocated head with one reference. */
+static inline u64 page_state(u32 kind)
+{
+	return kind | 1ULL << 32;
 }
 
 /* The owner of a block says what it is for. A single store, because the allocator may look at any

@@ -11,10 +11,10 @@
  * Locks: a zone's, one at a time. Out of memory also tries machine->slots_lock, and does not wait
  * for it.
  *
- * The free fast path checks what it can for nothing. One comparison of struct page's `kind` with
- * what a block of this node, allocated and of that order must say finds the zone, and refuses
- * double frees, tail frames, wrong orders and blocks of other nodes all at once; the slow path
- * sorts out which it was.
+ * The free fast path checks what it can for nothing. One comparison of struct page's `state` with
+ * what a block of this node, allocated, of that order and with one reference must say finds the
+ * list, and refuses double frees, tail frames, wrong orders and blocks of other nodes all at once;
+ * the slow path sorts out which it was.
  *
  * After mm/page_alloc.c (6.1).
  */
@@ -52,8 +52,7 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 		   (const void *)page, order);
 	pfn = (unsigned long)(page - cpu->mem_map);
 	switch ((enum page_type)page->type) {
-	case PG_TYPE_BUDDY:
-	case PG_TYPE_PCP:
+	case PG_TYPE_FREE:
 		KMM_BUG("double free of frame %lu, order %u: it is free already", pfn, order);
 	case PG_TYPE_TAIL:
 	case PG_TYPE_NONE:
@@ -65,11 +64,22 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 		KMM_BUG("free of frame %lu, order %u: it is in use (type %u)", pfn, order,
 			page->type);
 	case PG_TYPE_ALLOC:
+	case PG_TYPE_HEAD:
 		break;
 	}
 	KMM_BUG_ON(page->order != order,
 		   "free of frame %lu, order %u: it was allocated with order %u", pfn, order,
 		   page->order);
+	KMM_BUG_ON(page->refcount != 1, "free of frame %lu, order %u: %d references", pfn, order,
+		   page->refcount);
+}
+
+/* A compound block is one no longer. */
+static void dissolve(struct page *page, unsigned int order)
+{
+	for (unsigned long i = 1; i < 1UL << order; i++)
+		WRITE_ONCE(page[i].type, PG_TYPE_NONE);
+	page_set_type(page, PG_TYPE_ALLOC);
 }
 
 static SLOW void free_pages_slow(struct page *page, unsigned int order)
@@ -77,18 +87,25 @@ static SLOW void free_pages_slow(struct page *page, unsigned int order)
 	struct kmm_cpu *cpu = cpu_get();
 	struct phys *phys = cpu->machine->phys;
 	struct phys_cpu *pcpu = phys_cpu(cpu);
-	struct pcp_stack *stack;
+	unsigned int row;
 	struct zone *zone;
 
 	refuse_free(cpu, page, order);
+	if (page->type == PG_TYPE_HEAD)
+		dissolve(page, order);
+	row = page->place;
 	zone = page_zone(phys, page);
-	stack = &pcpu->stack[zone->type][order];
-	if (pcp_drain_wanted(stack))
+	if (pcp_drain_wanted(pcpu))
 		pcp_honour_drain(phys, cpu);
-	if (zone->nid == pcpu->nid && stack->limit) {
-		if (stack->nr >= stack->limit)
-			pcp_drain_stack(pcpu, zone, stack, order, stack->batch);
-		if (pcp_push(stack, page, stack->kind))
+	if (zone->nid == pcpu->nid && pcp_open(pcpu, row, order)) {
+		struct pcp_stack *stack = &pcpu->stack[row][order];
+		struct pcp_tune *tune = &pcpu->tune[row][order];
+
+		if (stack->nr >= tune->limit) {
+			pcp_drain_stack(pcpu, zone, row, order, min_t(u32, tune->batch, stack->nr));
+			tune->drained = true;
+		}
+		if (pcp_push(stack, page, stack->state))
 			return;
 	}
 	zone_give(pcpu, zone, page, order);
@@ -129,17 +146,15 @@ struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 static inline bool free_pages_fast(struct kmm_cpu *cpu, struct page *page, unsigned int order)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);
-	u64 zone;
-	u32 kind;
+	u64 state, row;
 
-	if (unlikely(!page_is_ours(cpu, page)))
+	if (unlikely(order > MAX_PAGE_ORDER) || unlikely(!page_is_ours(cpu, page)))
 		return false;
-	kind = READ_ONCE(page->kind);
-	/* In 64 bits, so that an order beyond a byte does not pass for one inside. */
-	zone = (u64)kind - pcpu->place - ((u64)order << 24);
-	if (unlikely(zone >= NR_ZONE_TYPES))
+	state = READ_ONCE(page->state);
+	row = state - pcpu->place - ((u64)order << 24);
+	if (unlikely(row >= PCP_ROWS))
 		return false;
-	return pcp_push(&pcpu->stack[zone][order], page, kind);
+	return pcp_push(&pcpu->stack[row][order], page, state);
 }
 
 void __free_pages(struct page *page, unsigned int order)
@@ -158,7 +173,7 @@ void *page_address(const struct page *page)
 	unsigned long offset = (unsigned long)page - (unsigned long)cpu->mem_map;
 
 	/* Only HighMem is outside the direct map, and only the i386 layout has it. */
-	return unlikely(page->zone == ZONE_HIGHMEM)
+	return unlikely(page_zonenum(page) == ZONE_HIGHMEM)
 		       ? kmap_address(cpu->machine->phys, page)
 		       : cpu->direct_map + (offset << (PAGE_SHIFT - PAGE_STRUCT_SHIFT));
 }

@@ -115,12 +115,14 @@ KMM_API void count_free_areas(struct kmm *machine, int nid, struct free_area_cou
 	X(pcp_drain)  /* times a list was emptied into it */                                       \
 	X(buddy_alloc)                                                                             \
 	X(buddy_free)                                                                              \
-	X(split)    /* blocks cut in two */                                                        \
-	X(merge)    /* buddies joined */                                                           \
-	X(fallback) /* blocks from another zone or node than the preferred */                      \
-	X(fail)	    /* allocations refused */                                                      \
-	X(wake)	    /* allocations that found the zones below low, and woke reclaim */             \
-	X(stall)    /* times an allocation reclaimed pages itself */
+	X(split)       /* blocks cut in two */                                                     \
+	X(merge)       /* buddies joined */                                                        \
+	X(steal_block) /* pageblocks that changed their migratetype for want of another */         \
+	X(steal_page)  /* blocks taken from a pageblock of another migratetype */                  \
+	X(fallback)    /* blocks from another zone or node than the preferred */                   \
+	X(fail)	       /* allocations refused */                                                   \
+	X(wake)	       /* allocations that found the zones below low, and woke reclaim */          \
+	X(stall)       /* times an allocation reclaimed pages itself */
 struct phys_counters {
 #define X(name) u64 name;
 	PHYS_COUNTERS(X)
@@ -134,9 +136,10 @@ KMM_API void phys_count(struct kmm *machine, struct phys_counters *sum);
  * the host; time in O(frames / 64).
  */
 #define PHYS_METADATA(X)                                                                           \
-	X(mem_map, "mem_map")	   /* struct page of every frame */                                \
-	X(zones, "nodes, zones")   /* with zonelists, and what the buddies keep */                 \
-	X(percpu, "per-CPU lists") /* of every slot ever made */
+	X(mem_map, "mem_map")	    /* struct page of every frame */                               \
+	X(pageblocks, "pageblocks") /* what is free, a bit a frame, and the counts */              \
+	X(zones, "nodes, zones")    /* with zonelists, and the buddies' lists */                   \
+	X(percpu, "per-CPU lists")  /* of every slot ever made */
 struct phys_metadata {
 #define X(name, text) u64 name##_bytes;
 	PHYS_METADATA(X)

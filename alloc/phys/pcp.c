@@ -3,6 +3,7 @@
  * them. */
 #include "phys/pcp.h"
 
+#include <limits.h>
 #include <sched.h>
 #include <string.h>
 
@@ -10,29 +11,39 @@
 #include "base/check.h"
 #include "phys/alloc.h"
 
-static const u16 capacities[NR_PAGE_ORDERS] = {
-	PCP_CAPACITY_0,	   PCP_CAPACITY_1,    PCP_CAPACITY_2,	 PCP_CAPACITY_3,
-	PCP_CAPACITY_HIGH, PCP_CAPACITY_HIGH, PCP_CAPACITY_HIGH, PCP_CAPACITY_HIGH,
-	PCP_CAPACITY_HIGH, PCP_CAPACITY_HIGH, PCP_CAPACITY_HIGH,
-};
-
 /*
- * What a slot holds at most of each order, in a zone that is large enough, and which share of its
- * frames the order gets in one that is not. 1024 single pages let a loop over 4096 of them take the
- * zone's lock 6 times a thousand.
+ * What a stack holds at first and at most, how many it moves at once, and which share of its slot's
+ * frames the order gets at first where there are not enough.
  */
 static const struct {
-	u16 most;
-	u16 share_shift; /* budget >> this */
+	u16 base, max, batch;
+	u8 share_shift; /* of the budget, >> this */
 } tuning[NR_PAGE_ORDERS] = {
-	[0] = {1024, 1}, [1] = {256, 3}, [2] = {128, 3}, [3] = {64, 3}, [HPAGE_ORDER] = {8, 3},
+	[0] = {1024, PCP_CAPACITY_0, 256, 2},
+	[1] = {256, PCP_CAPACITY_LOW, 128, 4},
+	[2] = {128, PCP_CAPACITY_LOW, 64, 4},
+	[3] = {64, PCP_CAPACITY_LOW, 64, 4},
+	[4] = {2, 16, 4, 4},
+	[5] = {2, 16, 4, 4},
+	[6] = {2, 16, 4, 4},
+	[7] = {2, 16, 4, 4},
+	[8] = {2, 16, 4, 4},
+	[HPAGE_ORDER] = {8, PCP_CAPACITY_HIGH, 8, 2},
+	[MAX_PAGE_ORDER] = {2, 16, 4, 2},
 };
+
+static unsigned int capacity(unsigned int order)
+{
+	if (order == 0)
+		return PCP_CAPACITY_0;
+	return order <= 3 ? PCP_CAPACITY_LOW : PCP_CAPACITY_HIGH;
+}
 
 unsigned int pcp_tune(unsigned int order, unsigned long budget)
 {
 	unsigned long share = (budget >> tuning[order].share_shift) >> order;
 
-	return min_t(unsigned int, tuning[order].most, min_t(unsigned long, share, UINT16_MAX));
+	return min_t(unsigned int, tuning[order].base, min_t(unsigned long, share, UINT16_MAX));
 }
 
 unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slot,
@@ -47,53 +58,104 @@ unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slo
 }
 
 /* The configured sizes are of order 0, in pages; larger orders hold as many pages. */
-static void configure_stack(struct pcp_stack *stack, const struct kmm_config *config,
+static void configure_stack(struct pcp_tune *tune, const struct kmm_config *config,
 			    unsigned int order, unsigned long budget)
 {
-	unsigned int limit = pcp_tune(order, budget);
-	unsigned int batch = max_t(unsigned int, limit / 4, 1);
+	unsigned int base = pcp_tune(order, budget), max = tuning[order].max;
+	unsigned int batch = min_t(unsigned int, tuning[order].batch, max_t(u32, base / 2, 1));
 
-	if (limit && config->pcp_high)
-		limit = max_t(unsigned int, config->pcp_high >> order, 1);
-	if (limit && config->pcp_batch)
+	if (base && config->pcp_high)
+		base = max = min_t(unsigned int, max_t(u32, config->pcp_high >> order, 1),
+				   capacity(order));
+	if (base && config->pcp_batch)
 		batch = max_t(unsigned int, config->pcp_batch >> order, 1);
 	if (config->no_pcp)
-		limit = 0;
-	stack->limit = (u16)min_t(unsigned int, limit, capacities[order]);
-	stack->batch = (u16)min_t(unsigned int, batch, max_t(unsigned int, stack->limit, 1));
-	stack->high = stack->limit;
+		base = 0;
+	tune->base = base;
+	tune->max = max;
+	tune->batch = (u16)min_t(unsigned int, batch, max_t(u32, base, 1));
+}
+
+/* Close every stack; it opens again when it is wanted. Sizes that are configured are not limited by
+ * a share. */
+static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
+{
+	unsigned int nr_machine_cpus = topology_nr_cpus(phys->machine->topology);
+	const struct pglist_data *node = &phys->nodes[pcpu->nid];
+
+	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
+		pcpu->room[type] = phys->machine->config.pcp_high
+					   ? ULONG_MAX
+					   : pcp_budget(node->zones[type].nr_managed, node->nr_cpus,
+							slot, nr_machine_cpus);
+	for_each_pcp_stack(pcpu, row, order)
+	{
+		WRITE_ONCE(pcpu->tune[row][order].limit, 0);
+		pcpu->tune[row][order].drained = false;
+		WRITE_ONCE(pcpu->stack[row][order].high, 0);
+	}
+}
+
+/* Let a stack hold so many blocks more, as far as its slot's share of the zone goes. */
+static void raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order, u32 more)
+{
+	unsigned long *room = &pcpu->room[row & PLACE_ZONE_MASK];
+	struct pcp_tune *tune = &pcpu->tune[row][order];
+
+	more = min_t(u32, more, min_t(unsigned long, *room >> order, UINT32_MAX));
+	*room -= (unsigned long)more << order;
+	WRITE_ONCE(tune->limit, tune->limit + more);
+	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
+}
+
+bool pcp_open(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
+{
+	struct pcp_tune *tune = &pcpu->tune[row][order];
+
+	if (unlikely(!tune->limit))
+		raise_limit(pcpu, row, order, tune->base);
+	return tune->limit;
 }
 
 /* A zone without frames gets no budget, and so no lists. */
-static void init_zone_stacks(struct phys *phys, struct kmm_cpu *cpu, const struct zone *zone)
+static void init_row(struct phys *phys, struct kmm_cpu *cpu, const struct zone *zone,
+		     enum migratetype type)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);
-	struct page **slots = pcpu->slots[zone->type];
-	unsigned int nr_machine_cpus = topology_nr_cpus(phys->machine->topology);
+	const unsigned int row = page_place(zone->type, type);
+	struct page **slots = pcpu->slots[type][zone->type];
 	unsigned long budget = pcp_budget(zone->nr_managed, phys->nodes[zone->nid].nr_cpus,
-					  cpu->slot, nr_machine_cpus);
+					  cpu->slot, topology_nr_cpus(phys->machine->topology));
 
 	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
-		struct pcp_stack *stack = &pcpu->stack[zone->type][order];
+		struct pcp_stack *stack = &pcpu->stack[row][order];
 
 		stack->slots = slots;
-		stack->kind = page_kind(zone->type, (unsigned int)zone->nid, PG_TYPE_ALLOC, order);
-		configure_stack(stack, &phys->machine->config, order, budget);
-		slots += capacities[order];
+		stack->state =
+			page_state(page_kind(row, (unsigned int)zone->nid, PG_TYPE_ALLOC, order));
+		configure_stack(&pcpu->tune[row][order], &phys->machine->config, order, budget);
+		slots += capacity(order);
 	}
+}
+
+/* The row of the zone and migratetype that gfp asks for first, if the zone is of this node. */
+static unsigned int row_of(const struct phys *phys, const struct pglist_data *node, gfp_t gfp)
+{
+	const struct zone *first = node->zonelist[gfp_zone(gfp, phys->machine->config.layout)][0];
+
+	if (!first || first->nid != node->nid)
+		return PCP_EMPTY_ROW;
+	return page_place(first->type, gfp_migratetype(gfp));
 }
 
 void pcp_set_rows(struct phys *phys, struct kmm_cpu *cpu)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);
-	const struct pglist_data *node = &phys->nodes[cpu->nid];
 	const bool local = mempolicy_is_local(&pcpu->policy, cpu->nid);
 
 	for (gfp_t gfp = 0; gfp < GFP_ROWS; gfp++) {
-		const struct zone *first =
-			node->zonelist[gfp_zone(gfp, phys->machine->config.layout)][0];
-		bool ours = first && first->nid == cpu->nid && local;
-		unsigned int row = ours ? first->type : NR_ZONE_TYPES;
+		unsigned int row =
+			local ? row_of(phys, &phys->nodes[cpu->nid], gfp) : PCP_EMPTY_ROW;
 
 		pcpu->row_of_gfp[gfp] = (u16)(row * sizeof(pcpu->stack[0]));
 	}
@@ -104,12 +166,14 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 	struct phys_cpu *pcpu = phys_cpu(cpu);
 	struct pglist_data *node = &phys->nodes[cpu->nid];
 
-	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		init_zone_stacks(phys, cpu, &node->zones[type]);
+	for (enum zone_type zone = 0; zone < NR_ZONE_TYPES; zone++)
+		for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
+			init_row(phys, cpu, &node->zones[zone], type);
 	pcp_set_rows(phys, cpu);
 	numa_fold(pcpu);
-	pcpu->place = page_kind(0, (unsigned int)cpu->nid, PG_TYPE_ALLOC, 0);
+	pcpu->place = page_state(page_kind(0, (unsigned int)cpu->nid, PG_TYPE_ALLOC, 0));
 	pcpu->nid = cpu->nid;
+	reset_limits(phys, pcpu, cpu->slot);
 }
 
 /* Paranoid builds look at a zone's lists every 64th time: each look costs a step for each free
@@ -120,19 +184,26 @@ static void check_now_and_then(const struct zone *zone)
 		buddy_validate_lists(&zone->buddy, zone->lock_name);
 }
 
-bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
-		unsigned int order, unsigned long at_most)
+bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
+		unsigned long at_most)
 {
-	unsigned int nr = min_t(unsigned long, stack->batch, at_most >> order);
+	struct pcp_stack *stack = &pcpu->stack[row][order];
+	struct pcp_tune *tune = &pcpu->tune[row][order];
+	unsigned int nr =
+		min_t(unsigned long, min_t(u32, tune->batch, tune->limit), at_most >> order);
 
 	if (!nr)
 		return false;
 	lock_acquire(&zone->lock);
-	nr = buddy_take_bulk(&zone->buddy, order, nr, stack->slots);
+	nr = buddy_take(&zone->buddy, order, row >> PLACE_ZONE_BITS, nr, stack->slots);
 	check_now_and_then(zone);
 	lock_release(&zone->lock);
 	if (!nr)
 		return false;
+	if (tune->drained) {
+		tune->drained = false;
+		raise_limit(pcpu, row, order, min_t(u32, tune->limit, tune->max - tune->limit));
+	}
 	WRITE_ONCE(stack->nr, nr);
 	WRITE_ONCE(pcpu->blocks_in, pcpu->blocks_in + nr);
 	pcp_count(pcpu, pcp_refill, 1);
@@ -140,9 +211,10 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stac
 	return true;
 }
 
-void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
-		     unsigned int order, u32 nr)
+void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
+		     u32 nr)
 {
+	struct pcp_stack *stack = &pcpu->stack[row][order];
 	const u32 rest = stack->nr - nr;
 
 	lock_acquire(&zone->lock);
@@ -158,13 +230,15 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack 
 }
 
 struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
-		       unsigned long at_most)
+		       enum migratetype type, unsigned long at_most)
 {
-	struct pcp_stack *stack = &pcpu->stack[zone->type][order];
+	const unsigned int row = page_place(zone->type, type);
+	struct pcp_stack *stack = &pcpu->stack[row][order];
+	unsigned int nr;
 	struct page *page;
 
-	if (zone->nid == pcpu->nid && stack->limit) {
-		if (!stack->nr && !pcp_refill(pcpu, zone, stack, order, at_most))
+	if (zone->nid == pcpu->nid && pcp_open(pcpu, row, order)) {
+		if (!stack->nr && !pcp_refill(pcpu, zone, row, order, at_most))
 			return NULL;
 		if (!pcp_pop(stack, &page))
 			return NULL;
@@ -174,15 +248,19 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 	if (!(at_most >> order))
 		return NULL;
 	lock_acquire(&zone->lock);
-	page = buddy_take(&zone->buddy, order);
+	nr = buddy_take(&zone->buddy, order, type, 1, &page);
 	lock_release(&zone->lock);
-	if (page)
-		pcp_count(pcpu, buddy_alloc, 1);
+	if (!nr)
+		return NULL;
+	WRITE_ONCE(page->state,
+		   page_state(page_kind(row, (unsigned int)zone->nid, PG_TYPE_ALLOC, order)));
+	pcp_count(pcpu, buddy_alloc, 1);
 	return page;
 }
 
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order)
 {
+	WRITE_ONCE(page->state, page->state - PCP_STATE_STEP);
 	lock_acquire(&zone->lock);
 	buddy_give(&zone->buddy, page, order);
 	lock_release(&zone->lock);
@@ -192,40 +270,34 @@ void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsi
 unsigned long pcp_drain(struct phys *phys, struct kmm_cpu *cpu)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);
+	struct zone *zones = phys->nodes[pcpu->nid].zones;
 	unsigned long nr_pages = 0;
 
-	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
-			struct pcp_stack *stack = &pcpu->stack[type][order];
+	for_each_pcp_stack(pcpu, row, order)
+	{
+		u32 nr = pcpu->stack[row][order].nr;
 
-			nr_pages += (unsigned long)stack->nr << order;
-			if (stack->nr)
-				pcp_drain_stack(pcpu, &phys->nodes[pcpu->nid].zones[type], stack,
-						order, stack->nr);
-		}
+		nr_pages += (unsigned long)nr << order;
+		if (nr)
+			pcp_drain_stack(pcpu, &zones[row & PLACE_ZONE_MASK], row, order, nr);
+	}
 	return nr_pages;
-}
-
-static void set_high(struct phys_cpu *pcpu, bool closed)
-{
-	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
-			struct pcp_stack *stack = &pcpu->stack[type][order];
-
-			WRITE_ONCE(stack->high, closed ? 0 : stack->limit);
-		}
 }
 
 void pcp_close(struct kmm_cpu *cpu)
 {
-	set_high(phys_cpu(cpu), true);
+	struct phys_cpu *pcpu = phys_cpu(cpu);
+
+	for_each_pcp_stack(pcpu, row, order) WRITE_ONCE(pcpu->stack[row][order].high, 0);
+	/* Release: whoever sees it sees the zeros. */
+	__atomic_store_n(&pcpu->drain_wanted, true, __ATOMIC_RELEASE);
 }
 
 void pcp_honour_drain(struct phys *phys, struct kmm_cpu *cpu)
 {
-	/* Open first: a request that comes in between closes again, and is met at the next slow
-	 * path. */
-	set_high(phys_cpu(cpu), false);
+	/* In this order: a request that comes in between is met at the next slow path. */
+	WRITE_ONCE(phys_cpu(cpu)->drain_wanted, false);
+	reset_limits(phys, phys_cpu(cpu), cpu->slot);
 	pcp_drain(phys, cpu);
 	if (phys_cpu(cpu)->nid != cpu->nid)
 		pcp_init(phys, cpu);
@@ -260,32 +332,45 @@ unsigned long pcp_nr_pages(struct kmm_cpu *cpu)
 	struct phys_cpu *pcpu = phys_cpu(cpu);
 	unsigned long nr_pages = 0;
 
-	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
-			nr_pages += (unsigned long)READ_ONCE(pcpu->stack[type][order].nr) << order;
+	for_each_pcp_stack(pcpu, row, order) nr_pages +=
+		(unsigned long)READ_ONCE(pcpu->stack[row][order].nr) << order;
 	return nr_pages;
+}
+
+static void validate_block(struct phys *phys, const struct phys_cpu *pcpu, unsigned int row,
+			   unsigned int order, const struct page *page)
+{
+	const struct zone *zone = &phys->nodes[pcpu->nid].zones[row & PLACE_ZONE_MASK];
+	unsigned long pfn = (unsigned long)(page - phys->machine->mem_map);
+
+	KMM_BUG_ON(pfn < zone->start_pfn || pfn + (1UL << order) > zone->end_pfn ||
+			   !IS_ALIGNED(pfn, 1UL << order),
+		   "%s: frame %lu, order %u, is on a per-CPU list", zone->lock_name, pfn, order);
+	KMM_BUG_ON(page->type != PG_TYPE_FREE && page->type != PG_TYPE_NONE &&
+			   page->type != PG_TYPE_TAIL,
+		   "%s: frame %lu of type %u is on a per-CPU list", zone->lock_name, pfn,
+		   page->type);
+	for (unsigned long i = 0; i < 1UL << order; i++)
+		KMM_BUG_ON(buddy_is_free(&zone->buddy, pfn + i, 0),
+			   "%s: frame %lu is on a per-CPU list and free", zone->lock_name, pfn + i);
 }
 
 void pcp_validate(struct phys *phys, struct kmm_cpu *cpu, unsigned long nr_pages[NR_ZONE_TYPES])
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);
 
-	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
-			const struct pcp_stack *stack = &pcpu->stack[type][order];
-			const u32 kind =
-				page_kind(type, (unsigned int)pcpu->nid, PG_TYPE_PCP, order);
+	for_each_pcp_stack(pcpu, row, order)
+	{
+		const struct pcp_stack *stack = &pcpu->stack[row][order];
+		const struct pcp_tune *tune = &pcpu->tune[row][order];
 
-			KMM_BUG_ON(stack->nr > stack->limit,
-				   "slot %u, %s, order %u: %u blocks, limit %u", cpu->slot,
-				   zone_names[type], order, stack->nr, stack->limit);
-			for (u32 i = 0; i < stack->nr; i++)
-				KMM_BUG_ON(
-					stack->slots[i]->kind != kind,
-					"slot %u, %s, order %u: frame %lu is %#x, not %#x",
-					cpu->slot, zone_names[type], order,
-					(unsigned long)(stack->slots[i] - phys->machine->mem_map),
-					stack->slots[i]->kind, kind);
-			nr_pages[type] += (unsigned long)stack->nr << order;
-		}
+		KMM_BUG_ON(stack->nr > tune->limit ||
+				   tune->limit > max_t(u32, tune->max, tune->base),
+			   "slot %u, row %u, order %u: %u blocks, limit %u, most %u", cpu->slot,
+			   row, order, stack->nr, tune->limit, tune->max);
+		for (u32 i = 0; i < stack->nr; i++)
+			validate_block(phys, pcpu, row, order, stack->slots[i]);
+		if (stack->nr)
+			nr_pages[row & PLACE_ZONE_MASK] += (unsigned long)stack->nr << order;
+	}
 }

@@ -3,30 +3,37 @@
  * Per-CPU page lists: free blocks that belong to one CPU slot, so that most allocations and frees
  * touch no lock. Private to alloc/phys.
  *
- * A list is a stack of pointers in the slot, one for each zone of the slot's own node and each
- * order: an allocation touches the stack's header, the top of its array and the one cache line of
- * the block's struct page.
+ * A list is a stack of pointers in the slot, one for each zone of the slot's own node, each
+ * migratetype and each order: an allocation touches the stack's header, the top of its array and
+ * the one cache line of the block's struct page.
  *
  *	struct phys_cpu
- *	| stack[DMA][0..15] | stack[DMA32][0..15] | ... | row_of_gfp | counters | slots |
+ *	| stack[row][0..15] ... | row_of_gfp | tune[row][0..15] | counters | slots |
  *
+ *	row:    page_place() of its blocks, zone and migratetype
  *	stack:  slots -> | coldest | ... | hottest |   room   |
- *	                 0                         nr         high     (capacity: limit)
+ *	                 0                         nr         high        (capacity: max)
  *
- * Invariant of a stack: nr <= limit <= PCP_CAPACITY of its order; slots[0 .. nr) are heads of
- * PG_TYPE_PCP of the stack's zone and order; blocks_in == allocs + blocks_out + nr - frees, where
- * frees is therefore not counted.
+ * A stack opens when it is first wanted. One that is emptied and overflows in turn is too small for
+ * what its CPU does: it doubles. One that only fills, or only empties, has nothing to gain from it.
+ * (The kernel tunes pcp->high by itself since 6.7; here a refill after a drain is the sign.) All
+ * limits of a zone together stay within the slot's share of it. A request to drain closes all.
+ *
+ * Invariant of a stack: nr <= limit <= max <= capacity of its order; slots[0 .. nr) are first
+ * frames of free blocks of the stack's zone and order that the buddy does not have; blocks_in ==
+ * allocs + blocks_out + nr - frees, where frees is therefore not counted.
  *
  * Only the slot's owner writes to it, with two exceptions. A slot without owner belongs to whoever
  * holds machine->slots_lock. And another CPU that ran out of memory asks the owner to drain by
- * storing 0 in every `high`: the owner's next free finds its stack full, goes the slow way, and
- * sees why. The fast path pays nothing for it.
+ * storing 0 in every `high` and then setting drain_wanted: the owner's next free finds its stack
+ * full, goes the slow way, and sees why. The fast path pays nothing for it.
  *
  * A slot of zeros (a thread that has not attached) has nr 0 and high 0 everywhere, so both fast
  * paths fall through to the slow ones.
  *
  * After mm/page_alloc.c (6.1), which has linked lists through struct page for orders 0 to 3 and 9,
- * and J. Bonwick's magazines (2001).
+ * and J. Bonwick's magazines (2001). It differs in having short stacks for all other orders too, two
+ * blocks or as many as an eighth of a slot's share holds.
  */
 #ifndef KMM_PHYS_PCP_H
 #define KMM_PHYS_PCP_H
@@ -42,28 +49,32 @@ struct pcp_stack {
 	u32 nr;		     /* blocks held */
 	u32 high;	     /* blocks at which a free goes the slow way: limit, or 0 (see above) */
 	struct page **slots; /* constant */
-	u32 kind;   /* constant: page_kind() of an allocated block of this zone and order */
-	u16 limit;  /* constant: blocks held at most; 0: no list for this order */
-	u16 batch;  /* constant: blocks moved at once */
-	u64 allocs; /* blocks handed out */
+	u64 state;	     /* constant: page_state() of an allocated block of this stack */
+	u64 allocs;	     /* blocks handed out */
 };
 
 _Static_assert(sizeof(struct pcp_stack) == 32, "two stacks a cache line");
 
-#define PCP_ORDERS 16 /* stacks a row: a power of two, those beyond MAX_PAGE_ORDER stay empty */
-#define PCP_ROWS   (NR_ZONE_TYPES + 1) /* the last is always empty */
-
-/* Room for blocks in the arrays, by order. Tuning decides how much of it is used. */
-#define PCP_CAPACITY_0	  2048U
-#define PCP_CAPACITY_1	  512U
-#define PCP_CAPACITY_2	  256U
-#define PCP_CAPACITY_3	  128U
-#define PCP_CAPACITY_HIGH 16U /* each order from 4 on */
-#define PCP_SLOTS                                                                                  \
-	(PCP_CAPACITY_0 + PCP_CAPACITY_1 + PCP_CAPACITY_2 + PCP_CAPACITY_3 +                       \
-	 PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
+/* What only slow paths look at. In blocks. */
+struct pcp_tune {
+	u32 limit;    /* held at most; 0: not open */
+	u32 base;     /* constant: limit when it opens; 0: no list for this order */
+	u32 max;      /* constant: limit at most */
+	u16 batch;    /* constant: moved at once */
+	bool drained; /* since the last refill */
+};
 
 #define GFP_ROWS 64 /* values of the lowest six bits of gfp: zone and mobility */
+
+#define PCP_ORDERS    16 /* stacks a row: a power of two, those beyond MAX_PAGE_ORDER stay empty */
+#define PCP_ROWS      (NR_MIGRATETYPES << PLACE_ZONE_BITS)
+#define PCP_EMPTY_ROW PCP_ROWS /* one more, whose stacks are always empty */
+
+/* Room for blocks in the arrays, by order. Tuning decides how much of it is used. */
+#define PCP_CAPACITY_0	  8192U
+#define PCP_CAPACITY_LOW  4096U /* orders 1 to 3 */
+#define PCP_CAPACITY_HIGH 64U	/* each order from 4 on */
+#define PCP_SLOTS	  (PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
 
 /* A thread's NUMA policy (phys/mempolicy.h). The slot's owner only. */
 struct mempolicy {
@@ -73,18 +84,21 @@ struct mempolicy {
 };
 
 struct phys_cpu {
-	struct pcp_stack stack[PCP_ROWS][PCP_ORDERS] CACHELINE_ALIGNED;
+	struct pcp_stack stack[PCP_ROWS + 1][PCP_ORDERS] CACHELINE_ALIGNED;
 	/* Changed with the thread's NUMA policy only: where in this struct the row of stacks is
-	 * that gfp's zone bits ask for, in bytes. The row that is always empty where the policy
-	 * wants other nodes than this one. */
+	 * that gfp's zone and mobility ask for, in bytes. The row that is always empty where the
+	 * policy wants other nodes than this one. */
 	u16 row_of_gfp[GFP_ROWS] CACHELINE_ALIGNED;
 
-	u32 place; /* constant: page_kind() of an allocated block of order 0, zone 0, node nid */
+	u64 place; /* constant: page_state() of an allocated block of order 0, place 0, node nid */
 	int nid;   /* constant: whose zones the stacks are of; the slot's own node */
-	u64 blocks_in;	/* put on stacks from the buddy */
-	u64 blocks_out; /* taken off them into the buddy */
+	bool drain_wanted; /* set by others */
+	u64 blocks_in;	   /* put on stacks from the buddy */
+	u64 blocks_out;	   /* taken off them into the buddy */
 	struct phys_counters
 		counters; /* all but pcp_alloc and pcp_free, which follow from the stacks */
+	unsigned long room[NR_ZONE_TYPES]; /* frames by which a zone's limits may still grow */
+	struct pcp_tune tune[PCP_ROWS][PCP_ORDERS];
 
 	struct mempolicy policy;
 	bool reclaiming; /* inside direct reclaim: its own allocations may use the reserves */
@@ -92,16 +106,23 @@ struct phys_cpu {
 	u64 numa_folded; /* blocks of the fast path that are in numa[] */
 	struct numastat numa[KMM_MAX_NODES]; /* all but the fast path's, see mempolicy.c */
 
-	struct page *slots[NR_ZONE_TYPES][PCP_SLOTS] CACHELINE_ALIGNED;
+	struct page *slots[NR_MIGRATETYPES][NR_ZONE_TYPES][PCP_SLOTS] CACHELINE_ALIGNED;
 };
+
+_Static_assert(sizeof(((struct phys_cpu *)0)->stack) <= UINT16_MAX,
+	       "row_of_gfp holds offsets in it");
+
+#define for_each_pcp_stack(pcpu, row, order)                                                       \
+	for (unsigned int row = 0; row < PCP_ROWS; row++)                                          \
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
 
 static inline struct phys_cpu *phys_cpu(struct kmm_cpu *cpu)
 {
 	return (struct phys_cpu *)((char *)cpu + PERCPU_PHYS_OFFSET);
 }
 
-/* From the kind of an allocated block to that of the same block in a list. */
-#define PCP_KIND_STEP ((u32)(PG_TYPE_ALLOC - PG_TYPE_PCP) << 16)
+/* From the state of an allocated block with one reference to that of the same block when free. */
+#define PCP_STATE_STEP (((u64)(PG_TYPE_ALLOC - PG_TYPE_FREE) << 16) | 1ULL << 32)
 
 /* A counter of the slot's owner that others may read. */
 #define pcp_count(pcpu, name, n) WRITE_ONCE((pcpu)->counters.name, (pcpu)->counters.name + (n))
@@ -123,33 +144,33 @@ static inline bool pcp_pop(struct pcp_stack *stack, struct page **out)
 	if (unlikely(nr == 0))
 		return false;
 	page = stack->slots[nr - 1];
-	KMM_DEBUG_ON(page->kind != stack->kind - PCP_KIND_STEP,
-		     "frame of kind %#x on the list of %#x", page->kind, stack->kind);
+	KMM_DEBUG_ON(page->type != PG_TYPE_FREE && page->type != PG_TYPE_NONE,
+		     "frame of type %u on a list of free blocks", page->type);
 	WRITE_ONCE(stack->nr, nr - 1);
 	WRITE_ONCE(stack->allocs, stack->allocs + 1);
 	/* The whole word: a free loads it whole, and the processor forwards only what one store
 	 * wrote. */
-	WRITE_ONCE(page->kind, stack->kind);
+	WRITE_ONCE(page->state, stack->state);
 	*out = page;
 	return true;
 }
 
-/* Put a block of the stack's own kind, as its struct page says now, on it; false if there is no
+/* Put a block on a stack of its own place and order, its state as it is now; false if there is no
  * room. */
-static inline bool pcp_push(struct pcp_stack *stack, struct page *page, u32 kind)
+static inline bool pcp_push(struct pcp_stack *stack, struct page *page, u64 state)
 {
 	u32 nr = stack->nr;
 
 	if (unlikely(nr >= READ_ONCE(stack->high)))
 		return false;
-	WRITE_ONCE(page->kind, kind - PCP_KIND_STEP);
+	WRITE_ONCE(page->state, state - PCP_STATE_STEP);
 	stack->slots[nr] = page;
 	WRITE_ONCE(stack->nr, nr + 1);
 	return true;
 }
 
-/* How many blocks of an order a slot may hold of one zone, given the frames that all its stacks of
- * the zone may hold. */
+/* How many blocks of an order a stack may hold at first, given the slot's share of the zone, in
+ * frames. */
 unsigned int pcp_tune(unsigned int order, unsigned long budget);
 
 /* Frames of a zone that one slot may hold: an eighth of the zone divided among its CPUs; slots
@@ -165,23 +186,27 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu);
 /* Point row_of_gfp where the slot's node and its thread's NUMA policy want it. By the owner. */
 void pcp_set_rows(struct phys *phys, struct kmm_cpu *cpu);
 
-/* Fill an empty stack from its zone with at_most pages, and with one acquisition of its lock. False
+/* Open a stack that is wanted, if it is not. False if there is no list, or no room for it. */
+bool pcp_open(struct phys_cpu *pcpu, unsigned int row, unsigned int order);
+
+/* Fill an empty stack from its zone with at_most frames, and with one acquisition of its lock. False
  * if the zone has no block. */
-bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
-		unsigned int order, unsigned long at_most);
+bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
+		unsigned long at_most);
 
 /* Give the nr coldest blocks to the zone, with one acquisition of its lock. */
-void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, struct pcp_stack *stack,
-		     unsigned int order, u32 nr);
+void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
+		     u32 nr);
 
 /* Empty all stacks of a slot. By its owner, or with slots_lock held while it has none. Returns the
  * frames given back. */
 unsigned long pcp_drain(struct phys *phys, struct kmm_cpu *cpu);
 
-/* Has another CPU asked for this stack's blocks? */
-static inline bool pcp_drain_wanted(const struct pcp_stack *stack)
+/* Has another CPU asked for this slot's blocks? */
+static inline bool pcp_drain_wanted(const struct phys_cpu *pcpu)
 {
-	return unlikely(READ_ONCE(stack->high) != stack->limit);
+	/* Acquire: the request's zeros in `high` are there before we store limits over them. */
+	return unlikely(__atomic_load_n(&pcpu->drain_wanted, __ATOMIC_ACQUIRE));
 }
 
 /* Ask a slot's owner for its blocks; or, for a slot that is empty and may move to another node,

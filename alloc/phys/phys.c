@@ -96,8 +96,10 @@ static void release_boot_memory(struct phys *phys, const struct memblock *mb)
 		u64 at = (u64)zone->start_pfn << PAGE_SHIFT, base, end;
 		int nid;
 
-		buddy_init(&zone->buddy, phys->machine->mem_map, zone->start_pfn, zone->end_pfn,
-			   page_kind(zone->type, (unsigned int)zone->nid, 0, 0));
+		buddy_init(&zone->buddy, phys->machine->mem_map,
+			   node->pageblocks +
+				   ((zone->start_pfn - node->start_pfn) >> PAGEBLOCK_ORDER),
+			   zone->start_pfn, zone->end_pfn);
 		while (memblock_next_free(mb, &at, &base, &end, &nid) &&
 		       base >> PAGE_SHIFT < zone->end_pfn)
 			buddy_add_range(&zone->buddy, base >> PAGE_SHIFT,

@@ -65,6 +65,7 @@ struct pglist_data {
 	int nid;
 	unsigned int nr_cpus; /* of the topology, with this node nearest */
 	unsigned long start_pfn, end_pfn;
+	struct pageblock *pageblocks; /* of start_pfn, a multiple of 4 MiB, on */
 	struct zone zones[NR_ZONE_TYPES];
 	/* Where an allocation that asks for zone type i on this node looks, in order; ends with
 	 * NULL. */
@@ -89,7 +90,7 @@ struct phys {
 
 static inline struct zone *page_zone(const struct phys *phys, const struct page *page)
 {
-	return &phys->nodes[page->nid].zones[page->zone];
+	return &phys->nodes[page->nid].zones[page_zonenum(page)];
 }
 
 /* A bit for each node that the machine has. */

@@ -35,7 +35,7 @@ static const struct {
 	{"kmalloc-8k", 8192},
 };
 
-_Static_assert(PERCPU_SIZE / CACHELINE_SIZE <= UINT16_MAX, "magazine offsets fit the size table");
+_Static_assert(PERCPU_SIZE / CACHELINE_SIZE - 1 <= UINT16_MAX, "magazine offsets fit the size table");
 
 /* Give a slot its size table. */
 void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu)
@@ -87,7 +87,7 @@ static KMM_COLD void *kmalloc_large(size_t size, gfp_t gfp, int nid)
 	if (size > KMALLOC_MAX_SIZE)
 		return NULL;
 	gfp &= ~(__GFP_HIGHMEM | __GFP_MOVABLE | __GFP_SHARED);
-	page = alloc_pages_node(nid, gfp | __GFP_COMP, get_order(size));
+	page = alloc_pages_node(nid, gfp, get_order(size));
 	if (!page)
 		return NULL;
 	page->private = LARGE_KMALLOC;

@@ -147,7 +147,7 @@ void slab_page_release(struct kmem_cache *cache, struct page *slab)
 	}
 	slab->head = NULL;
 	slab->private = 0;
-	page_set_type(slab, PG_TYPE_ALLOC);
+	page_set_type(slab, order ? PG_TYPE_HEAD : PG_TYPE_ALLOC);
 	__free_pages(slab, order);
 }
 

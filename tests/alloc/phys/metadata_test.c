@@ -54,7 +54,8 @@ static void the_share_is_below_the_bar(u64 memory_bytes)
 	   (unsigned long long)used.percpu_bytes, (unsigned long long)fresh.percpu_bytes);
 	ok((double)used.total_bytes <= MAX_SHARE * (double)memory_bytes, "%.4f %%",
 	   100 * (double)used.total_bytes / (double)memory_bytes);
-	ok_eq(used.total_bytes, used.mem_map_bytes + used.zones_bytes + used.percpu_bytes);
+	ok_eq(used.total_bytes,
+	      used.mem_map_bytes + used.pageblocks_bytes + used.zones_bytes + used.percpu_bytes);
 	printf("# %llu MiB: %.4f %%, %llu bytes of lists\n", (unsigned long long)memory_bytes >> 20,
 	       100 * (double)used.total_bytes / (double)memory_bytes,
 	       (unsigned long long)used.percpu_bytes);

@@ -18,27 +18,34 @@ static u64 zone_locks(struct kmm *machine)
 	return acquired;
 }
 
+static const struct pcp_tune *tune_of(const struct pcp_stack *stack)
+{
+	const struct phys_cpu *pcpu = phys_cpu(cpu_get());
+
+	return &pcpu->tune[0][0] + (stack - &pcpu->stack[0][0]);
+}
+
+/* Has the page come back to its zone, whatever lists there are? */
+static bool in_buddy(struct kmm *machine, const struct page *page)
+{
+	return buddy_is_free(&page_zone(machine->phys, page)->buddy, page_to_pfn(page), 0);
+}
+
 static void lists_of_large_zones_are_long_and_of_small_ones_short(void)
 {
-	/* 4 GiB and two CPUs: 65536 frames a slot, more than the lists can use. */
+	/* 4 GiB and two CPUs: 65536 frames a slot. */
+	static const u32 large[NR_PAGE_ORDERS] = {1024, 256, 128, 64, 2, 2, 2, 2, 2, 8, 2};
+	/* 16 MiB and two CPUs: 256 frames. */
+	static const u32 small[NR_PAGE_ORDERS] = {64, 8, 4, 2, 1};
 	unsigned long budget = pcp_budget(1UL << 20, 2, 0, 2);
 
 	ok_eq(budget, 65536);
-	ok_eq(pcp_tune(0, budget), 1024);
-	ok_eq(pcp_tune(1, budget), 256);
-	ok_eq(pcp_tune(2, budget), 128);
-	ok_eq(pcp_tune(3, budget), 64);
-	ok_eq(pcp_tune(9, budget), 8);
-	for (unsigned int order = 4; order <= MAX_PAGE_ORDER; order++)
-		if (order != 9)
-			ok_eq(pcp_tune(order, budget), 0);
-	/* 16 MiB and two CPUs: 256 frames. */
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
+		ok_eq(pcp_tune(order, budget), large[order]);
 	budget = pcp_budget(4096, 2, 0, 2);
 	ok_eq(budget, 256);
-	ok_eq(pcp_tune(0, budget), 128);
-	ok_eq(pcp_tune(1, budget), 16);
-	ok_eq(pcp_tune(3, budget), 4);
-	ok_eq(pcp_tune(9, budget), 0);
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
+		ok_eq(pcp_tune(order, budget), small[order]);
 }
 
 static void all_slots_together_hold_a_quarter_of_a_zone_at_most(void)
@@ -48,15 +55,8 @@ static void all_slots_together_hold_a_quarter_of_a_zone_at_most(void)
 	for (unsigned int nr_cpus = 1; nr_cpus <= 64; nr_cpus *= 2) {
 		unsigned long sum = 0;
 
-		for (u32 slot = 0; slot < KMM_MAX_SLOTS; slot++) {
-			unsigned long budget = pcp_budget(nr_managed, nr_cpus, slot, nr_cpus),
-				      held = 0;
-
-			for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
-				held += (unsigned long)pcp_tune(order, budget) << order;
-			ok(held <= budget, "slot %u holds %lu of %lu", slot, held, budget);
-			sum += budget;
-		}
+		for (u32 slot = 0; slot < KMM_MAX_SLOTS; slot++)
+			sum += pcp_budget(nr_managed, nr_cpus, slot, nr_cpus);
 		ok(sum <= nr_managed / 4 + nr_managed / 64, "%u CPUs: %lu of %lu", nr_cpus, sum,
 		   nr_managed);
 	}
@@ -64,18 +64,17 @@ static void all_slots_together_hold_a_quarter_of_a_zone_at_most(void)
 
 static void a_pair_takes_no_lock(void)
 {
-	static const unsigned int orders[] = {0, 1, 2, 3, 9};
 	struct kmm *machine = boot((struct kmm_config){.node_bytes = 2UL << 30});
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(orders); i++) {
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++) {
 		struct phys_counters before, after;
 		u64 locks;
 
-		__free_pages(alloc_pages(GFP_KERNEL, orders[i]), orders[i]);
+		__free_pages(alloc_pages(GFP_KERNEL, order), order);
 		phys_count(machine, &before);
 		locks = zone_locks(machine);
 		for (int n = 0; n < 1000; n++)
-			__free_pages(alloc_pages(GFP_KERNEL, orders[i]), orders[i]);
+			__free_pages(alloc_pages(GFP_KERNEL, order), order);
 		ok_eq(zone_locks(machine), locks);
 		phys_count(machine, &after);
 		ok_eq(after.pcp_alloc - before.pcp_alloc, 1000);
@@ -86,28 +85,96 @@ static void a_pair_takes_no_lock(void)
 	shut_down(machine);
 }
 
-static void a_shuffle_of_4096_takes_few_locks(void)
+enum { SHUFFLE_MAX = 65536 };
+
+/* Allocate count pages, free them in random order. */
+static void shuffle(int count, unsigned long *state)
 {
-	enum { COUNT = 4096, ROUNDS = 4 };
-	struct kmm *machine = boot((struct kmm_config){.node_bytes = 2UL << 30});
-	static struct page *pages[COUNT];
-	unsigned long state = tap_seed() | 1;
-	u64 locks = zone_locks(machine);
+	static struct page *pages[SHUFFLE_MAX];
 
-	for (int round = 0; round < ROUNDS; round++) {
-		for (int i = 0; i < COUNT; i++)
-			pages[i] = alloc_pages(GFP_KERNEL, 0);
-		for (int i = COUNT; i-- > 0;) {
-			int j = (int)(tap_random(&state) % (unsigned long)(i + 1));
-			struct page *page = pages[j];
+	for (int i = 0; i < count; i++)
+		pages[i] = alloc_pages(GFP_KERNEL, 0);
+	for (int i = count; i-- > 0;) {
+		int j = (int)(tap_random(state) % (unsigned long)(i + 1));
+		struct page *page = pages[j];
 
-			pages[j] = pages[i];
-			__free_pages(page, 0);
-		}
+		pages[j] = pages[i];
+		__free_pages(page, 0);
 	}
-	locks = zone_locks(machine) - locks;
-	ok(locks * 1000 <= 16 * ROUNDS * COUNT, "%lu locks in %d operations", (unsigned long)locks,
-	   ROUNDS * COUNT);
+}
+
+static void a_shuffle_takes_few_locks(void)
+{
+	static const int counts[] = {4096, SHUFFLE_MAX};
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 2UL << 30});
+	unsigned long state = tap_seed() | 1;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(counts); i++) {
+		u64 locks = zone_locks(machine);
+
+		for (int round = 0; round < 4; round++)
+			shuffle(counts[i], &state);
+		locks = zone_locks(machine) - locks;
+		ok(locks * 1000 <= 16 * 4 * (u64)counts[i], "%lu locks in %d operations",
+		   (unsigned long)locks, 4 * counts[i]);
+	}
+	shut_down(machine);
+}
+
+static void a_list_that_overflows_and_empties_grows_until_it_does_not(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 2UL << 30});
+	struct phys_cpu *pcpu = phys_cpu(cpu_get());
+	unsigned long state = tap_seed() | 1;
+	const unsigned int row = page_place(ZONE_DMA32, MIGRATE_UNMOVABLE);
+	u64 locks;
+
+	for (int round = 0; round < 8; round++)
+		shuffle(4096, &state);
+	ok(pcpu->tune[row][0].limit >= 4096, "%u pages after shuffles of 4096",
+	   pcpu->tune[row][0].limit);
+	locks = zone_locks(machine);
+	shuffle(4096, &state);
+	ok_eq(zone_locks(machine), locks);
+	/* Beyond its capacity it does not. */
+	for (int round = 0; round < 8; round++)
+		shuffle(SHUFFLE_MAX, &state);
+	ok_eq(pcpu->tune[row][0].limit, PCP_CAPACITY_0);
+	/* Asked to drain, it is as short as it was. */
+	pcp_close(cpu_get());
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
+	ok_eq(pcpu->tune[row][0].limit, 1024);
+	ok(pcp_nr_pages(cpu_get()) <= 1024, "%lu pages are left", pcp_nr_pages(cpu_get()));
+	phys_validate(machine);
+	shut_down(machine);
+}
+
+static void all_lists_of_a_zone_grow_within_their_share(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 256UL << 20});
+	struct phys_cpu *pcpu = phys_cpu(cpu_get());
+	const struct zone *zone = &machine->phys->nodes[0].zones[ZONE_DMA32];
+	const unsigned long budget = pcp_budget(zone->nr_managed, machine->phys->nodes[0].nr_cpus,
+						0, machine->phys->nodes[0].nr_cpus);
+	unsigned long held = 0;
+	static struct page *pages[16384];
+
+	for (int round = 0; round < 10; round++)
+		for (unsigned int order = 0; order < 4; order++) {
+			int count = 16384 >> order;
+
+			for (int i = 0; i < count; i++)
+				pages[i] = alloc_pages(GFP_KERNEL | __GFP_MOVABLE, order);
+			for (int i = 0; i < count; i++)
+				__free_pages(pages[i], order);
+		}
+	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
+		for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
+			held += (unsigned long)pcpu->tune[page_place(ZONE_DMA32, type)][order].limit
+				<< order;
+	ok(held <= budget, "limits of %lu frames, %lu are the slot's share", held, budget);
+	ok(pcpu->room[ZONE_DMA32] == budget - held, "%lu left of %lu, with %lu given",
+	   pcpu->room[ZONE_DMA32], budget, held);
 	shut_down(machine);
 }
 
@@ -119,10 +186,11 @@ static void a_full_list_drains_its_coldest_blocks(void)
 {
 	struct kmm *machine = boot((struct kmm_config){.pcp_high = 16, .pcp_batch = 4});
 	struct pcp_stack *stack = pcp_stack_for(phys_cpu(cpu_get()), GFP_KERNEL, 0);
+	const struct pcp_tune *tune = tune_of(stack);
 	struct page *pages[17];
 
-	ok_eq(stack->limit, 16);
-	ok_eq(stack->batch, 4);
+	ok_eq(tune->limit, 16);
+	ok_eq(tune->batch, 4);
 	kmm_drain(machine);
 	for (int i = 0; i < 17; i++)
 		pages[i] = alloc_pages(GFP_KERNEL, 0);
@@ -134,7 +202,7 @@ static void a_full_list_drains_its_coldest_blocks(void)
 	__free_pages(pages[16], 0);
 	ok_eq(stack->nr, 13);
 	for (int i = 0; i < 4; i++)
-		ok(pages[i]->type != PG_TYPE_PCP, "block %d is still on the list", i);
+		ok(in_buddy(machine, pages[i]), "block %d is still on the list", i);
 	for (int i = 16; i >= 4; i--)
 		ok(alloc_pages(GFP_KERNEL, 0) == pages[i], "block %d is not where it was", i);
 	ok_eq(stack->nr, 0);
@@ -160,12 +228,15 @@ static void no_pcp_means_none(void)
 
 static void configured_sizes_are_taken_up_to_the_room_there_is(void)
 {
-	struct kmm *machine = boot((struct kmm_config){.pcp_high = 65536, .pcp_batch = 65536});
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 512UL << 20,
+						       .pcp_high = 65536,
+						       .pcp_batch = 65536,
+						       .shared_bytes = 4UL << 20});
 	struct pcp_stack *stack = pcp_stack_for(phys_cpu(cpu_get()), GFP_KERNEL, 0);
 
-	ok_eq(stack->limit, PCP_CAPACITY_0);
-	ok_eq(stack->batch, PCP_CAPACITY_0);
-	ok_eq(stack[3].limit, PCP_CAPACITY_3);
+	ok_eq(tune_of(stack)->limit, PCP_CAPACITY_0);
+	ok_eq(tune_of(stack)->batch, PCP_CAPACITY_0);
+	ok_eq(tune_of(stack + 3)->base, PCP_CAPACITY_LOW);
 	kmm_drain(machine);
 	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
 	ok_eq(stack->nr, PCP_CAPACITY_0);
@@ -180,7 +251,7 @@ static void frames_of_another_node_go_home(void)
 
 	ok_eq(page->nid, 1);
 	__free_pages(page, 0);
-	ok_eq(page->type == PG_TYPE_PCP, 0);
+	ok(in_buddy(machine, page), "it is not at home");
 	ok_eq(pcp_nr_pages(cpu_get()), on_lists);
 	shut_down(machine);
 }
@@ -370,7 +441,7 @@ static void moved_slots_serve_their_new_node(void)
 	page = alloc_pages(GFP_KERNEL, 0);
 	ok_eq(page->nid, 1);
 	__free_pages(page, 0);
-	ok_eq(page->type, PG_TYPE_PCP);
+	ok(!in_buddy(machine, page), "its new node has no list");
 	phys_layer.cpu_drain(machine, cpu);
 	cpu->nid = 0;
 	page = alloc_pages_node(1, GFP_KERNEL, 0);
@@ -387,7 +458,9 @@ int main(void)
 	RUN(lists_of_large_zones_are_long_and_of_small_ones_short);
 	RUN(all_slots_together_hold_a_quarter_of_a_zone_at_most);
 	RUN(a_pair_takes_no_lock);
-	RUN(a_shuffle_of_4096_takes_few_locks);
+	RUN(a_shuffle_takes_few_locks);
+	RUN(a_list_that_overflows_and_empties_grows_until_it_does_not);
+	RUN(all_lists_of_a_zone_grow_within_their_share);
 	RUN(a_full_list_drains_its_coldest_blocks);
 	RUN(no_pcp_means_none);
 	RUN(configured_sizes_are_taken_up_to_the_room_there_is);
