@@ -134,8 +134,20 @@ def size_order(size):
 
 def split_case(name):
     """('pair', '64') of 'pair/64', which is how the tables without a size column call a case."""
-    case, _, size = name.partition("/")
-    return case, size
+    case, _, size = name.rpartition("/")
+    return (case, size) if case else (name, "")
+
+
+def split_fill(case):
+    """(95, 'bulk') of 'fill95/bulk': a pattern with so much of memory in use; None for other cases."""
+    found = re.fullmatch(r"fill(\d+)/(.+)", case)
+    return (int(found[1]), found[2]) if found else None
+
+
+def split_courses(fragmentation, throughput):
+    """Rows of fragmentation.csv: of replayed traces, and of cases that age memory, whose event is a round."""
+    cases = {r["case"] for r in throughput if r["suite"] == "page"}
+    return ([r for r in fragmentation if r["trace"] not in cases], [r for r in fragmentation if r["trace"] in cases])
 
 
 def bytes_text(size):

@@ -20,7 +20,7 @@ print(*struct.unpack(">II", head[16:24]))' "$1"
 plots() {
 	want_status 0 "$top/scripts/plot" "$run"
 	for name in throughput-page throughput-floor throughput-slab throughput-kmalloc throughput-vmalloc throughput-walk \
-		scaling-page orders latency-slab frag-kbuild frag-nginx; do
+		scaling-page orders fill ageing latency-page latency-slab frag-kbuild frag-nginx; do
 		want_file "$run/plots/$name.svg"
 		want_file "$run/plots/$name.gp"
 		size=$(png_size "$run/plots/$name.png")
@@ -28,6 +28,9 @@ plots() {
 		python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$run/plots/$name.svg"
 	done
 	[ -z "$(find "$run" -name '.plots-*')" ]
+	# What ages memory is no replay, and a name may have a slash.
+	[ ! -e "$run/plots/frag-ageing.svg" ]
+	grep -q 'fill95/bulk order 0' "$run/plots/latency-page.gp"
 }
 
 same_bytes() {
@@ -64,6 +67,8 @@ report() {
 		assert 'class="faster"' in text and 'class="slower"' in text
 		part = text[text.index('<section id="paths">'):text.index('<section id="numa">')]
 		assert "<th>phys pcp refill</th>" in part and "<td>2.93</td>" in part and "never" not in part, part
+		part = text[text.index('<section id="fragmentation">'):text.index('<section id="locks">')]
+		assert "<th>round 100</th>" in part and "<td>0.959</td>" in part and 'id="plot-ageing"' in part, part[:2000]
 		assert "one NUMA node" in text and "zone &lt;0&gt; NORMAL" in text
 	END
 }
