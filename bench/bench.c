@@ -290,7 +290,7 @@ static int add_skipped(const struct bench *b, struct results *results)
 static void plan(const struct bench *b, struct measure *measure)
 {
 	measure->repetitions = gbench_repetitions();
-	measure->budget_s = b->full ? 0 : 115;
+	measure->budget_s = b->full ? 0 : 135;
 	measure->min_s = b->full ? 0.02 : 0.002;
 	measure->max_s = b->full ? 0.05 : 0.02;
 	measure->latency_s = b->full ? 0.5 : 0.02;
@@ -308,6 +308,7 @@ static int measure_all(struct measure *measure)
 
 	status = status ? status : measure_repeat(measure);
 	status = status ? status : measure_latency(measure);
+	status = status ? status : measure_rounds(measure);
 	return status ? status : measure_count(measure);
 }
 
