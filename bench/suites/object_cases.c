@@ -40,6 +40,7 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 		    const struct object_cases *cases, const struct allocator_choice *choice,
 		    const char *allocator, int threads, struct bench_case **out)
 {
+	unsigned int most = max_t(unsigned int, cases->order, cases->most_order);
 	const char *refused = cases->refuse ? cases->refuse(env, cases, choice->peer) : NULL;
 	struct bench_case *c =
 		case_add(env, list, cases->suite, cases->name, allocator, cases->ops, threads);
@@ -62,9 +63,9 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 		case_note(c, "%s", cases->note);
 	if (threads > env->nr_threads_max)
 		case_skip(c, "one CPU");
-	else if (!page_peer_serves(choice->peer, cases->order,
-				   max_t(unsigned int, cases->order, cases->most_order)))
-		case_skip(c, "%s does not serve all of the orders", choice->name);
+	else if (!page_peer_serves(choice->peer, cases->order, most))
+		case_skip(c, "%s does not serve %s %s", choice->name,
+			  most > cases->order ? "all orders" : "order", c->size);
 	else if (refused)
 		case_skip(c, "%s", refused);
 	*out = c;

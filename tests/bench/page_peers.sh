@@ -108,6 +108,9 @@ orders_not_served() {
 	want_status 0 "$kmm" bench $quick --case pair --threads 1 --page-peer "$(module test_page_peer_orders)" --allocators test
 	want_line results/latest/throughput.csv '^page,pair,test,1,local,0,[1-9]'
 	want_line results/latest/throughput.csv '^page,pair,test,1,none,3,.*skipped: test does not serve order 3'
+	"$kmm" bench --memory 256M --suite page --threads 2 --benchmark_list_tests --allocators test \
+		--page-peer "$(module test_page_peer_orders)" >list
+	want_line list '^page/stress/0-10/.*skipped: test does not serve all orders 0-10$'
 	want_status 0 "$kmm" replay --allocators kmm --memory 1G --repetitions 1 --events page --results results \
 		--page-peer "$(module test_page_peer_orders)" "$samples/kbuild.kmt"
 	want_line out '^  test +skipped'

@@ -11,8 +11,9 @@
  *	init		init gives -EBUSY
  *	stats		stats gives -EIO
  *
- * Free blocks of an order are a list through their first words; nothing is split or merged. Built
- * again with TEST_ABI, TEST_ORDERS and TEST_NO_PUT for what is refused before init.
+ * Free blocks of an order are a list through their first words; nothing is split or merged, and once
+ * all is free it starts anew. Built again with TEST_ABI, TEST_ORDERS and TEST_NO_PUT for what is
+ * refused before init.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -69,6 +70,13 @@ static void leave(unsigned int cpu)
 	atomic_fetch_sub(&cpu_busy[cpu], 1);
 }
 
+static void start_anew(void)
+{
+	next_frame = 0;
+	for (int order = 0; order < KMM_PAGE_PEER_ORDERS; order++)
+		lists[order] = last_got[order] = KMM_PAGE_PEER_NONE;
+}
+
 static uint64_t take(unsigned int order)
 {
 	uint64_t size = 1ULL << order, frame = lists[order];
@@ -115,6 +123,8 @@ static void test_put(uint64_t frame, unsigned int order, unsigned int cpu)
 		nr_free += 1ULL << order;
 		*word_of(frame) = lists[order];
 		lists[order] = frame;
+		if (nr_free == range->nr_frames)
+			start_anew();
 	}
 	leave(cpu);
 }
@@ -160,8 +170,7 @@ static int test_init(const struct kmm_page_peer_range *r)
 	if (!held || !cpu_busy)
 		return -ENOMEM;
 	nr_free = r->nr_frames;
-	for (int order = 0; order < KMM_PAGE_PEER_ORDERS; order++)
-		lists[order] = last_got[order] = KMM_PAGE_PEER_NONE;
+	start_anew();
 	range = r;
 	return 0;
 }
