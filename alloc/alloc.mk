@@ -68,6 +68,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/memblock.h \
 	alloc/phys/metadata.c \
 	alloc/phys/page_alloc.c \
+	alloc/phys/page_ref.c \
 	alloc/phys/pageblock.c \
 	alloc/phys/pageblock.h \
 	alloc/phys/pcp.c \
@@ -83,7 +84,9 @@ nobase_kmminclude_HEADERS += \
 	alloc/phys/mempolicy.h \
 	alloc/phys/highmem.h \
 	alloc/phys/page.h \
-	alloc/phys/page_alloc.h
+	alloc/phys/page_alloc.h \
+	alloc/phys/page_flags.h \
+	alloc/phys/page_ref.h
 
 # slab
 libkmmcore_la_SOURCES += \

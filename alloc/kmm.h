@@ -36,6 +36,8 @@
 #include "phys/highmem.h"
 #include "phys/mempolicy.h"
 #include "phys/page_alloc.h"
+#include "phys/page_flags.h"
+#include "phys/page_ref.h"
 #include "slab/kmalloc.h"
 #include "slab/slab.h"
 #include "virt/pgtable.h"

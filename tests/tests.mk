@@ -95,6 +95,8 @@ phys_tests = \
 	tests/alloc/phys/bulk_test \
 	tests/alloc/phys/highmem_test \
 	tests/alloc/phys/page_alloc_test \
+	tests/alloc/phys/page_flags_test \
+	tests/alloc/phys/page_ref_test \
 	tests/alloc/phys/page_alloc_model_test \
 	tests/alloc/phys/page_alloc_random_test \
 	tests/alloc/phys/page_alloc_fuzz_test \
@@ -113,6 +115,8 @@ tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
 tests_alloc_phys_watermark_test_LDADD = $(test_ldadd)
 tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
 tests_alloc_phys_bulk_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_flags_test_LDADD = $(test_ldadd)
+tests_alloc_phys_page_ref_test_LDADD = $(test_ldadd)
 tests_alloc_phys_highmem_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_model_test_LDADD = $(test_ldadd)

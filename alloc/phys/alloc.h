@@ -28,6 +28,10 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 /* Give an allocated block straight to the zone's buddy. Takes the zone's lock. */
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order);
 
+/* page_ref.c. What is undone of an allocated block before it is free, its references being gone:
+ * flags, tails. Stops the program if its flags say that somebody still has it. */
+void page_prepare_free(struct page *page);
+
 /*
  * highmem.c. Make phys->highmem if there are frames outside the direct map; 0 or -ENOMEM. Take it
  * down, and say how many windows were in use.

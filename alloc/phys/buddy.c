@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/compiler.h"
+#include "phys/page_flags.h"
 
 /* Where else to look for a block, in this order (6.1: fallbacks[]). */
 static const enum migratetype fallbacks[NR_MIGRATETYPES][NR_MIGRATETYPES - 1] = {
@@ -290,6 +291,13 @@ void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order
 	buddy->nr_merge--; /* the two had not been cut */
 }
 
+/* A frame that boot does not keep. */
+static void free_struct(struct page *page)
+{
+	page_set_type(page, PG_TYPE_NONE);
+	__ClearPageReserved(page);
+}
+
 void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn)
 {
 	KMM_BUG_ON(start_pfn < buddy->start_pfn || end_pfn > buddy->end_pfn,
@@ -302,7 +310,7 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 		if (start_pfn)
 			order = min_t(unsigned int, order, __ffs(start_pfn));
 		for (unsigned long pfn = start_pfn; pfn < start_pfn + (1UL << order); pfn++)
-			page_set_type(buddy->mem_map + pfn, PG_TYPE_NONE);
+			free_struct(buddy->mem_map + pfn);
 		buddy_give(buddy, buddy->mem_map + start_pfn, order);
 		start_pfn += 1UL << order;
 	}

@@ -24,6 +24,7 @@
 #include "arch/host.h"
 #include "arch/topology.h"
 #include "base/compiler.h"
+#include "phys/page_flags.h"
 
 #define DIRECT_MAP_ALIGN (1UL << 30)
 
@@ -123,9 +124,11 @@ static int reserve_node(struct memblock *mb, const struct pglist_data *node, u64
 static void init_structs(struct page *mem_map, const struct pglist_data *node)
 {
 	for (const struct zone *zone = node->zones; zone < node->zones + NR_ZONE_TYPES; zone++)
-		for (unsigned long pfn = zone->start_pfn; pfn < zone->end_pfn; pfn++)
+		for (unsigned long pfn = zone->start_pfn; pfn < zone->end_pfn; pfn++) {
 			mem_map[pfn].kind =
 				page_kind(zone->type, (unsigned int)node->nid, PG_TYPE_RESERVED, 0);
+			mem_map[pfn].flags = PAGE_FLAG(PG_reserved);
+		}
 }
 
 size_t pageblocks_bytes(const struct pglist_data *node)

@@ -89,10 +89,13 @@ _Static_assert(sizeof(struct page) == 64, "one cache line a frame");
 
 /*
  * `place` of a frame: its zone, set at boot, in the lowest three bits; above them the migratetype
- * that its block was last allocated for, which names the per-CPU list that it goes back to.
+ * that its block was last allocated for, which names the per-CPU list that it goes back to. The
+ * highest bit is set with the first page flag of a block: no list has such a name, so its free goes
+ * the slow way, where flags are looked at and cleared, and the fast path need not look.
  */
 #define PLACE_ZONE_BITS 3
 #define PLACE_ZONE_MASK ((1U << PLACE_ZONE_BITS) - 1)
+#define PLACE_FLAGGED	0x80U
 
 static inline unsigned int page_place(unsigned int zone, unsigned int migratetype)
 {
@@ -102,7 +105,7 @@ static inline unsigned int page_place(unsigned int zone, unsigned int migratetyp
 /* enum zone_type of a frame. */
 static inline unsigned int page_zonenum(const struct page *page)
 {
-	return page->place & PLACE_ZONE_MASK;
+	return READ_ONCE(page->place) & PLACE_ZONE_MASK;
 }
 
 /* The word `kind` of a frame. Little-endian: place is the lowest byte. */
@@ -119,8 +122,8 @@ static inline u64 page_state(u32 kind)
 }
 
 /* The owner of a block says what it is for. A single store, because the allocator may look at any
- * head to see whether it is free. The owner sets it back to PG_TYPE_ALLOC before the block is
- * freed. */
+ * head to see whether it is free. The owner sets it back to PG_TYPE_ALLOC, or
+ * PG_TYPE_HEAD, before the block is freed. */
 static inline void page_set_type(struct page *page, enum page_type type)
 {
 	WRITE_ONCE(page->type, (u8)type);
@@ -130,7 +133,7 @@ static inline void page_set_type(struct page *page, enum page_type type)
  * of other blocks. */
 static inline struct page *compound_head(struct page *page)
 {
-	return page->type == PG_TYPE_TAIL ? page->head : page;
+	return READ_ONCE(page->type) == PG_TYPE_TAIL ? page->head : page;
 }
 
 #endif

@@ -22,6 +22,7 @@
 
 #include "base/check.h"
 #include "phys/alloc.h"
+#include "phys/page_ref.h"
 #include "phys/pcp.h"
 #include "phys/zone.h"
 
@@ -51,7 +52,7 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 	KMM_BUG_ON(!page_is_ours(cpu, page), "free of %p, order %u: not a page of this machine",
 		   (const void *)page, order);
 	pfn = (unsigned long)(page - cpu->mem_map);
-	switch ((enum page_type)page->type) {
+	switch ((enum page_type)READ_ONCE(page->type)) {
 	case PG_TYPE_FREE:
 		KMM_BUG("double free of frame %lu, order %u: it is free already", pfn, order);
 	case PG_TYPE_TAIL:
@@ -67,33 +68,22 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 	case PG_TYPE_HEAD:
 		break;
 	}
-	KMM_BUG_ON(page->order != order,
+	KMM_BUG_ON(READ_ONCE(page->order) != order,
 		   "free of frame %lu, order %u: it was allocated with order %u", pfn, order,
 		   page->order);
-	KMM_BUG_ON(page->refcount != 1, "free of frame %lu, order %u: %d references", pfn, order,
-		   page->refcount);
 }
 
-/* A compound block is one no longer. */
-static void dissolve(struct page *page, unsigned int order)
+/* Free a block that has no references. */
+static void free_block(struct kmm_cpu *cpu, struct page *page)
 {
-	for (unsigned long i = 1; i < 1UL << order; i++)
-		WRITE_ONCE(page[i].type, PG_TYPE_NONE);
-	page_set_type(page, PG_TYPE_ALLOC);
-}
-
-static SLOW void free_pages_slow(struct page *page, unsigned int order)
-{
-	struct kmm_cpu *cpu = cpu_get();
 	struct phys *phys = cpu->machine->phys;
 	struct phys_cpu *pcpu = phys_cpu(cpu);
+	const unsigned int order = READ_ONCE(page->order);
 	unsigned int row;
 	struct zone *zone;
 
-	refuse_free(cpu, page, order);
-	if (page->type == PG_TYPE_HEAD)
-		dissolve(page, order);
-	row = page->place;
+	page_prepare_free(page);
+	row = READ_ONCE(page->place);
 	zone = page_zone(phys, page);
 	if (pcp_drain_wanted(pcpu))
 		pcp_honour_drain(phys, cpu);
@@ -109,6 +99,24 @@ static SLOW void free_pages_slow(struct page *page, unsigned int order)
 			return;
 	}
 	zone_give(pcpu, zone, page, order);
+}
+
+static SLOW void free_pages_slow(struct page *page, unsigned int order)
+{
+	struct kmm_cpu *cpu = cpu_get();
+
+	refuse_free(cpu, page, order);
+	/* The only reference is the caller's, or it is given up: whoever drops the last one frees. */
+	if (page_ref_last(page) || put_page_testzero(page))
+		free_block(cpu, page);
+}
+
+void __put_page(struct page *page)
+{
+	struct kmm_cpu *cpu = cpu_get();
+
+	refuse_free(cpu, page, READ_ONCE(page->order));
+	free_block(cpu, page);
 }
 
 /*
@@ -150,7 +158,8 @@ static inline bool free_pages_fast(struct kmm_cpu *cpu, struct page *page, unsig
 
 	if (unlikely(order > MAX_PAGE_ORDER) || unlikely(!page_is_ours(cpu, page)))
 		return false;
-	state = READ_ONCE(page->state);
+	/* Acquire: what others did with references of theirs is done before the block is free. */
+	state = __atomic_load_n(&page->state, __ATOMIC_ACQUIRE);
 	row = state - pcpu->place - ((u64)order << 24);
 	if (unlikely(row >= PCP_ROWS))
 		return false;

@@ -35,8 +35,9 @@ KMM_API struct page *alloc_pages(gfp_t gfp, unsigned int order);
 /* The same, from node nid first whatever the thread's policy (NUMA_NO_NODE: as alloc_pages); with
  * __GFP_THISNODE from nowhere else. */
 KMM_API struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
-/* Give a block back. The order is the one it was allocated with. Stops the program on a double
- * free, a tail page, or an order that cannot be. */
+/* Drop the owner's reference, and give the block back if it was the last (phys/page_ref.h). The
+ * order is the one it was allocated with. Stops the program on a double free, a tail page, or an
+ * order that cannot be. */
 KMM_API void __free_pages(struct page *page, unsigned int order);
 
 /* The same by address in the direct map; 0 for no memory. __GFP_HIGHMEM is ignored, as in the

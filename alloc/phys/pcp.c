@@ -260,7 +260,8 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order)
 {
-	WRITE_ONCE(page->state, page->state - PCP_STATE_STEP);
+	/* No reference, whether the last was dropped or is the caller's. */
+	WRITE_ONCE(page->state, READ_ONCE(page->kind) - (u32)PCP_STATE_STEP);
 	lock_acquire(&zone->lock);
 	buddy_give(&zone->buddy, page, order);
 	lock_release(&zone->lock);

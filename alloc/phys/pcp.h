@@ -146,6 +146,7 @@ static inline bool pcp_pop(struct pcp_stack *stack, struct page **out)
 	page = stack->slots[nr - 1];
 	KMM_DEBUG_ON(page->type != PG_TYPE_FREE && page->type != PG_TYPE_NONE,
 		     "frame of type %u on a list of free blocks", page->type);
+	KMM_DEBUG_ON(page->flags, "a free frame has flags %#x", page->flags);
 	WRITE_ONCE(stack->nr, nr - 1);
 	WRITE_ONCE(stack->allocs, stack->allocs + 1);
 	/* The whole word: a free loads it whole, and the processor forwards only what one store

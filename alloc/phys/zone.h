@@ -90,7 +90,7 @@ struct phys {
 
 static inline struct zone *page_zone(const struct phys *phys, const struct page *page)
 {
-	return &phys->nodes[page->nid].zones[page_zonenum(page)];
+	return &phys->nodes[READ_ONCE(page->nid)].zones[page_zonenum(page)];
 }
 
 /* A bit for each node that the machine has. */

@@ -15,6 +15,14 @@ static bool every_layer_answers(struct kmm *machine)
 		page->private_ = 1;
 		std::memset(area, 1, PAGE_SIZE);
 	}
+	if (good) {
+		get_page(page);
+		SetPageDirty(page);
+		good = kmap(page) == page_address(page) && page_count(page) == 2 &&
+		       PageDirty(page) && !PageCompound(page);
+		kunmap(page);
+		put_page(page);
+	}
 	good = good && compound_head(page) == page && show_buddyinfo(machine, stderr) == 0;
 	vfree(area);
 	kfree(object);
