@@ -60,6 +60,7 @@ libkmmcore_la_SOURCES += \
 	alloc/phys/buddy_validate.c \
 	alloc/phys/bulk.c \
 	alloc/phys/count.c \
+	alloc/phys/exact.c \
 	alloc/phys/highmem.c \
 	alloc/phys/mem_map.c \
 	alloc/phys/mem_map.h \

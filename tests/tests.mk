@@ -93,6 +93,7 @@ phys_tests = \
 	tests/alloc/phys/watermark_test \
 	tests/alloc/phys/pcp_test \
 	tests/alloc/phys/bulk_test \
+	tests/alloc/phys/exact_test \
 	tests/alloc/phys/highmem_test \
 	tests/alloc/phys/page_alloc_test \
 	tests/alloc/phys/page_flags_test \
@@ -115,6 +116,7 @@ tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
 tests_alloc_phys_watermark_test_LDADD = $(test_ldadd)
 tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
 tests_alloc_phys_bulk_test_LDADD = $(test_ldadd)
+tests_alloc_phys_exact_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_flags_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_ref_test_LDADD = $(test_ldadd)
 tests_alloc_phys_highmem_test_LDADD = $(test_ldadd)

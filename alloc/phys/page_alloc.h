@@ -62,6 +62,20 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
 #define alloc_pages_bulk_array_node(gfp, nid, nr, array)                                           \
 	alloc_pages_bulk_node((gfp), (nid), (nr), (array))
 
+/* Make an allocated block of 2^order frames, not a compound one, as many blocks of order 0, each
+ * with a reference; the first keeps those that the block has. Stops the program on other blocks. */
+KMM_API void split_page(struct page *page, unsigned int order);
+
+/*
+ * size bytes (to 4 MiB) of contiguous memory, rounded up to whole pages, but not to a power of two
+ * of them; NULL for no memory, or size 0. gfp as __get_free_pages() takes it; nid as
+ * alloc_pages_node(). free_pages_exact wants the same size, and stops the program on another, or an
+ * address that is not such memory's start; free of NULL does nothing.
+ */
+KMM_API void *alloc_pages_exact(size_t size, gfp_t gfp);
+KMM_API void *alloc_pages_exact_nid(int nid, size_t size, gfp_t gfp);
+KMM_API void free_pages_exact(void *addr, size_t size);
+
 #define alloc_page(gfp)	     alloc_pages((gfp), 0)
 #define __free_page(page)    __free_pages((page), 0)
 #define __get_free_page(gfp) __get_free_pages((gfp), 0)

@@ -186,6 +186,23 @@ static void references_to_nothing_stop_the_program(void)
 	shut_down(machine);
 }
 
+static void the_first_frame_of_a_split_block_keeps_its_references(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	unsigned long before = nr_free(machine, NUMA_NO_NODE);
+	struct page *page = alloc_pages(GFP_KERNEL, 2);
+
+	get_page(page);
+	split_page(page, 2);
+	ok_eq(page_count(page), 2);
+	for (unsigned int i = 0; i < 4; i++)
+		__free_pages(page + i, 0);
+	ok_eq(nr_free(machine, NUMA_NO_NODE), before - 1);
+	put_page(page);
+	ok_eq(nr_free(machine, NUMA_NO_NODE), before);
+	shut_down(machine);
+}
+
 /*
  * Two threads have a reference each to the same blocks, and drop them at the same time, one by
  * __free_pages: each block comes back once. What they wrote before is seen by the next owner.
@@ -301,6 +318,7 @@ int main(void)
 	RUN(a_tails_references_are_its_heads);
 	RUN(counts_do_as_their_names_say);
 	RUN(references_to_nothing_stop_the_program);
+	RUN(the_first_frame_of_a_split_block_keeps_its_references);
 	RUN(of_two_drops_at_once_one_frees);
 	RUN(a_reference_is_taken_from_a_live_frame_only);
 	return done();
