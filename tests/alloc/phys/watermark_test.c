@@ -129,6 +129,84 @@ static void x86_64_with_16_gib_on_two_nodes(void)
 	ok_marks(1, ZONE_SHARED, "512 1036 1560 | 0 0 0 0 0");
 }
 
+static unsigned int near_first(const void *arg, int from, int to)
+{
+	(void)arg;
+	return from == to ? 10 : 20;
+}
+
+/* "Normal0 224107 DMA0 3195": where an allocation that starts from the type on the node looks, and
+ * what each zone gives it, while all of it is free, until the low watermark stops it. */
+static const char *fallback(const struct phys *phys, int nid, enum zone_type wanted)
+{
+	static char text[256];
+	int len = 0;
+
+	for (struct zone **at = phys->nodes[nid].zonelist[wanted]; *at; at++) {
+		(*at)->buddy.nr_pages = (*at)->nr_managed;
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s%d %lu",
+				len ? " " : "", (*at)->name, (*at)->nid,
+				zone_spare_pages(*at, (*at)->watermark[WMARK_LOW], wanted));
+	}
+	return text;
+}
+
+#define ok_fallback(phys, nid, type, want)                                                         \
+	ok(!strcmp(fallback(phys, nid, type), want), "node %d, %s: %s", nid, zone_names[type],     \
+	   fallback(phys, nid, type))
+
+/*
+ *	pages - low - reserve, with the values of the tests above
+ *
+ *	896 MiB  Normal  225280 - 1173 - 0      DMA  4096 - 21 - 880
+ *	1 GiB    HighMem 32768 - 66             Normal 225280 - 1173 - 1024   DMA 4096 - 21 - 1008
+ *	4 GiB    HighMem 819200 - 982           Normal 225280 - 1173 - 25600  DMA 4096 - 21 - 4080 < 0
+ */
+static void i386_falls_back_until_reserves_begin(void)
+{
+	struct phys phys = {.nr_nodes = 1, .nodes = nodes};
+	static const unsigned long mib[] = {896, 1024, 4096};
+	static const char *const highuser[] = {
+		"Normal0 224107 DMA0 3195",
+		"HighMem0 32702 Normal0 223083 DMA0 3067",
+		"HighMem0 818218 Normal0 198507 DMA0 0",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(mib); i++) {
+		ok_eq(lay_out(ZONES_I386, 0, 1, &mib[i]), 0);
+		ok_eq(set_up(1, (struct kmm_config){0}, NULL), 0);
+		ok_eq(zonelists_build(&phys, near_first, NULL), 0);
+		ok_fallback(&phys, 0, ZONE_HIGHMEM, highuser[i]);
+		ok_fallback(&phys, 0, ZONE_NORMAL, "Normal0 224107 DMA0 3195");
+		ok_fallback(&phys, 0, ZONE_DMA, "DMA0 4075");
+		free(phys.zonelists);
+	}
+}
+
+/*
+ *	Normal0 524288 - 1036	    DMA32 1044480 - 2064 - 2048	    DMA 4096 - 8 - 6128 < 0
+ *	Normal1 1572864 - 3108	    Shared 524288 - 1036	    on either node, last of all
+ *	for DMA32: DMA32 1044480 - 2064, DMA 4096 - 8 - 4080; for DMA: 4096 - 8
+ */
+static void x86_64_falls_back_until_reserves_begin(void)
+{
+	struct phys phys = {.nr_nodes = 2, .nodes = nodes};
+
+	ok_eq(lay_out(ZONES_X86_64, 0, MIB(8192, 8192)), 0);
+	ok_eq(set_up(2, (struct kmm_config){0}, NULL), 0);
+	ok_eq(zonelists_build(&phys, near_first, NULL), 0);
+	ok_fallback(&phys, 0, ZONE_NORMAL,
+		    "Normal0 523252 DMA320 1040368 DMA0 0 Normal1 1569756 Shared0 523252 "
+		    "Shared1 523252");
+	ok_fallback(&phys, 1, ZONE_NORMAL,
+		    "Normal1 1569756 Normal0 523252 DMA320 1040368 DMA0 0 Shared1 523252 "
+		    "Shared0 523252");
+	ok_fallback(&phys, 1, ZONE_DMA32, "DMA320 1042416 DMA0 8");
+	ok_fallback(&phys, 1, ZONE_DMA, "DMA0 4088");
+	ok_fallback(&phys, 1, ZONE_SHARED, "Shared1 523252 Shared0 523252");
+	free(phys.zonelists);
+}
+
 /*
  *	x86_64, 1 GiB: DMA 4096, DMA32 192512, Shared 65536; 262144 in all
  *	65536 KiB = 16384 pages: 1/16 of each; 2 % are less than a quarter of that for none
@@ -211,6 +289,8 @@ int main(void)
 	RUN(i386_with_1_gib);
 	RUN(i386_with_4_gib);
 	RUN(x86_64_with_16_gib_on_two_nodes);
+	RUN(i386_falls_back_until_reserves_begin);
+	RUN(x86_64_falls_back_until_reserves_begin);
 	RUN(sizes_can_be_configured);
 	RUN(more_than_half_of_memory_cannot_be_kept);
 	RUN(min_free_kbytes_has_a_least_and_a_most);
