@@ -91,6 +91,8 @@ phys_tests = \
 	tests/alloc/phys/buddy_test \
 	tests/alloc/phys/zone_test \
 	tests/alloc/phys/watermark_test \
+	tests/alloc/phys/alloc_slow_test \
+	tests/alloc/phys/mempolicy_test \
 	tests/alloc/phys/pcp_test \
 	tests/alloc/phys/bulk_test \
 	tests/alloc/phys/exact_test \
@@ -114,6 +116,8 @@ tests_alloc_phys_metadata_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)
 tests_alloc_phys_zone_test_LDADD = $(test_ldadd)
 tests_alloc_phys_watermark_test_LDADD = $(test_ldadd)
+tests_alloc_phys_alloc_slow_test_LDADD = $(test_ldadd)
+tests_alloc_phys_mempolicy_test_LDADD = $(test_ldadd)
 tests_alloc_phys_pcp_test_LDADD = $(test_ldadd)
 tests_alloc_phys_bulk_test_LDADD = $(test_ldadd)
 tests_alloc_phys_exact_test_LDADD = $(test_ldadd)

@@ -66,19 +66,33 @@ static unsigned long min_mark(const struct zone *zone, gfp_t gfp)
 	return mark;
 }
 
+/* Free pages of the zone, and those that this CPU fetched for allocations such as this one. */
+static unsigned long nr_within_reach(const struct request *req, const struct zone *zone)
+{
+	const struct phys_cpu *pcpu = phys_cpu(req->cpu);
+	unsigned long nr = READ_ONCE(zone->buddy.nr_pages);
+
+	if (zone->nid == pcpu->nid) {
+		unsigned int row = page_place(zone->type, gfp_migratetype(req->gfp));
+
+		nr += (unsigned long)pcpu->stack[row][req->order].nr << req->order;
+	}
+	return nr;
+}
+
 /* Pages that a look may take out of the zone: none, a block, or with more to spare a refill. */
 static unsigned long may_take(const struct request *req, const struct zone *zone, enum depth depth)
 {
-	const unsigned long block = 1UL << req->order;
+	const unsigned long block = 1UL << req->order, nr = nr_within_reach(req, zone);
 	unsigned long mark = zone->watermark[depth == DEPTH_LOW ? WMARK_LOW : WMARK_MIN];
-	unsigned long spare = zone_spare_pages(zone, mark, req->wanted);
+	unsigned long spare = zone_spare_pages(zone, nr, mark, req->wanted);
 
 	if (spare >= block)
 		return spare;
 	if (depth == DEPTH_ALL)
 		return block;
-	if (depth == DEPTH_MIN &&
-	    zone_spare_pages(zone, min_mark(zone, req->gfp), req->wanted) >= block)
+	mark = min_mark(zone, req->gfp);
+	if (depth == DEPTH_MIN && zone_spare_pages(zone, nr, mark, req->wanted) >= block)
 		return block;
 	return 0;
 }

@@ -46,16 +46,15 @@ unsigned long min_free_kbytes_for(unsigned long nr_lowmem_pages);
 int watermarks_set_up(struct pglist_data *nodes, unsigned int nr_nodes, struct kmm_config *config);
 
 /*
- * Pages that the zone can give to an allocation that asked for zone type `wanted`, and still keep
- * `mark` and the reserve: a block of order n may go if 2^n of them are there. (The kernel's
- * __zone_watermark_ok says yes exactly then, if the zone has a block of the order.) Without the
- * zone's lock the answer is a guess that others may have made, too; all of them together can pass
- * the mark by what each was told.
+ * Pages that the zone, with nr_free pages free, can give to an allocation that asked for zone type
+ * `wanted`, and still keep `mark` and the reserve: a block of order n may go if 2^n of them are
+ * there. (The kernel's __zone_watermark_ok says yes exactly then, if the zone has a block of the
+ * order.) nr_free read without the zone's lock makes the answer a guess, that others may be making
+ * at the same time: all of them together can pass the mark by what each was told.
  */
-static inline unsigned long zone_spare_pages(const struct zone *zone, unsigned long mark,
-					     enum zone_type wanted)
+static inline unsigned long zone_spare_pages(const struct zone *zone, unsigned long nr_free,
+					     unsigned long mark, enum zone_type wanted)
 {
-	unsigned long nr_free = READ_ONCE(zone->buddy.nr_pages);
 	unsigned long keep = mark + zone->lowmem_reserve[wanted];
 
 	return nr_free > keep ? nr_free - keep : 0;

@@ -15,7 +15,7 @@ static inline struct kmm *boot(struct kmm_config config)
 {
 	struct kmm *machine;
 
-	if (!config.synthetic)
+	if (!config.synthetic && !config.xml)
 		config.synthetic = ONE_NODE;
 	if (!config.node_bytes)
 		config.node_bytes = 64UL << 20;

@@ -143,10 +143,10 @@ static const char *fallback(const struct phys *phys, int nid, enum zone_type wan
 	int len = 0;
 
 	for (struct zone **at = phys->nodes[nid].zonelist[wanted]; *at; at++) {
-		(*at)->buddy.nr_pages = (*at)->nr_managed;
 		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s%d %lu",
 				len ? " " : "", (*at)->name, (*at)->nid,
-				zone_spare_pages(*at, (*at)->watermark[WMARK_LOW], wanted));
+				zone_spare_pages(*at, (*at)->nr_managed,
+						 (*at)->watermark[WMARK_LOW], wanted));
 	}
 	return text;
 }
@@ -274,13 +274,11 @@ static void spare_pages_are_above_mark_and_reserve(void)
 {
 	struct zone zone = {.lowmem_reserve = {[ZONE_NORMAL] = 50}};
 
-	zone.buddy.nr_pages = 200;
-	ok_eq(zone_spare_pages(&zone, 100, ZONE_DMA), 100);
-	ok_eq(zone_spare_pages(&zone, 100, ZONE_NORMAL), 50);
-	zone.buddy.nr_pages = 150;
-	ok_eq(zone_spare_pages(&zone, 100, ZONE_NORMAL), 0);
-	ok_eq(zone_spare_pages(&zone, 200, ZONE_DMA), 0);
-	ok_eq(zone_spare_pages(&zone, 0, ZONE_DMA), 150);
+	ok_eq(zone_spare_pages(&zone, 200, 100, ZONE_DMA), 100);
+	ok_eq(zone_spare_pages(&zone, 200, 100, ZONE_NORMAL), 50);
+	ok_eq(zone_spare_pages(&zone, 150, 100, ZONE_NORMAL), 0);
+	ok_eq(zone_spare_pages(&zone, 150, 200, ZONE_DMA), 0);
+	ok_eq(zone_spare_pages(&zone, 150, 0, ZONE_DMA), 150);
 }
 
 int main(void)
