@@ -128,6 +128,7 @@ libkmmcore_la_SOURCES += \
 	alloc/report/locks.c \
 	alloc/report/numa.h \
 	alloc/report/numastat.c \
+	alloc/report/pagetypeinfo.c \
 	alloc/report/slabinfo.c \
 	alloc/report/vmallocinfo.c \
 	alloc/report/vmstat.c \

@@ -25,6 +25,7 @@ static const struct report {
 	const char *summary;
 } reports[] = {
 	{"buddyinfo", show_buddyinfo, KMT_PAGES, "free blocks by zone and order"},
+	{"pagetypeinfo", show_pagetypeinfo, KMT_PAGES, "the same by what they are for"},
 	{"vmstat", show_vmstat, KMT_PAGES, "counters of pages, and of the paths taken"},
 	{"zoneinfo", show_zoneinfo, KMT_PAGES, "each zone: marks, counters, per-CPU lists"},
 	{"numastat", show_numastat, KMT_PAGES, "which nodes allocations came from"},

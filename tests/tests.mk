@@ -62,12 +62,14 @@ tests_alloc_arch_host_test_LDADD = $(test_ldadd)
 tests_alloc_arch_topology_test_LDADD = $(test_ldadd)
 
 # alloc/report
-report_tests = tests/alloc/report/locks_test tests/alloc/report/numastat_test tests/alloc/report/vmstat_test tests/alloc/report/zoneinfo_test
+report_tests = tests/alloc/report/locks_test tests/alloc/report/numastat_test \
+	tests/alloc/report/pagetypeinfo_test tests/alloc/report/vmstat_test tests/alloc/report/zoneinfo_test
 check_PROGRAMS += $(report_tests)
 TESTS += $(report_tests)
 EXTRA_DIST += tests/alloc/report/text.h
 tests_alloc_report_locks_test_LDADD = $(test_ldadd)
 tests_alloc_report_numastat_test_LDADD = $(test_ldadd)
+tests_alloc_report_pagetypeinfo_test_LDADD = $(test_ldadd)
 tests_alloc_report_vmstat_test_LDADD = $(test_ldadd)
 tests_alloc_report_zoneinfo_test_LDADD = $(test_ldadd)
 

@@ -105,11 +105,42 @@ void phys_for_each_zone(struct kmm *machine,
 		memcpy(info.watermark, zone->watermark, sizeof(info.watermark));
 		memcpy(info.lowmem_reserve, zone->lowmem_reserve, sizeof(info.lowmem_reserve));
 		lock_acquire(&zone->lock);
-		buddy_count(&zone->buddy, NR_MIGRATETYPES, info.nr_blocks);
+		for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
+			buddy_count(&zone->buddy, type, info.nr_type_blocks[type]);
+		buddy_count_pageblocks(&zone->buddy, info.nr_pageblocks);
 		info.nr_free = zone->buddy.nr_pages;
 		lock_release(&zone->lock);
+		for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
+			for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
+				info.nr_blocks[order] += info.nr_type_blocks[type][order];
 		visit(&info, arg);
 	}
+}
+
+/* What is not free has been handed out and not come back: so what came back need not be counted. */
+void phys_count_traffic(struct kmm *machine, struct phys_traffic *traffic)
+{
+	struct free_area_counts free;
+	u64 nr_alloc = 0;
+
+	*traffic = (struct phys_traffic){0};
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
+		const struct phys_cpu *pcpu = phys_cpu(cpu);
+
+		for_each_pcp_stack(pcpu, row, order)
+		{
+			if ((row & PLACE_ZONE_MASK) < NR_ZONE_TYPES)
+				traffic->nr_alloc[row & PLACE_ZONE_MASK] +=
+					READ_ONCE(pcpu->stack[row][order].allocs) << order;
+		}
+		for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
+			traffic->nr_alloc[type] += READ_ONCE(pcpu->direct_pages[type]);
+	}
+	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
+		nr_alloc += traffic->nr_alloc[type];
+	count_free_areas(machine, NUMA_NO_NODE, &free);
+	traffic->nr_free =
+		nr_alloc + free.nr_buddy_pages + free.nr_pcp_pages - free.nr_managed_pages;
 }
 
 void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zone,

@@ -254,6 +254,7 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 		return NULL;
 	WRITE_ONCE(page->state,
 		   page_state(page_kind(row, (unsigned int)zone->nid, PG_TYPE_ALLOC, order)));
+	WRITE_ONCE(pcpu->direct_pages[zone->type], pcpu->direct_pages[zone->type] + (1UL << order));
 	pcp_count(pcpu, buddy_alloc, 1);
 	return page;
 }

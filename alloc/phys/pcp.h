@@ -92,9 +92,10 @@ struct phys_cpu {
 
 	u64 place; /* constant: page_state() of an allocated block of order 0, place 0, node nid */
 	int nid;   /* constant: whose zones the stacks are of; the slot's own node */
-	bool drain_wanted; /* set by others */
-	u64 blocks_in;	   /* put on stacks from the buddy */
-	u64 blocks_out;	   /* taken off them into the buddy */
+	bool drain_wanted;		 /* set by others */
+	u64 blocks_in;			 /* put on stacks from the buddy */
+	u64 blocks_out;			 /* taken off them into the buddy */
+	u64 direct_pages[NR_ZONE_TYPES]; /* frames that its slow path took past the stacks */
 	struct phys_counters
 		counters; /* all but pcp_alloc and pcp_free, which follow from the stacks */
 	unsigned long room[NR_ZONE_TYPES]; /* frames by which a zone's limits may still grow */

@@ -45,6 +45,9 @@ struct phys_zone_info {
 	bool memfd_backed, direct_mapped;
 	unsigned long nr_free;			 /* frames in the buddy */
 	unsigned long nr_blocks[NR_PAGE_ORDERS]; /* free in the buddy */
+	/* Of these, in pageblocks of each migratetype; and those pageblocks, free or not. */
+	unsigned long nr_type_blocks[NR_MIGRATETYPES][NR_PAGE_ORDERS];
+	unsigned long nr_pageblocks[NR_MIGRATETYPES];
 };
 /* Each populated zone, nodes and zones in ascending order. Takes each one's lock in turn; none is
  * held in visit. */
@@ -61,6 +64,13 @@ struct phys_pageset_info {
 /* Each slot whose node the zone is of. Takes no lock: a little behind the slots' owners. */
 void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zone,
 			   void (*visit)(const struct phys_pageset_info *, void *arg), void *arg);
+
+/* Frames handed out since boot, by the type of the zone they came from, and frames given back.
+ * Consistent while nothing runs. Takes each zone's lock in turn. */
+struct phys_traffic {
+	u64 nr_alloc[NR_ZONE_TYPES], nr_free;
+};
+void phys_count_traffic(struct kmm *machine, struct phys_traffic *traffic);
 
 /* Frames of one node (NUMA_NO_NODE: of the machine) by what they are in use for. Looks at every
  * frame of it, without a lock: exact while nothing runs. */

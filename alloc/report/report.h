@@ -16,6 +16,8 @@ KMM_BEGIN_DECLS
 
 /* "Node 0, zone      DMA      1 ..." */
 KMM_API int show_buddyinfo(struct kmm *machine, FILE *out);
+/* Free blocks by zone, migratetype and order; and how many pageblocks are of each type. */
+KMM_API int show_pagetypeinfo(struct kmm *machine, FILE *out);
 /* Each zone at length, with its counters and the lists that CPU slots have of it. */
 KMM_API int show_zoneinfo(struct kmm *machine, FILE *out);
 /* "nr_free_pages 123", a line a counter: the kernel's that kmm counts, then kmm's own. */

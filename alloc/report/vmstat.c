@@ -3,6 +3,9 @@
  * Counters of the whole machine, a line each, as /proc/vmstat has them: the kernel's names
  * (mm/vmstat.c, 6.1) in the kernel's order for what kmm counts, then kmm's own, which say how often
  * each path of the page allocator (kmm_phys_...) and of the slabs (kmm_slab_...) was taken.
+ *
+ * pgalloc_shared is of kmm's own zone. allocstall is one counter, as it was before 4.10, not one for
+ * each zone. pgfree follows from what was allocated and what is not free.
  */
 #include <errno.h>
 
@@ -22,6 +25,32 @@ static void print(FILE *out, const char *name, u64 value)
 static void add_free(const struct phys_zone_info *zone, void *sum)
 {
 	*(u64 *)sum += zone->nr_free;
+}
+
+static void note_type(const struct phys_zone_info *zone, void *populated)
+{
+	((bool *)populated)[zone->type] = true;
+}
+
+static void print_traffic(struct kmm *machine, FILE *out)
+{
+	static const char *const names[NR_ZONE_TYPES] = {
+		[ZONE_DMA] = "pgalloc_dma",	  [ZONE_DMA32] = "pgalloc_dma32",
+		[ZONE_NORMAL] = "pgalloc_normal", [ZONE_HIGHMEM] = "pgalloc_high",
+		[ZONE_SHARED] = "pgalloc_shared",
+	};
+	bool populated[NR_ZONE_TYPES] = {false};
+	struct phys_traffic traffic;
+	struct phys_counters paths;
+
+	phys_for_each_zone(machine, note_type, populated);
+	phys_count_traffic(machine, &traffic);
+	phys_count(machine, &paths);
+	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
+		if (populated[type])
+			print(out, names[type], traffic.nr_alloc[type]);
+	print(out, "allocstall", paths.stall);
+	print(out, "pgfree", traffic.nr_free);
 }
 
 static void print_numa(struct kmm *machine, FILE *out)
@@ -65,6 +94,7 @@ int show_vmstat(struct kmm *machine, FILE *out)
 	print_numa(machine, out);
 	print(out, "nr_slab_unreclaimable", use.nr_slab);
 	print(out, "nr_page_table_pages", use.nr_table);
+	print_traffic(machine, out);
 	print_paths(machine, out);
 	return ferror(out) ? -EIO : 0;
 }

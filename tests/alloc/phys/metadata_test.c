@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the page allocator's own data cost: at most 1.7 % of memory, and nothing left uncounted. */
 #include "arch/host.h"
+#include "phys/pageblock.h"
 #include "tests/alloc/phys/machine.h"
 
 #include <pthread.h>
@@ -50,6 +51,7 @@ static void the_share_is_below_the_bar(u64 memory_bytes)
 	phys_metadata(machine, &used);
 	ok_eq(used.memory_bytes, memory_bytes);
 	ok_eq(used.mem_map_bytes, memory_bytes / PAGE_SIZE * sizeof(struct page));
+	ok_eq(used.pageblocks_bytes, memory_bytes / HPAGE_SIZE * sizeof(struct pageblock));
 	ok(used.percpu_bytes > fresh.percpu_bytes, "%llu bytes of lists, %llu before",
 	   (unsigned long long)used.percpu_bytes, (unsigned long long)fresh.percpu_bytes);
 	ok((double)used.total_bytes <= MAX_SHARE * (double)memory_bytes, "%.4f %%",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The counters of vmstat, read back and compared with the machine's own. */
+#include "phys/zone.h"
 #include "tests/alloc/report/text.h"
 
 #define MIB (1UL << 20)
@@ -64,6 +65,70 @@ static void tables_and_slabs_are_counted(void)
 	shut_down(machine);
 }
 
+struct flow {
+	long long alloc[NR_ZONE_TYPES], freed;
+};
+
+/* A random block allocated or given back, and counted. */
+static void step(unsigned long *seed, struct page **at, struct flow *flow)
+{
+	static const gfp_t gfps[] = {GFP_KERNEL,
+				     GFP_DMA,
+				     GFP_DMA32,
+				     GFP_HIGHUSER_MOVABLE,
+				     GFP_KERNEL | __GFP_SHARED,
+				     GFP_KERNEL | __GFP_COMP};
+	unsigned int order = (unsigned int)(tap_random(seed) % NR_PAGE_ORDERS);
+
+	if (*at) {
+		flow->freed += 1LL << (*at)->private;
+		__free_pages(*at, (unsigned int)(*at)->private);
+		*at = NULL;
+		return;
+	}
+	*at = alloc_pages_node((int)(tap_random(seed) % 2),
+			       gfps[tap_random(seed) % ARRAY_SIZE(gfps)], order);
+	if (*at) {
+		(*at)->private = order;
+		flow->alloc[page_zonenum(*at)] += 1LL << order;
+	}
+}
+
+static void frames_allocated_and_freed_are_counted_by_zone(void)
+{
+	static const char *const names[NR_ZONE_TYPES] = {
+		[ZONE_DMA] = "pgalloc_dma",	  [ZONE_DMA32] = "pgalloc_dma32",
+		[ZONE_NORMAL] = "pgalloc_normal", [ZONE_HIGHMEM] = "pgalloc_high",
+		[ZONE_SHARED] = "pgalloc_shared",
+	};
+	struct kmm *machine =
+		boot((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 128 * MIB});
+	unsigned long seed = tap_seed(), nr_ops = tap_ops(20000);
+	char *before = report_text(show_vmstat, machine), *text;
+	struct page *live[64] = {NULL};
+	struct flow flow = {{0}, 0};
+
+	for (unsigned long i = 0; i < nr_ops; i++)
+		step(&seed, &live[tap_random(&seed) % ARRAY_SIZE(live)], &flow);
+	text = report_text(show_vmstat, machine);
+	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++) {
+		ok_eq(report_value(text, names[type]) - report_value(before, names[type]),
+		      flow.alloc[type]);
+		/* 128 MiB have no Normal and no HighMem; what a machine has not has no line. */
+		ok((report_value(text, names[type]) < 0) ==
+			   (type == ZONE_NORMAL || type == ZONE_HIGHMEM),
+		   "%s: %lld", names[type], report_value(text, names[type]));
+	}
+	ok_eq(report_value(text, "pgfree") - report_value(before, "pgfree"), flow.freed);
+	ok_eq(report_value(text, "allocstall"), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(live); i++)
+		if (live[i])
+			step(&seed, &live[i], &flow);
+	free(text);
+	free(before);
+	shut_down(machine);
+}
+
 static void paths_are_those_that_phys_and_slab_count(void)
 {
 	struct kmm *machine = boot((struct kmm_config){.synthetic = TWO_NODES});
@@ -97,6 +162,7 @@ int main(void)
 	RUN(each_line_is_a_name_and_a_number);
 	RUN(free_pages_are_the_buddys);
 	RUN(tables_and_slabs_are_counted);
+	RUN(frames_allocated_and_freed_are_counted_by_zone);
 	RUN(paths_are_those_that_phys_and_slab_count);
 	RUN(a_full_disk_is_an_error);
 	return done();
