@@ -129,7 +129,8 @@ tests_alloc_phys_highmem_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_model_test_LDADD = $(test_ldadd)
 frame_model = tests/alloc/phys/frame_model.h tests/alloc/phys/frame_model.c
-random_work = tests/alloc/phys/random_work.h tests/alloc/phys/random_work.c $(frame_model)
+random_work = tests/alloc/phys/random_work.h tests/alloc/phys/random_work.c tests/alloc/phys/random_ops.h \
+	tests/alloc/phys/random_ops.c $(frame_model)
 tests_alloc_phys_page_alloc_random_test_SOURCES = tests/alloc/phys/page_alloc_random_test.c $(random_work)
 tests_alloc_phys_page_alloc_random_test_LDADD = $(test_ldadd)
 tests_alloc_phys_page_alloc_fuzz_test_SOURCES = tests/alloc/phys/page_alloc_fuzz_test.c $(random_work)

@@ -22,7 +22,7 @@
 #ifdef __SANITIZE_THREAD__
 #define DEFAULT_OPS 20000
 #else
-#define DEFAULT_OPS 150000
+#define DEFAULT_OPS 60000
 #endif
 
 static unsigned long nr_ops;
