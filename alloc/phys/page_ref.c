@@ -50,7 +50,7 @@ void page_prepare_free(struct page *page)
 	if (unlikely(flags & PAGE_FLAGS_CHECK_AT_FREE) || unlikely(page->mapcount))
 		refuse_used(page, flags);
 	WRITE_ONCE(page->flags, 0);
-	WRITE_ONCE(page->place, (u8)(page->place & ~PLACE_FLAGGED));
+	WRITE_ONCE(page->place, (u8)(READ_ONCE(page->place) & ~PLACE_FLAGGED));
 	if (READ_ONCE(page->type) != PG_TYPE_HEAD)
 		return;
 	for (unsigned long i = 1; i < 1UL << page->order; i++) {
