@@ -4,8 +4,9 @@
  *
  * kmm's allocators do atomic read-modify-writes in three places: their locks (lock_atomics says how
  * many an acquisition and its release come to), an object that passes a cache's magazines by (its
- * counter), and page tables that are freed (their generation). Nothing else in the paths measured
- * does any, so the sum of the three is all, but for tries in vain under contention.
+ * counter), and page tables that are freed (their generation). References and flags of pages are
+ * atomic too, but no case takes more than the one reference that a block comes with, which costs
+ * none. So the sum of the three is all, but for tries in vain under contention.
  */
 #include "bench/paths.h"
 
