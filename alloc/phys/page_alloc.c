@@ -94,6 +94,7 @@ static void free_block(struct kmm_cpu *cpu, struct page *page)
 		if (stack->nr >= tune->limit) {
 			pcp_drain_stack(pcpu, zone, row, order, min_t(u32, tune->batch, stack->nr));
 			tune->drained = true;
+			pcp_look_for_idle(pcpu, zone - zone->type);
 		}
 		if (pcp_push(stack, page, stack->state))
 			return;

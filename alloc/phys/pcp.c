@@ -32,6 +32,13 @@ static const struct {
 	[MAX_PAGE_ORDER] = {2, 16, 4, 2},
 };
 
+/* Tides to let pass after growing was of no use: 64, then twice as many each time. */
+#define FIRST_PATIENCE 32U
+#define MAX_SETBACKS   10U
+
+/* Refills and drains of a slot between two looks for idle stacks. */
+#define IDLE_MOVES 64U
+
 static unsigned int capacity(unsigned int order)
 {
 	if (order == 0)
@@ -61,7 +68,9 @@ unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slo
 static void configure_stack(struct pcp_tune *tune, const struct kmm_config *config,
 			    unsigned int order, unsigned long budget)
 {
-	unsigned int base = pcp_tune(order, budget), max = tuning[order].max;
+	unsigned int base = pcp_tune(order, budget);
+	unsigned int max = max_t(unsigned long, base,
+				 min_t(unsigned long, tuning[order].max, budget / 4 >> order));
 	unsigned int batch = min_t(unsigned int, tuning[order].batch, max_t(u32, base / 2, 1));
 
 	if (base && config->pcp_high)
@@ -106,6 +115,36 @@ static void raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int or
 	*room -= (unsigned long)more << order;
 	WRITE_ONCE(tune->limit, tune->limit + more);
 	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
+}
+
+/* A stack that is empty: let it hold no more than at first. */
+static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
+{
+	struct pcp_tune *tune = &pcpu->tune[row][order];
+	u32 less = tune->limit - min_t(u32, tune->limit, tune->base);
+
+	pcpu->room[row & PLACE_ZONE_MASK] += (unsigned long)less << order;
+	WRITE_ONCE(tune->limit, tune->limit - less);
+	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
+}
+
+/* It overflowed, and now it is empty. */
+static void turn_of_tide(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
+{
+	struct pcp_tune *tune = &pcpu->tune[row][order];
+
+	if (tune->patience) {
+		tune->patience--;
+	} else if (tune->limit < tune->max) {
+		raise_limit(pcpu, row, order, min_t(u32, tune->limit, tune->max - tune->limit));
+		/* What is on its way when a list reaches its full length may overflow it once. */
+		tune->patience = tune->limit == tune->max;
+	} else {
+		lower_limit(pcpu, row, order);
+		if (tune->setbacks < MAX_SETBACKS)
+			tune->setbacks++;
+		tune->patience = (u16)(FIRST_PATIENCE << tune->setbacks);
+	}
 }
 
 bool pcp_open(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
@@ -202,7 +241,7 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsi
 		return false;
 	if (tune->drained) {
 		tune->drained = false;
-		raise_limit(pcpu, row, order, min_t(u32, tune->limit, tune->max - tune->limit));
+		turn_of_tide(pcpu, row, order);
 	}
 	WRITE_ONCE(stack->nr, nr);
 	WRITE_ONCE(pcpu->blocks_in, pcpu->blocks_in + nr);
@@ -238,8 +277,11 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 	struct page *page;
 
 	if (zone->nid == pcpu->nid && pcp_open(pcpu, row, order)) {
-		if (!stack->nr && !pcp_refill(pcpu, zone, row, order, at_most))
-			return NULL;
+		if (!stack->nr) {
+			pcp_look_for_idle(pcpu, zone - zone->type);
+			if (!pcp_refill(pcpu, zone, row, order, at_most))
+				return NULL;
+		}
 		if (!pcp_pop(stack, &page))
 			return NULL;
 		WRITE_ONCE(pcpu->slow_pops, pcpu->slow_pops + 1);
@@ -267,6 +309,21 @@ void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsi
 	buddy_give(&zone->buddy, page, order);
 	lock_release(&zone->lock);
 	pcp_count(pcpu, buddy_free, 1);
+}
+
+void pcp_look_for_idle(struct phys_cpu *pcpu, struct zone *zones)
+{
+	if (likely(++pcpu->nr_moves % IDLE_MOVES))
+		return;
+	for_each_pcp_stack(pcpu, row, order)
+	{
+		const struct pcp_stack *stack = &pcpu->stack[row][order];
+		struct pcp_tune *tune = &pcpu->tune[row][order];
+
+		if (stack->nr && tune->allocs == (u32)stack->allocs)
+			pcp_drain_stack(pcpu, &zones[row & PLACE_ZONE_MASK], row, order, stack->nr);
+		tune->allocs = (u32)stack->allocs;
+	}
 }
 
 unsigned long pcp_drain(struct phys *phys, struct kmm_cpu *cpu)

@@ -14,10 +14,16 @@
  *	stack:  slots -> | coldest | ... | hottest |   room   |
  *	                 0                         nr         high        (capacity: max)
  *
- * A stack opens when it is first wanted. One that is emptied and overflows in turn is too small for
- * what its CPU does: it doubles. One that only fills, or only empties, has nothing to gain from it.
- * (The kernel tunes pcp->high by itself since 6.7; here a refill after a drain is the sign.) All
+ * A stack opens when it is first wanted. One that overflows and is emptied in turn (a tide) is too
+ * small for what its CPU does: it doubles. If it still overflows at its largest, then the tide is
+ * greater than any list, and a long list only does harm: what it holds is handed out again wherever
+ * it lies, which keeps the buddy from filling the fullest pageblocks first. So it goes back to what
+ * it was, and tries again ever more rarely. (The kernel tunes pcp->high by itself since 6.7.) All
  * limits of a zone together stay within the slot's share of it. A request to drain closes all.
+ *
+ * Now and then the slot looks for stacks that nobody has taken from since the last look, and gives
+ * back what they hold: frees of a zone that serves no more would lie there for ever, and each keep a
+ * pageblock from becoming whole. (As the kernel's vmstat worker does for lists of remote zones.)
  *
  * Invariant of a stack: nr <= limit <= max <= capacity of its order; slots[0 .. nr) are first
  * frames of free blocks of the stack's zone and order that the buddy does not have; blocks_in ==
@@ -61,7 +67,10 @@ struct pcp_tune {
 	u32 base;     /* constant: limit when it opens; 0: no list for this order */
 	u32 max;      /* constant: limit at most */
 	u16 batch;    /* constant: moved at once */
+	u16 patience; /* tides to let pass before it grows again */
+	u16 setbacks; /* times that growing was of no use */
 	bool drained; /* since the last refill */
+	u32 allocs;   /* of the stack, at the last look for idle ones */
 };
 
 #define GFP_ROWS 64 /* values of the lowest six bits of gfp: zone and mobility */
@@ -71,7 +80,7 @@ struct pcp_tune {
 #define PCP_EMPTY_ROW PCP_ROWS /* one more, whose stacks are always empty */
 
 /* Room for blocks in the arrays, by order. Tuning decides how much of it is used. */
-#define PCP_CAPACITY_0	  8192U
+#define PCP_CAPACITY_0	  6144U
 #define PCP_CAPACITY_LOW  4096U /* orders 1 to 3 */
 #define PCP_CAPACITY_HIGH 64U	/* each order from 4 on */
 #define PCP_SLOTS	  (PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
@@ -93,6 +102,7 @@ struct phys_cpu {
 	u64 place; /* constant: page_state() of an allocated block of order 0, place 0, node nid */
 	int nid;   /* constant: whose zones the stacks are of; the slot's own node */
 	bool drain_wanted;		 /* set by others */
+	u32 nr_moves;			 /* refills and drains, for pcp_look_for_idle() */
 	u64 blocks_in;			 /* put on stacks from the buddy */
 	u64 blocks_out;			 /* taken off them into the buddy */
 	u64 direct_pages[NR_ZONE_TYPES]; /* frames that its slow path took past the stacks */
@@ -199,6 +209,10 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsi
 /* Give the nr coldest blocks to the zone, with one acquisition of its lock. */
 void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
 		     u32 nr);
+
+/* Before a refill, or after a drain: every 64th time, empty the stacks that nobody takes from.
+ * zones: of the slot's node. */
+void pcp_look_for_idle(struct phys_cpu *pcpu, struct zone *zones);
 
 /* Empty all stacks of a slot. By its owner, or with slots_lock held while it has none. Returns the
  * frames given back. */

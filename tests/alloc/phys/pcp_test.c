@@ -136,15 +136,34 @@ static void a_list_that_overflows_and_empties_grows_until_it_does_not(void)
 	locks = zone_locks(machine);
 	shuffle(4096, &state);
 	ok_eq(zone_locks(machine), locks);
-	/* Beyond its capacity it does not. */
+	/* What overflows the longest list gains nothing from it. */
 	for (int round = 0; round < 8; round++)
 		shuffle(SHUFFLE_MAX, &state);
-	ok_eq(pcpu->tune[row][0].limit, PCP_CAPACITY_0);
+	ok_eq(pcpu->tune[row][0].limit, 1024);
+	ok_eq(pcpu->tune[row][0].setbacks, 1);
+	ok(pcpu->tune[row][0].patience > 32, "it tries again after %u tides",
+	   pcpu->tune[row][0].patience);
 	/* Asked to drain, it is as short as it was. */
 	pcp_close(cpu_get());
 	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
 	ok_eq(pcpu->tune[row][0].limit, 1024);
 	ok(pcp_nr_pages(cpu_get()) <= 1024, "%lu pages are left", pcp_nr_pages(cpu_get()));
+	phys_validate(machine);
+	shut_down(machine);
+}
+
+/* The last frame of a zone that serves no more lies on a list; work in another zone looks after it. */
+static void a_list_that_nobody_takes_from_is_emptied(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 256UL << 20});
+	struct page *page = alloc_pages(GFP_DMA, 0);
+	unsigned long state = tap_seed() | 1;
+
+	__free_pages(page, 0);
+	ok(!in_buddy(machine, page), "it is not on the list");
+	for (int round = 0; round < 20; round++)
+		shuffle(8192, &state);
+	ok(in_buddy(machine, page), "it is still on the list");
 	phys_validate(machine);
 	shut_down(machine);
 }
@@ -460,6 +479,7 @@ int main(void)
 	RUN(a_pair_takes_no_lock);
 	RUN(a_shuffle_takes_few_locks);
 	RUN(a_list_that_overflows_and_empties_grows_until_it_does_not);
+	RUN(a_list_that_nobody_takes_from_is_emptied);
 	RUN(all_lists_of_a_zone_grow_within_their_share);
 	RUN(a_full_list_drains_its_coldest_blocks);
 	RUN(no_pcp_means_none);
