@@ -73,9 +73,10 @@ static unsigned long nr_within_reach(const struct request *req, const struct zon
 	unsigned long nr = READ_ONCE(zone->buddy.nr_pages);
 
 	if (zone->nid == pcpu->nid) {
-		unsigned int row = page_place(zone->type, gfp_migratetype(req->gfp));
+		const struct pcp_stack *row =
+			pcpu->stack[page_place(zone->type, gfp_migratetype(req->gfp))];
 
-		nr += (unsigned long)pcpu->stack[row][req->order].nr << req->order;
+		nr += (unsigned long)row[req->order].nr << req->order;
 	}
 	return nr;
 }
