@@ -276,6 +276,7 @@ static void *publish_or_look(void *arg)
 	unsigned long id = (unsigned long)arg, rounds = tap_ops(20000), nr_found = 0;
 
 	kmm_attach(shared_machine, (int)id);
+	pthread_barrier_wait(&barrier);
 	if (id == 0) {
 		for (unsigned long round = 0; round < rounds; round++) {
 			struct page *page = alloc_pages(GFP_KERNEL, 0);
