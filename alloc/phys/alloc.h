@@ -25,6 +25,11 @@ struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order);
 struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
 		       enum migratetype type, unsigned long at_most);
 
+/* Up to nr blocks straight from the zone's buddy, into pages[]; returns how many. Takes the zone's
+ * lock once, and looks at no watermark. The caller sees to numa_account() for each. */
+unsigned int zone_take_direct(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
+			      enum migratetype type, unsigned int nr, struct page **pages);
+
 /* Give an allocated block straight to the zone's buddy. Takes the zone's lock. */
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order);
 

@@ -51,7 +51,7 @@ KMM_API void free_pages(unsigned long addr, unsigned int order);
  * Single frames into the NULL entries of page_array[0 .. nr_pages); entries that are not NULL are
  * left as they are. Returns nr_pages; or, out of memory, how many entries come before the first
  * that is still NULL. Through this CPU's list, which is refilled as often as it takes: one
- * acquisition of the zone's lock each time. Of another node's frames, one a frame.
+ * acquisition of the zone's lock each time. For another node's frames, two for every 257.
  */
 KMM_API unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long nr_pages, struct page **page_array);
 KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr_pages,

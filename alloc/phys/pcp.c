@@ -268,12 +268,28 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row,
 	pcp_count(pcpu, buddy_free, nr);
 }
 
+unsigned int zone_take_direct(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
+			      enum migratetype type, unsigned int nr, struct page **pages)
+{
+	const unsigned int row = page_place(zone->type, type);
+	const u64 state = page_state(page_kind(row, (unsigned int)zone->nid, PG_TYPE_ALLOC, order));
+
+	lock_acquire(&zone->lock);
+	nr = buddy_take(&zone->buddy, order, type, nr, pages);
+	lock_release(&zone->lock);
+	for (unsigned int i = 0; i < nr; i++)
+		WRITE_ONCE(pages[i]->state, state);
+	WRITE_ONCE(pcpu->direct_pages[zone->type],
+		   pcpu->direct_pages[zone->type] + ((u64)nr << order));
+	pcp_count(pcpu, buddy_alloc, nr);
+	return nr;
+}
+
 struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
 		       enum migratetype type, unsigned long at_most)
 {
 	const unsigned int row = page_place(zone->type, type);
 	struct pcp_stack *stack = &pcpu->stack[row][order];
-	unsigned int nr;
 	struct page *page;
 
 	if (zone->nid == pcpu->nid && pcp_open(pcpu, row, order)) {
@@ -289,16 +305,7 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 	}
 	if (!(at_most >> order))
 		return NULL;
-	lock_acquire(&zone->lock);
-	nr = buddy_take(&zone->buddy, order, type, 1, &page);
-	lock_release(&zone->lock);
-	if (!nr)
-		return NULL;
-	WRITE_ONCE(page->state,
-		   page_state(page_kind(row, (unsigned int)zone->nid, PG_TYPE_ALLOC, order)));
-	WRITE_ONCE(pcpu->direct_pages[zone->type], pcpu->direct_pages[zone->type] + (1UL << order));
-	pcp_count(pcpu, buddy_alloc, 1);
-	return page;
+	return zone_take_direct(pcpu, zone, order, type, 1, &page) ? page : NULL;
 }
 
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order)

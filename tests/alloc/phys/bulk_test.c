@@ -3,6 +3,7 @@
  * ends. */
 #include "phys/page_alloc.h"
 
+#include "phys/mempolicy.h"
 #include "phys/zone.h"
 #include "tests/alloc/phys/machine.h"
 
@@ -150,6 +151,34 @@ static void a_bulk_takes_the_lock_once_a_refill(void)
 	shut_down(machine);
 }
 
+static void another_nodes_frames_take_two_locks_a_batch(void)
+{
+	struct kmm *machine =
+		boot((struct kmm_config){.synthetic = TWO_NODES, .node_bytes = 256UL << 20});
+	struct numastat at_boot, stats;
+	u64 before;
+
+	phys_numastat(machine, 1, &at_boot);
+	before = nr_acquired(machine);
+	ok_eq(alloc_pages_bulk_node(GFP_KERNEL, 1, 1000, pages), 1000);
+	ok_eq(nr_acquired(machine) - before, 8);
+	phys_numastat(machine, 1, &stats);
+	ok_eq(stats.numa_hit - at_boot.numa_hit, 1000);
+	ok_eq(stats.other_node - at_boot.other_node, 1000);
+	for (unsigned int i = 0; i < 1000; i++)
+		ok(pages[i]->nid == 1 && pages[i]->refcount == 1 && pages[i]->order == 0, "page %u",
+		   i);
+	/* Holes are filled, and what lies between them is left alone. */
+	for (unsigned int i = 0; i < 1000; i += 5) {
+		__free_pages(pages[i], 0);
+		pages[i] = NULL;
+	}
+	ok_eq(alloc_pages_bulk_node(GFP_KERNEL, 1, 1000, pages), 1000);
+	phys_validate(machine);
+	free_all(1000);
+	shut_down(machine);
+}
+
 int main(void)
 {
 	RUN(bulk_gives_as_many_different_frames);
@@ -158,5 +187,6 @@ int main(void)
 	RUN(zeroed_frames_are_zero_and_compound_ones_are_single);
 	RUN(out_of_memory_says_how_far_it_came);
 	RUN(a_bulk_takes_the_lock_once_a_refill);
+	RUN(another_nodes_frames_take_two_locks_a_batch);
 	return done();
 }
