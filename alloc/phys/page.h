@@ -78,7 +78,9 @@ struct page {
 	/* Every frame of a slab points at its cache, so that kfree finds it in one load; NULL
 	 * otherwise. */
 	struct kmem_cache *slab_cache;
-	struct page *head; /* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page */
+	/* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page. PG_TYPE_ALLOC: the
+	 * first of what alloc_pages_exact() gave out; meaningless in others. */
+	struct page *head;
 	u32 flags;	   /* PG_* bits, for reclaim and page cache */
 	s32 mapcount;
 };
@@ -123,7 +125,7 @@ static inline u64 page_state(u32 kind)
 
 /* The owner of a block says what it is for. A single store, because the allocator may look at any
  * head to see whether it is free. The owner sets it back to PG_TYPE_ALLOC, or
- * PG_TYPE_HEAD, before the block is freed. */
+ * of a compound block PG_TYPE_HEAD, before the block is freed. */
 static inline void page_set_type(struct page *page, enum page_type type)
 {
 	WRITE_ONCE(page->type, (u8)type);
