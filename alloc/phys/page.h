@@ -81,7 +81,7 @@ struct page {
 	/* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page. PG_TYPE_ALLOC: the
 	 * first of what alloc_pages_exact() gave out; meaningless in others. */
 	struct page *head;
-	u32 flags;	   /* PG_* bits, for reclaim and page cache */
+	u32 flags; /* PG_* bits, for reclaim and page cache */
 	s32 mapcount;
 };
 
