@@ -200,6 +200,13 @@ static struct page *drain_own_and_look(const struct request *req, enum depth dep
 	return look(req, depth);
 }
 
+/* Whoever needs it so much does not mind where it comes from. */
+static void pass_over_policy(struct request *req)
+{
+	if (!(req->gfp & __GFP_THISNODE))
+		req->nodes = phys_all_nodes(req->phys);
+}
+
 /* No zone can spare a block above its low watermark. */
 static KMM_COLD struct page *alloc_below_low(struct request *req)
 {
@@ -216,9 +223,7 @@ static KMM_COLD struct page *alloc_below_low(struct request *req)
 	if (((gfp & __GFP_MEMALLOC) || reclaiming) && !(gfp & __GFP_NOMEMALLOC))
 		depth = DEPTH_ALL;
 	if (depth == DEPTH_ALL || (gfp & __GFP_ATOMIC)) {
-		/* Whoever needs it so much does not mind where it comes from. */
-		if (!(gfp & __GFP_THISNODE))
-			req->nodes = phys_all_nodes(req->phys);
+		pass_over_policy(req);
 		page = look(req, depth);
 	}
 	if (!page && (gfp & __GFP_DIRECT_RECLAIM) && !reclaiming)
@@ -226,6 +231,7 @@ static KMM_COLD struct page *alloc_below_low(struct request *req)
 	else if (!page)
 		page = drain_own_and_look(req, depth);
 	if (!page && (gfp & (__GFP_NOFAIL | __GFP_NORETRY)) == __GFP_NOFAIL) {
+		pass_over_policy(req);
 		page = look(req, DEPTH_ALL);
 		/* Its caller does not look for NULL. */
 		KMM_BUG_ON(!page, "no block of order %u for gfp %#x, which may not fail",

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arch/slots.h"
 #include "phys/pcp.h"
 #include "phys/phys.h"
 #include "tests/alloc/phys/machine.h"
@@ -256,6 +257,7 @@ static void reclaim_is_woken_below_low_and_not_before(void)
 	while (!seen.nr_wakes && hoard_one(&hoard, GFP_NOWAIT))
 		;
 	ok_eq(seen.woken, 3);
+	ok_eq(seen.nr_wakes, 2); /* once a node, whatever zones it has */
 	for_each_zone(machine->phys, node, zone) {
 		unsigned long keep = zone->watermark[WMARK_LOW] + zone->lowmem_reserve[ZONE_NORMAL];
 
@@ -352,6 +354,46 @@ static void reclaim_without_end_is_given_up(void)
 	seen.claim = 0;
 	ok(!alloc_pages(GFP_KERNEL, 0), "a page from nowhere");
 	ok(seen.nr_reclaims <= 4, "%u rounds that gain nothing", seen.nr_reclaims);
+	give_hoard(&hoard);
+	shut_down(machine);
+}
+
+/* Lists of another that makes no call may have what is missing, for a while. */
+static void a_silent_thread_is_not_waited_for_long(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	struct kmm_cpu *silent = this_cpu, *before;
+	struct hoard hoard = {0};
+
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
+	ok(pcp_nr_pages(silent) > 0, "nothing is held");
+	/* Another thread's part is played by this one on another slot; the first stays owned. */
+	ok_eq(slot_borrow(machine, &before), 0);
+	hoard_all(&hoard, GFP_KERNEL);
+	memset(&seen, 0, sizeof(seen));
+	phys_set_reclaim_ops(machine, &noting);
+	ok(!alloc_pages(GFP_KERNEL, 0), "a page from nowhere");
+	ok(seen.nr_reclaims > 1 && seen.nr_reclaims <= 4, "%u rounds", seen.nr_reclaims);
+	phys_set_reclaim_ops(machine, NULL);
+	give_hoard(&hoard);
+	slot_return(before);
+	shut_down(machine);
+}
+
+/* Below every mark, what lies on this CPU's list can be had, also by those that the fast path sends
+ * on. */
+static void lists_are_handed_out_whatever_the_zone_has(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	struct hoard hoard = {0};
+
+	hoard_all(&hoard, GFP_DMA | __GFP_MEMALLOC);
+	give_one(&hoard);
+	give_one(&hoard);
+	ok_eq(pcp_nr_pages(this_cpu), 2);
+	ok(hoard_one(&hoard, GFP_DMA | __GFP_ZERO), "zeroed");
+	ok(hoard_one(&hoard, GFP_DMA), "as it is");
+	ok(!hoard_one(&hoard, GFP_DMA), "a page from nowhere");
 	give_hoard(&hoard);
 	shut_down(machine);
 }
@@ -469,6 +511,8 @@ int main(void)
 	RUN(only_those_who_may_wait_reclaim_and_only_as_they_may);
 	RUN(what_reclaim_frees_is_allocated);
 	RUN(reclaim_without_end_is_given_up);
+	RUN(a_silent_thread_is_not_waited_for_long);
+	RUN(lists_are_handed_out_whatever_the_zone_has);
 	RUN(reclaim_may_allocate);
 	RUN(nofail_goes_to_the_last_page);
 	RUN(own_lists_are_looked_through_for_large_blocks);

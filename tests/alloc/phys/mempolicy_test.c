@@ -146,7 +146,7 @@ static void a_full_node_is_passed_over_in_its_turn(void)
 static void bind_takes_from_no_other_node(void)
 {
 	struct kmm *machine = boot((struct kmm_config){.synthetic = TWO_NODES});
-	struct page *all;
+	struct page *all, *rest;
 	unsigned long nr, of_1 = nr_free(machine, 1);
 
 	ok_eq(kmm_set_mempolicy(KMM_MPOL_BIND, 2), 0);
@@ -173,9 +173,14 @@ static void bind_takes_from_no_other_node(void)
 		}
 	ok_eq(node_of(GFP_KERNEL), NUMA_NO_NODE);
 	ok_eq(node_of(GFP_NOWAIT), NUMA_NO_NODE);
-	ok(node_of(GFP_ATOMIC) != NUMA_NO_NODE, "atomic keeps to the policy");
-	ok(node_of(GFP_KERNEL | __GFP_NOFAIL) != NUMA_NO_NODE, "nofail fails");
+	rest = take_all(GFP_NOWAIT | __GFP_THISNODE | __GFP_MEMALLOC, 1, &nr);
+	ok(nr > 16, "%lu pages were kept", nr);
+	ok_eq(node_of(GFP_ATOMIC), 0);
+	ok_eq(node_of(GFP_NOWAIT | __GFP_MEMALLOC), 0);
+	ok_eq(node_of(GFP_KERNEL | __GFP_NOFAIL), 0);
+	ok_eq(node_of(GFP_KERNEL), NUMA_NO_NODE);
 	kmm_set_mempolicy(KMM_MPOL_DEFAULT, 0);
+	give_all(rest);
 	ok_eq(node_of(GFP_KERNEL), 0);
 	give_all(all);
 	shut_down(machine);
@@ -284,13 +289,16 @@ static void a_policy_ends_with_its_thread(void)
 static void a_request_to_drain_is_seen_through_a_policy(void)
 {
 	struct kmm *machine = boot((struct kmm_config){.synthetic = TWO_NODES});
+	struct page *page;
 
 	ok_eq(node_of(GFP_KERNEL), 0);
 	ok(pcp_nr_pages(this_cpu) > 0, "nothing is held");
 	ok_eq(kmm_set_mempolicy(KMM_MPOL_BIND, 2), 0);
 	pcp_close(this_cpu);
-	ok_eq(node_of(GFP_KERNEL), 1);
+	page = alloc_pages(GFP_KERNEL, 0);
+	ok_eq(page->nid, 1);
 	ok_eq(pcp_nr_pages(this_cpu), 0);
+	__free_pages(page, 0);
 	shut_down(machine);
 }
 
