@@ -71,7 +71,7 @@ static int help(void)
 	puts("Usage: kmm bench [OPTION]... [TRACE]...\n"
 	     "Measure kmm and other allocators, side by side, and replay each TRACE into the same "
 	     "run.\n\n"
-	     "      --quick             about two and a half minutes (the default)\n"
+	     "      --quick             about three minutes (the default)\n"
 	     "      --full              every order and size, longer repetitions\n"
 	     "      --suite LIST        only these suites, separated by commas\n"
 	     "      --case LIST         only these cases\n"

@@ -141,6 +141,13 @@ static bool is_main_step(const struct object_suite *suite)
 	return false;
 }
 
+#define MIN_BATCH 16 /* blocks that every check takes, too */
+
+static uint64_t bytes_left(const struct bench_env *env, const struct object_suite *fill)
+{
+	return node_memory_bytes(env) / 100 * (100 - fill_percent(fill));
+}
+
 /* Malloc libraries are filled with as many live objects, where the host has the memory: jemalloc and
  * mimalloc at the main steps of order 0, and only with --full, because it takes many seconds. */
 static const char *fill_refused(const struct bench_env *env, const struct object_cases *cases,
@@ -154,6 +161,9 @@ static const char *fill_refused(const struct bench_env *env, const struct object
 		return "only jemalloc and mimalloc are filled";
 	if (library && !env->full)
 		return "filled with --full only";
+	if (MIN_BATCH * cases->size_bytes * (uint64_t)env->nr_threads_max >
+	    bytes_left(env, cases->object_suite) / 2)
+		return "too little memory is left";
 	return page_fill_refused(env, peer, page_memory_bytes(env));
 }
 
@@ -171,7 +181,6 @@ static const char *fill_name(unsigned int percent, enum pattern pattern)
 static int add_fill(const struct bench_env *env, struct case_list *list, unsigned int percent,
 		    enum pattern pattern, unsigned int order)
 {
-	uint64_t bytes_left = node_memory_bytes(env) / 100 * (100 - percent);
 	struct object_cases cases;
 	char size[8];
 
@@ -182,7 +191,8 @@ static int add_fill(const struct bench_env *env, struct case_list *list, unsigne
 	cases.threads = env->full ? 0 : 1;
 	cases.refuse = fill_refused;
 	if (pattern != PATTERN_PAIR)
-		cases.count = batch_count(env, cases.size_bytes, bytes_left);
+		cases.count =
+			batch_count(env, cases.size_bytes, bytes_left(env, cases.object_suite));
 	return object_cases_add(env, list, &cases);
 }
 

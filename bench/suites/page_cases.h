@@ -41,6 +41,7 @@ const char *page_fill_refused(const struct bench_env *env, const struct object_p
  */
 #define FILL_STEPS 20 /* 0, 5, ... 95 */
 const struct object_suite *fill_suite(unsigned int percent);
+unsigned int fill_percent(const struct object_suite *suite); /* of one of those */
 
 /* The order drawn from a random number: 0 half of the time, each next one half as often, up to most. */
 static inline unsigned int random_order(uint64_t random, unsigned int most)

@@ -64,8 +64,7 @@ const char *page_fill_refused(const struct bench_env *env, const struct object_p
 
 static struct share share_of(struct bench_case *c, int nid, uint64_t nr_threads)
 {
-	const struct fill_suite *fill =
-		container_of((const struct object_suite *)c->arg, const struct fill_suite, suite);
+	unsigned int percent = fill_percent(c->arg);
 	struct free_area_counts counts = {.nr_managed_pages = NO_MACHINE_BYTES >> PAGE_SHIFT};
 	uint64_t nr_used = 0, nr_keep, nr_take;
 
@@ -73,7 +72,7 @@ static struct share share_of(struct bench_case *c, int nid, uint64_t nr_threads)
 		count_free_areas(c->env->machine, nid, &counts);
 	if (c->peer->page_stats && !c->peer->page_peer) /* kmm */
 		nr_used = counts.nr_managed_pages - counts.nr_buddy_pages - counts.nr_pcp_pages;
-	nr_keep = counts.nr_managed_pages * fill->percent / 100;
+	nr_keep = counts.nr_managed_pages * percent / 100;
 	nr_take = nr_keep + (counts.nr_managed_pages - nr_keep) / 4 * 3;
 	nr_keep -= min_t(uint64_t, nr_used, nr_keep);
 	nr_take -= min_t(uint64_t, nr_used, nr_take);
@@ -173,4 +172,9 @@ static const struct fill_suite fill_suites[FILL_STEPS] = {
 const struct object_suite *fill_suite(unsigned int percent)
 {
 	return &fill_suites[percent / 5].suite;
+}
+
+unsigned int fill_percent(const struct object_suite *suite)
+{
+	return container_of(suite, const struct fill_suite, suite)->percent;
 }

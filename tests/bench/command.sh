@@ -197,6 +197,18 @@ paths_of_a_pair() {
 	fi
 }
 
+# A course is taken once: a sample and a row of fragmentation a round, from before the first to after the last.
+course() {
+	want_status 0 "$kmm" bench --memory 64M --results aged --suite page --case ageing,ageing_mixed --allocators kmm
+	want_line out '^ageing of kmm: of its free memory [0-9.]+ % is in free blocks of 2 MiB, then [0-9.]+ % after 100 rounds'
+	want_line out '^ageing_mixed of kmm: '
+	want_line aged/latest/throughput.csv '^page,ageing,kmm,[0-9]+,local,0,[1-9][0-9]*,[0-9.]+,[0-9.]+,[0-9.]+,.*contents checked'
+	[ "$(grep -c '^page,ageing,kmm,' aged/latest/raw.csv)" = 100 ]
+	[ "$(grep -c '^ageing_mixed,kmm,' aged/latest/fragmentation.csv)" = 101 ]
+	awk -F, '$1 == "ageing" && ($3 != n++ || $NF < 0 || $NF > 1 || $NF == "" || $10 == "") { bad = 1 }
+		END { exit bad || n != 101 }' aged/latest/fragmentation.csv
+}
+
 filtered() {
 	want_status 0 "$kmm" bench --memory 64M --benchmark_list_tests --benchmark_filter='^slab/pair/64/kmm/local/threads:1$'
 	want_lines out 1
@@ -241,6 +253,7 @@ t 'every header is as designed' headers
 t 'on an emulated machine every row of times says so' emulated_everywhere
 t 'kmm and the floor have rows, and every repetition' kmm_in_every_suite
 t 'paths are counted, and a pair takes the fast one' paths_of_a_pair
+t 'a course has a row a round' course
 t 'filters choose cases; list and profile write nothing' filtered
 t 'Ctrl-C leaves nothing half-written' interrupted
 tap_done
