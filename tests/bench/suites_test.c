@@ -15,7 +15,10 @@
 
 #define MAX_THREADS 16
 
-#ifdef __SANITIZE_THREAD__
+#ifndef __has_feature /* gcc has not, and says it so: */
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 #define RACES_ARE_FATAL true
 #else
 #define RACES_ARE_FATAL false
