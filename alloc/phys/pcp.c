@@ -20,9 +20,9 @@ static const struct {
 	u8 share_shift; /* of the budget, >> this */
 } tuning[NR_PAGE_ORDERS] = {
 	[0] = {1024, PCP_CAPACITY_0, 256, 2},
-	[1] = {256, PCP_CAPACITY_LOW, 128, 4},
-	[2] = {128, PCP_CAPACITY_LOW, 64, 4},
-	[3] = {64, PCP_CAPACITY_LOW, 64, 4},
+	[1] = {512, PCP_CAPACITY_LOW, 128, 4},
+	[2] = {256, PCP_CAPACITY_LOW, 128, 4},
+	[3] = {256, PCP_CAPACITY_LOW, 128, 4},
 	[4] = {2, 16, 4, 4},
 	[5] = {2, 16, 4, 4},
 	[6] = {2, 16, 4, 4},
@@ -69,8 +69,9 @@ static void configure_stack(struct pcp_tune *tune, const struct kmm_config *conf
 			    unsigned int order, unsigned long budget)
 {
 	unsigned int base = pcp_tune(order, budget);
-	unsigned int max = max_t(unsigned long, base,
-				 min_t(unsigned long, tuning[order].max, budget / 4 >> order));
+	unsigned long most = (order < PAGEBLOCK_ORDER ? budget / 4 : budget) >> order;
+	unsigned int max =
+		max_t(unsigned long, base, min_t(unsigned long, tuning[order].max, most));
 	unsigned int batch = min_t(unsigned int, tuning[order].batch, max_t(u32, base / 2, 1));
 
 	if (base && config->pcp_high)
@@ -93,10 +94,12 @@ static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
 	const struct pglist_data *node = &phys->nodes[pcpu->nid];
 
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		pcpu->room[type] = phys->machine->config.pcp_high
-					   ? ULONG_MAX
-					   : pcp_budget(node->zones[type].nr_managed, node->nr_cpus,
-							slot, nr_machine_cpus);
+		for (int whole = 0; whole < 2; whole++)
+			pcpu->room[type][whole] =
+				phys->machine->config.pcp_high
+					? ULONG_MAX
+					: pcp_budget(node->zones[type].nr_managed, node->nr_cpus,
+						     slot, nr_machine_cpus);
 	for_each_pcp_stack(pcpu, row, order)
 	{
 		WRITE_ONCE(pcpu->tune[row][order].limit, 0);
@@ -105,16 +108,23 @@ static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
 	}
 }
 
-/* Let a stack hold so many blocks more, as far as its slot's share of the zone goes. */
-static void raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order, u32 more)
+static unsigned long *room_of(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 {
-	unsigned long *room = &pcpu->room[row & PLACE_ZONE_MASK];
+	return &pcpu->room[row & PLACE_ZONE_MASK][order >= PAGEBLOCK_ORDER];
+}
+
+/* Let a stack hold so many blocks more, as far as its slot's share of the zone goes. Returns
+ * whether it may hold any more than before. */
+static bool raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order, u32 more)
+{
+	unsigned long *room = room_of(pcpu, row, order);
 	struct pcp_tune *tune = &pcpu->tune[row][order];
 
 	more = min_t(u32, more, min_t(unsigned long, *room >> order, UINT32_MAX));
 	*room -= (unsigned long)more << order;
 	WRITE_ONCE(tune->limit, tune->limit + more);
 	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
+	return more;
 }
 
 /* A stack that is empty: let it hold no more than at first. */
@@ -123,7 +133,7 @@ static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int or
 	struct pcp_tune *tune = &pcpu->tune[row][order];
 	u32 less = tune->limit - min_t(u32, tune->limit, tune->base);
 
-	pcpu->room[row & PLACE_ZONE_MASK] += (unsigned long)less << order;
+	*room_of(pcpu, row, order) += (unsigned long)less << order;
 	WRITE_ONCE(tune->limit, tune->limit - less);
 	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
 }
@@ -135,11 +145,13 @@ static void turn_of_tide(struct phys_cpu *pcpu, unsigned int row, unsigned int o
 
 	if (tune->patience) {
 		tune->patience--;
-	} else if (tune->limit < tune->max) {
-		raise_limit(pcpu, row, order, min_t(u32, tune->limit, tune->max - tune->limit));
+	} else if (raise_limit(pcpu, row, order,
+			       min_t(u32, tune->limit, tune->max - tune->limit))) {
 		/* What is on its way when a list reaches its full length may overflow it once. */
 		tune->patience = tune->limit == tune->max;
-	} else {
+		if (order >= PAGEBLOCK_ORDER)
+			tune->batch = (u16)max_t(u32, tune->batch, tune->limit / 2);
+	} else if (order < PAGEBLOCK_ORDER) {
 		lower_limit(pcpu, row, order);
 		if (tune->setbacks < MAX_SETBACKS)
 			tune->setbacks++;

@@ -18,8 +18,10 @@
  * small for what its CPU does: it doubles. If it still overflows at its largest, then the tide is
  * greater than any list, and a long list only does harm: what it holds is handed out again wherever
  * it lies, which keeps the buddy from filling the fullest pageblocks first. So it goes back to what
- * it was, and tries again ever more rarely. (The kernel tunes pcp->high by itself since 6.7.) All
- * limits of a zone together stay within the slot's share of it. A request to drain closes all.
+ * it was, and tries again ever more rarely. Not so lists of whole pageblocks, which break nothing up.
+ * (The kernel tunes pcp->high by itself since 6.7.) The limits of a zone's lists together stay within
+ * the slot's share of it, an eighth of the zone divided among its CPUs for whole pageblocks, and as
+ * much for all that is smaller. A request to drain closes all.
  *
  * Now and then the slot looks for stacks that nobody has taken from since the last look, and gives
  * back what they hold: frees of a zone that serves no more would lie there for ever, and each keep a
@@ -82,7 +84,7 @@ struct pcp_tune {
 /* Room for blocks in the arrays, by order. Tuning decides how much of it is used. */
 #define PCP_CAPACITY_0	  6144U
 #define PCP_CAPACITY_LOW  4096U /* orders 1 to 3 */
-#define PCP_CAPACITY_HIGH 64U	/* each order from 4 on */
+#define PCP_CAPACITY_HIGH 128U	/* each order from 4 on */
 #define PCP_SLOTS	  (PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
 
 /* A thread's NUMA policy (phys/mempolicy.h). The slot's owner only. */
@@ -108,7 +110,9 @@ struct phys_cpu {
 	u64 direct_pages[NR_ZONE_TYPES]; /* frames that its slow path took past the stacks */
 	struct phys_counters
 		counters; /* all but pcp_alloc and pcp_free, which follow from the stacks */
-	unsigned long room[NR_ZONE_TYPES]; /* frames by which a zone's limits may still grow */
+	/* Frames by which a zone's limits may still grow: of lists of smaller blocks, and of whole
+	 * pageblocks. */
+	unsigned long room[NR_ZONE_TYPES][2];
 	struct pcp_tune tune[PCP_ROWS][PCP_ORDERS];
 
 	struct mempolicy policy;
@@ -185,9 +189,9 @@ static inline bool pcp_push(struct pcp_stack *stack, struct page *page, u64 stat
  * frames. */
 unsigned int pcp_tune(unsigned int order, unsigned long budget);
 
-/* Frames of a zone that one slot may hold: an eighth of the zone divided among its CPUs; slots
- * beyond the machine's CPUs get less and less, so that however many there are they hold a quarter
- * of it at most. */
+/* Frames of a zone that one slot may hold in lists of whole pageblocks, and as many in all others: an
+ * eighth of the zone divided among its CPUs; slots beyond the machine's CPUs get less and less, so
+ * that however many there are they hold a quarter of it at most, and as much of the others. */
 unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slot,
 			 unsigned int nr_machine_cpus);
 
