@@ -3,6 +3,7 @@
  * allocator's own tables, so that it does not share its mistakes. */
 #include "tests/alloc/phys/frame_model.h"
 
+#include "phys/pcp.h"
 #include "phys/zone.h"
 
 static bool test_bit(const u64 *bits, unsigned long nr)
@@ -167,8 +168,19 @@ static unsigned long kept(const struct frame_model *model, const struct phys_zon
 	return zone->watermark[WMARK_MIN] + zone->lowmem_reserve[wanted_zone(model, gfp)];
 }
 
+/* Who may wait has looked into the lists of all slots without a thread. */
+static void check_idle_slots(const struct frame_model *model)
+{
+	for (struct kmm_cpu *cpu = cpu_first(model->machine); cpu;
+	     cpu = cpu_next(model->machine, cpu))
+		ok(cpu->owned || !pcp_nr_pages(cpu), "refused, with %lu pages on idle slot %u",
+		   pcp_nr_pages(cpu), cpu->slot);
+}
+
 void model_check_refusal(struct frame_model *model, gfp_t gfp, int nid, unsigned int order)
 {
+	if ((gfp & __GFP_DIRECT_RECLAIM) && !(gfp & __GFP_NORETRY))
+		check_idle_slots(model);
 	phys_for_each_zone(model->machine, note_zone, model);
 	for (unsigned int i = 0; i < model->nr_zones; i++) {
 		const struct phys_zone_info *zone = &model->zones[i];

@@ -43,7 +43,7 @@ void model_give(struct frame_model *model, unsigned long pfn, unsigned int order
 
 /* An allocation found none: then each zone that it may use has no block of the order, or would have
  * less than its minimum with the reserve against this allocation if it gave one (nothing, if it may
- * use the last page). */
+ * use the last page); and if it may wait, no slot without a thread has any on its lists. */
 void model_check_refusal(struct frame_model *model, gfp_t gfp, int nid, unsigned int order);
 /* As many frames are free as the model says, on the machine. */
 void model_check_count(struct frame_model *model);
