@@ -29,9 +29,11 @@
 #define TAP_SANITIZED 0
 #endif
 
-static int tap_nr_run, tap_nr_failed;
-static int tap_failures; /* of the running test; any thread */
-static char tap_skip_why[256];
+/* Weak: a test of several files has one of each. */
+#define TAP_SHARED __attribute__((weak))
+TAP_SHARED int tap_nr_run, tap_nr_failed;
+TAP_SHARED int tap_failures; /* of the running test; any thread */
+TAP_SHARED char tap_skip_why[256];
 
 static inline void tap_comment(const char *file, int line, const char *expr, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
