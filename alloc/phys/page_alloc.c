@@ -92,8 +92,10 @@ static void free_block(struct kmm_cpu *cpu, struct page *page)
 		struct pcp_tune *tune = &pcpu->tune[row][order];
 
 		if (stack->nr >= tune->limit) {
-			pcp_drain_stack(pcpu, zone, row, order, min_t(u32, tune->batch, stack->nr));
-			tune->drained = true;
+			u32 nr = min_t(u32, tune->batch, stack->nr);
+
+			pcp_drain_stack(pcpu, zone, row, order, nr);
+			tune->overflow = min_t(u32, tune->overflow + nr, 1U << 24);
 			pcp_look_for_idle(pcpu, zone - zone->type);
 		}
 		if (pcp_push(stack, page, stack->state))

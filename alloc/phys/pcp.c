@@ -32,12 +32,33 @@ static const struct {
 	[MAX_PAGE_ORDER] = {2, 16, 4, 2},
 };
 
-/* Tides to let pass after growing was of no use: 64, then twice as many each time. */
-#define FIRST_PATIENCE 32U
-#define MAX_SETBACKS   10U
-
 /* Refills and drains of a slot between two looks for idle stacks. */
 #define IDLE_MOVES 64U
+
+/* What share of a slot's budget lists have together: single frames, which do most harm (pcp.h);
+ * blocks smaller than a pageblock; whole pageblocks, which do none. */
+enum pcp_class { PCP_SINGLE, PCP_SMALL, PCP_WHOLE };
+_Static_assert(PCP_WHOLE + 1 == NR_PCP_CLASSES, "room for each class");
+
+static inline enum pcp_class class_of(unsigned int order)
+{
+	if (order == 0)
+		return PCP_SINGLE;
+	return order < PAGEBLOCK_ORDER ? PCP_SMALL : PCP_WHOLE;
+}
+
+static unsigned long class_share(unsigned long budget, enum pcp_class class)
+{
+	switch (class) {
+	case PCP_SINGLE:
+		return budget / 4;
+	case PCP_SMALL:
+		return budget - budget / 4;
+	case PCP_WHOLE:
+		break;
+	}
+	return 2 * budget;
+}
 
 static unsigned int capacity(unsigned int order)
 {
@@ -69,7 +90,7 @@ static void configure_stack(struct pcp_tune *tune, const struct kmm_config *conf
 			    unsigned int order, unsigned long budget)
 {
 	unsigned int base = pcp_tune(order, budget);
-	unsigned long most = (order < PAGEBLOCK_ORDER ? budget / 4 : budget) >> order;
+	unsigned long most = class_share(budget, class_of(order)) >> order;
 	unsigned int max =
 		max_t(unsigned long, base, min_t(unsigned long, tuning[order].max, most));
 	unsigned int batch = min_t(unsigned int, tuning[order].batch, max_t(u32, base / 2, 1));
@@ -94,28 +115,29 @@ static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
 	const struct pglist_data *node = &phys->nodes[pcpu->nid];
 
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		for (int whole = 0; whole < 2; whole++)
-			pcpu->room[type][whole] =
+		for (enum pcp_class class = 0; class < NR_PCP_CLASSES; class ++)
+			pcpu->room[type][class] =
 				phys->machine->config.pcp_high
 					? ULONG_MAX
-					: pcp_budget(node->zones[type].nr_managed, node->nr_cpus,
-						     slot, nr_machine_cpus);
+					: class_share(pcp_budget(node->zones[type].nr_managed,
+								 node->nr_cpus, slot,
+								 nr_machine_cpus),
+						      class);
 	for_each_pcp_stack(pcpu, row, order)
 	{
 		WRITE_ONCE(pcpu->tune[row][order].limit, 0);
-		pcpu->tune[row][order].drained = false;
+		pcpu->tune[row][order].overflow = 0;
 		WRITE_ONCE(pcpu->stack[row][order].high, 0);
 	}
 }
 
 static unsigned long *room_of(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 {
-	return &pcpu->room[row & PLACE_ZONE_MASK][order >= PAGEBLOCK_ORDER];
+	return &pcpu->room[row & PLACE_ZONE_MASK][class_of(order)];
 }
 
-/* Let a stack hold so many blocks more, as far as its slot's share of the zone goes. Returns
- * whether it may hold any more than before. */
-static bool raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order, u32 more)
+/* Let a stack hold so many blocks more, as far as its slot's share of the zone goes. */
+static void raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order, u32 more)
 {
 	unsigned long *room = room_of(pcpu, row, order);
 	struct pcp_tune *tune = &pcpu->tune[row][order];
@@ -124,10 +146,9 @@ static bool raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int or
 	*room -= (unsigned long)more << order;
 	WRITE_ONCE(tune->limit, tune->limit + more);
 	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
-	return more;
 }
 
-/* A stack that is empty: let it hold no more than at first. */
+/* A stack that is empty: let it hold no more than at first, and others have the room. */
 static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 {
 	struct pcp_tune *tune = &pcpu->tune[row][order];
@@ -138,24 +159,21 @@ static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int or
 	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
 }
 
-/* It overflowed, and now it is empty. */
+/* It overflowed, and now it is empty: a list as long as the tide was high would have done without
+ * the zone. */
 static void turn_of_tide(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 {
 	struct pcp_tune *tune = &pcpu->tune[row][order];
+	u32 wanted = tune->limit + tune->overflow;
 
-	if (tune->patience) {
-		tune->patience--;
-	} else if (raise_limit(pcpu, row, order,
-			       min_t(u32, tune->limit, tune->max - tune->limit))) {
-		/* What is on its way when a list reaches its full length may overflow it once. */
-		tune->patience = tune->limit == tune->max;
-		if (order >= PAGEBLOCK_ORDER)
-			tune->batch = (u16)max_t(u32, tune->batch, tune->limit / 2);
-	} else if (order < PAGEBLOCK_ORDER) {
+	tune->overflow = 0;
+	if (wanted <= tune->max) {
+		raise_limit(pcpu, row, order, wanted - tune->limit);
+	} else if (class_of(order) == PCP_WHOLE) {
+		raise_limit(pcpu, row, order, tune->max - tune->limit);
+		tune->batch = (u16)max_t(u32, tune->batch, tune->limit / 2);
+	} else {
 		lower_limit(pcpu, row, order);
-		if (tune->setbacks < MAX_SETBACKS)
-			tune->setbacks++;
-		tune->patience = (u16)(FIRST_PATIENCE << tune->setbacks);
 	}
 }
 
@@ -251,10 +269,8 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsi
 	lock_release(&zone->lock);
 	if (!nr)
 		return false;
-	if (tune->drained) {
-		tune->drained = false;
+	if (tune->overflow)
 		turn_of_tide(pcpu, row, order);
-	}
 	WRITE_ONCE(stack->nr, nr);
 	WRITE_ONCE(pcpu->blocks_in, pcpu->blocks_in + nr);
 	pcp_count(pcpu, pcp_refill, 1);
@@ -341,6 +357,9 @@ void pcp_look_for_idle(struct phys_cpu *pcpu, struct zone *zones)
 
 		if (stack->nr && tune->allocs == (u32)stack->allocs)
 			pcp_drain_stack(pcpu, &zones[row & PLACE_ZONE_MASK], row, order, stack->nr);
+		if (tune->limit > tune->base && tune->allocs == (u32)stack->allocs &&
+		    !tune->overflow)
+			lower_limit(pcpu, row, order);
 		tune->allocs = (u32)stack->allocs;
 	}
 }

