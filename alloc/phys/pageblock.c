@@ -54,17 +54,6 @@ static inline u64 low_bits(unsigned int nr)
 	return nr >= 64 ? ~0ULL : (1ULL << nr) - 1;
 }
 
-/* Set or clear a block's bits. */
-static inline void set_block(struct pageblock *block, unsigned int frame, unsigned int nr)
-{
-	if (nr < 64) {
-		block->free[frame / 64] |= low_bits(nr) << frame % 64;
-		return;
-	}
-	for (unsigned int i = 0; i < nr / 64; i++)
-		block->free[frame / 64 + i] = ~0ULL;
-}
-
 /* Clear frames [frame, frame + nr), which may end inside a word but begin at a multiple of a power
  * of two not less than nr. */
 static inline void clear_range(struct pageblock *block, unsigned int frame, unsigned int nr)
@@ -181,28 +170,60 @@ static KMM_COLD void refuse_give(unsigned int frame, unsigned int order)
 		frame, order);
 }
 
+/*
+ * Merge the free block of an order at `frame`, whose bits are set, with its buddies as far as they
+ * are free, inside its word. What was free before did not include it, so a free buddy of its size
+ * is maximal. Returns the order it has then.
+ */
+static inline unsigned int merge_in_word(struct pageblock *block, unsigned int frame,
+					 unsigned int order)
+{
+	const u64 word = block->free[frame / 64];
+	unsigned int bit = frame % 64;
+
+	for (; order < WORD_ORDER; order++) {
+		u64 other = low_bits(1U << order) << (bit ^ 1U << order);
+
+		if ((word & other) != other)
+			break;
+		count_del(block, order);
+		bit &= ~(1U << order);
+	}
+	return order;
+}
+
+static unsigned int merge_words(struct pageblock *block, unsigned int frame, unsigned int order)
+{
+	while (order < PAGEBLOCK_ORDER && pageblock_is_free(block, frame ^ 1U << order, order)) {
+		count_del(block, order);
+		frame &= ~(1U << order);
+		order++;
+	}
+	return order;
+}
+
 unsigned int pageblock_give(struct pageblock *block, unsigned int frame, unsigned int order)
 {
 	const unsigned int nr = 1U << order;
 	unsigned int merged = order;
 
-	if (order < WORD_ORDER) {
-		if (unlikely(block->free[frame / 64] & low_bits(nr) << frame % 64))
+	if (likely(order < WORD_ORDER)) {
+		u64 *word = &block->free[frame / 64], mask = low_bits(nr) << frame % 64;
+
+		if (unlikely(*word & mask))
 			refuse_give(frame, order);
+		*word |= mask;
+		merged = merge_in_word(block, frame, order);
 	} else {
-		for (unsigned int i = 0; i < nr / 64; i++)
-			if (unlikely(block->free[frame / 64 + i]))
+		for (unsigned int i = frame / 64; i < (frame + nr) / 64; i++) {
+			if (unlikely(block->free[i]))
 				refuse_give(frame, order);
+			block->free[i] = ~0ULL;
+		}
 	}
-	set_block(block, frame, nr);
 	block->nr_free += (u16)nr;
-	/* What was free before did not include this block, so a free buddy of its size is
-	 * maximal. */
-	while (merged < PAGEBLOCK_ORDER && pageblock_is_free(block, frame ^ 1U << merged, merged)) {
-		count_del(block, merged);
-		frame &= ~(1U << merged);
-		merged++;
-	}
+	if (merged >= WORD_ORDER)
+		merged = merge_words(block, frame & ~((1U << merged) - 1), merged);
 	count_add(block, merged);
 	return merged - order;
 }
