@@ -57,10 +57,6 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 		snprintf(c->size, sizeof(c->size), "%s", cases->size);
 	else
 		snprintf(c->size, sizeof(c->size), "%zu", cases->size_bytes);
-	if (cases->count > 1 && cases->count != BATCH_COUNT)
-		case_note(c, "%d objects", cases->count);
-	if (cases->note && !refused)
-		case_note(c, "%s", cases->note);
 	if (threads > env->nr_threads_max)
 		case_skip(c, "one CPU");
 	else if (!page_peer_serves(choice->peer, cases->order, most))
@@ -68,6 +64,10 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 			  most > cases->order ? "all orders" : "order", c->size);
 	else if (refused)
 		case_skip(c, "%s", refused);
+	if (!c->skipped && cases->count > 1 && cases->count != BATCH_COUNT)
+		case_note(c, "%d objects", cases->count);
+	if (!c->skipped && cases->note)
+		case_note(c, "%s", cases->note);
 	*out = c;
 	return 0;
 }

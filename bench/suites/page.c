@@ -190,6 +190,8 @@ static int add_fill(const struct bench_env *env, struct case_list *list, unsigne
 	cases.one_placement = true;
 	cases.threads = env->full ? 0 : 1;
 	cases.refuse = fill_refused;
+	if (order || !is_main_step(cases.object_suite))
+		cases.mmap = NULL;
 	if (pattern != PATTERN_PAIR)
 		cases.count =
 			batch_count(env, cases.size_bytes, bytes_left(env, cases.object_suite));
@@ -219,7 +221,7 @@ static int add_stress(const struct bench_env *env, struct case_list *list)
 
 	cases.one_placement = true;
 	cases.threads = env->nr_threads_max;
-	cases.mmap = env->full ? cases.mmap : NULL;
+	cases.mmap = NULL; /* minutes of page faults */
 	cases.count = (int)min_t(int, STRESS_COUNT,
 				 batch_count(env, STRESS_BYTES, node_memory_bytes(env) / 2));
 	cases.most_order = MAX_PAGE_ORDER;
