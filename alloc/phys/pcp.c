@@ -19,7 +19,7 @@ static const struct {
 	u16 base, max, batch;
 	u8 share_shift; /* of the budget, >> this */
 } tuning[NR_PAGE_ORDERS] = {
-	[0] = {1024, PCP_CAPACITY_0, 256, 2},
+	[0] = {1024, PCP_CAPACITY_0, 256, 3},
 	[1] = {512, PCP_CAPACITY_LOW, 128, 4},
 	[2] = {256, PCP_CAPACITY_LOW, 128, 4},
 	[3] = {256, PCP_CAPACITY_LOW, 128, 4},
