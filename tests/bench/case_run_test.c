@@ -78,7 +78,14 @@ static const char *finish(struct bench_case *c)
 	return NULL;
 }
 
-static const struct case_ops ops = {10, prepare, thread_begin, run, thread_end, finish, NULL};
+static const struct case_ops ops = {
+	.ops_per_batch = 10,
+	.prepare = prepare,
+	.thread_begin = thread_begin,
+	.run = run,
+	.thread_end = thread_end,
+	.finish = finish,
+};
 
 static struct bench_case test_case(const struct case_ops *case_ops)
 {
