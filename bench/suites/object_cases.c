@@ -36,6 +36,15 @@ int batch_count(const struct bench_env *env, size_t object_bytes, uint64_t memor
 	return count;
 }
 
+/* What all threads hold at once, in the timed loop or in a check, leaves a quarter of memory. */
+static bool fits(const struct bench_case *c, uint64_t memory_bytes)
+{
+	int nr = max_t(int, c->count, verify_count(c, c->size_bytes));
+
+	return !memory_bytes ||
+	       (uint64_t)nr * (uint64_t)c->threads * c->size_bytes <= memory_bytes / 4 * 3;
+}
+
 static int add_case(const struct bench_env *env, struct case_list *list,
 		    const struct object_cases *cases, const struct allocator_choice *choice,
 		    const char *allocator, int threads, struct bench_case **out)
@@ -64,6 +73,8 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 			  most > cases->order ? "all orders" : "order", c->size);
 	else if (refused)
 		case_skip(c, "%s", refused);
+	else if (!fits(c, cases->memory_bytes))
+		case_skip(c, "too little memory");
 	if (!c->skipped && cases->count > 1 && cases->count != BATCH_COUNT)
 		case_note(c, "%d objects", cases->count);
 	if (!c->skipped && cases->note)

@@ -83,6 +83,7 @@ struct object_cases {
 	uint64_t ops_per_batch;		/* 0: count; only where ops leave it open */
 	int threads;			/* 0: 1 and all CPUs; else so many */
 	bool one_placement;		/* local only, though there be nodes */
+	uint64_t memory_bytes;		/* that a case has for all threads' objects; 0: enough */
 	const char *note;		/* for the row, or NULL */
 	bool aa;			/* also the A/A copies of kmm and jemalloc */
 	/* Why an allocator's row is skipped; NULL: it is not, "": there is no row at all. Or NULL. */

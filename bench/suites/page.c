@@ -15,7 +15,6 @@
 #include "bench/suites/suites.h"
 #include "bench/suites/xcpu.h"
 
-#define THREADTEST_COUNT 16384
 #define STRESS_COUNT	 512
 #define STRESS_BYTES	 (32UL << 10) /* of one of its blocks, on average and more */
 #define STRESS_OPS	 10000000
@@ -53,6 +52,7 @@ static struct object_cases cases_of(const struct bench_env *env, const char *nam
 		.size_bytes = PAGE_SIZE << order,
 		.order = order,
 		.count = 1,
+		.memory_bytes = node_memory_bytes(env),
 		.one_placement = order != 0 && !env->full,
 	};
 }

@@ -15,9 +15,9 @@ static struct kmm *machine;
 static struct bench_env env;
 static struct case_list list;
 
-static void start(bool full, int threads)
+static void start_with(u64 node_bytes, bool full, int threads)
 {
-	struct kmm_config config = {.synthetic = ONE_NODE, .node_bytes = 256UL << 20};
+	struct kmm_config config = {.synthetic = ONE_NODE, .node_bytes = node_bytes};
 
 	config.no_thp = true;
 	if (kmm_boot(&config, &machine)) {
@@ -28,6 +28,11 @@ static void start(bool full, int threads)
 		.machine = machine, .full = full, .emulated = true, .nr_threads_max = threads};
 	list = (struct case_list){0};
 	ok_eq(page_bench_suite.enumerate(&env, &list), 0);
+}
+
+static void start(bool full, int threads)
+{
+	start_with(256UL << 20, full, threads);
 }
 
 static void stop(void)
@@ -132,6 +137,26 @@ static void fill_leaves_so_much_in_use_and_the_rest_scattered(void)
 			   percent_used());
 		}
 	}
+	stop();
+}
+
+static void what_would_not_fit_memory_is_skipped(void)
+{
+	static const char *const names[] = {"pair", "bulk", "shuffle"};
+
+	start_with(64UL << 20, false, 2);
+	for (size_t i = 0; i < list.nr; i++) {
+		const struct bench_case *c = &list.cases[i];
+		bool skipped = c->skipped && strstr(c->note, "too little memory");
+
+		/* 16 blocks of each thread: 32 MiB in one, 64 MiB in two */
+		for (size_t j = 0; j < ARRAY_SIZE(names); j++)
+			if (!strcmp(c->name, names[j]) && !strcmp(c->size, "9"))
+				ok(skipped == (c->threads == 2), "%s/9 of %d threads: %s", c->name,
+				   c->threads, c->note);
+	}
+	ok(is_skipped("pair", "10", "too little memory"), "pair/10 would not fit");
+	ok(!is_skipped("pair", "8", ""), "pair/8 fits");
 	stop();
 }
 
@@ -376,6 +401,7 @@ static void who_waits_is_told_when_another_gives_up(void)
 int main(void)
 {
 	RUN(fill_leaves_so_much_in_use_and_the_rest_scattered);
+	RUN(what_would_not_fit_memory_is_skipped);
 	RUN(a_fill_that_cannot_be_is_said);
 	RUN(churn_holds_a_constant_number_of_blocks);
 	RUN(ageing_keeps_half_of_ninety_percent_and_is_the_same_each_time);
