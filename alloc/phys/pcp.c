@@ -321,14 +321,17 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 	struct page *page;
 
 	if (zone->nid == pcpu->nid && pcp_open(pcpu, row, order)) {
-		if (!stack->nr) {
-			pcp_look_for_idle(pcpu, zone - zone->type);
-			if (!pcp_refill(pcpu, zone, row, order, at_most))
-				return NULL;
-		}
+		const bool empty = !stack->nr;
+
+		if (empty && !pcp_refill(pcpu, zone, row, order, at_most))
+			return NULL;
 		if (!pcp_pop(stack, &page))
 			return NULL;
 		WRITE_ONCE(pcpu->slow_pops, pcpu->slow_pops + 1);
+		/* Only now: an allocation that is going to fail has been told how much the zone can
+		 * spare, and would not look at what idle lists give back meanwhile. */
+		if (empty)
+			pcp_look_for_idle(pcpu, zone - zone->type);
 		return page;
 	}
 	if (!(at_most >> order))
