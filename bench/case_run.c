@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bench/command.h"
+#include "bench/suites/common.h"
 
 void case_name(const struct bench_case *c, char *name, size_t size)
 {
@@ -37,6 +38,24 @@ static void must_hold(const struct bench_case *c, const char *error)
 		fputs("\r\033[K", stderr);
 	complain("%s: %s", name, error);
 	_exit(EXIT_FAILED);
+}
+
+/* Whether the thread's error is that an allocator has no memory, which is kmm's only to answer for. */
+static bool is_tolerated(const struct bench_case *c, const char *error)
+{
+	return error && error == __atomic_load_n(&c->gave_up, __ATOMIC_ACQUIRE) &&
+	       strncmp(c->allocator, "kmm", 3);
+}
+
+static void must_hold_or_give_up(const struct bench_case *c, const char *error)
+{
+	if (!is_tolerated(c, error))
+		must_hold(c, error);
+}
+
+static bool has_given_up(const struct case_run *run)
+{
+	return run->c->skipped || __atomic_load_n(&run->c->gave_up, __ATOMIC_ACQUIRE);
 }
 
 int case_run_init(struct case_run *run, struct bench_case *c)
@@ -70,6 +89,8 @@ static void begin(void *user, int thread)
 {
 	struct case_run *run = user;
 
+	if (run->c->skipped)
+		return;
 	if (!thread) {
 		prepare(run);
 	} else {
@@ -80,22 +101,27 @@ static void begin(void *user, int thread)
 	}
 	run->states[thread] = NULL;
 	if (run->c->ops->thread_begin)
-		must_hold(run->c, run->c->ops->thread_begin(run->c, thread, &run->states[thread]));
+		must_hold_or_give_up(
+			run->c, run->c->ops->thread_begin(run->c, thread, &run->states[thread]));
 }
 
 static void work(void *user, int thread, uint64_t n)
 {
 	struct case_run *run = user;
 
-	run->c->ops->run(run->c, thread, run->states[thread], n);
+	if (!has_given_up(run))
+		run->c->ops->run(run->c, thread, run->states[thread], n);
 }
 
 static void end(void *user, int thread)
 {
 	struct case_run *run = user;
 
+	if (run->c->skipped)
+		return;
 	if (run->c->ops->thread_end)
-		must_hold(run->c, run->c->ops->thread_end(run->c, thread, run->states[thread]));
+		must_hold_or_give_up(run->c,
+				     run->c->ops->thread_end(run->c, thread, run->states[thread]));
 	pthread_mutex_lock(&run->mutex);
 	if (thread) {
 		run->nr_ended++;
@@ -110,6 +136,8 @@ static void end(void *user, int thread)
 	pthread_mutex_unlock(&run->mutex);
 	if (run->c->ops->finish)
 		must_hold(run->c, run->c->ops->finish(run->c));
+	if (run->c->gave_up)
+		case_skip(run->c, "%s", run->c->gave_up);
 }
 
 const struct gbench_ops case_run_gbench_ops = {begin, work, end};
@@ -129,6 +157,7 @@ struct own_thread {
 	const struct case_work *work;
 	void *arg;
 	pthread_barrier_t *barrier;
+	bool *works; /* set by thread 0 when all have begun */
 	pthread_t id;
 	double wall_ns;
 };
@@ -148,14 +177,17 @@ static void *own_thread(void *arg)
 
 	begin(own->run, own->thread);
 	pthread_barrier_wait(own->barrier);
-	if (!own->thread && own->work->before)
+	if (!own->thread)
+		*own->works = !has_given_up(own->run);
+	if (!own->thread && *own->works && own->work->before)
 		own->work->before(own->run, own->arg);
 	pthread_barrier_wait(own->barrier);
 	started = now_ns();
-	own->work->work(own->run, own->thread, own->n, own->arg);
+	if (*own->works)
+		own->work->work(own->run, own->thread, own->n, own->arg);
 	own->wall_ns = now_ns() - started;
 	pthread_barrier_wait(own->barrier);
-	if (!own->thread && own->work->after)
+	if (!own->thread && *own->works && own->work->after)
 		own->work->after(own->run, own->arg);
 	pthread_barrier_wait(own->barrier);
 	end(own->run, own->thread);
@@ -168,11 +200,12 @@ double case_run_once(struct case_run *run, uint64_t n, const struct case_work *c
 	struct own_thread *own = calloc((size_t)threads, sizeof(*own));
 	pthread_barrier_t barrier;
 	double wall_ns;
+	bool works;
 
 	must_hold(run->c, own ? NULL : "no memory for threads");
 	pthread_barrier_init(&barrier, NULL, (unsigned int)threads);
 	for (int i = 0; i < threads; i++) {
-		own[i] = (struct own_thread){run, i, n, case_work, arg, &barrier, 0, 0};
+		own[i] = (struct own_thread){run, i, n, case_work, arg, &barrier, &works, 0, 0};
 		if (i && pthread_create(&own[i].id, NULL, own_thread, &own[i]))
 			must_hold(run->c, "cannot start a thread");
 	}

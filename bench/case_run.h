@@ -3,7 +3,8 @@
  * Running one case: its callbacks in their order (suite.h), over any number of threads, on Google
  * Benchmark's threads or our own. A self-check that fails ends the process at once, with one line
  * and EXIT_FAILED: other threads may wait for the one that failed, so there is nothing to come back
- * to.
+ * to. But an allocator other than kmm that only runs out of memory (case_no_memory in
+ * suites/common.h) is put up with: from then on the case is skipped, with a note that says so.
  *
  *	thread 0   prepare -> begin -> [work] -> end ------------> finish
  *	others          '---> begin -> [work] -> end --'

@@ -52,6 +52,12 @@ static void step(struct measured_case *m, double seconds)
 	progress_step(m->measure->progress, seconds, name);
 }
 
+/* Is it repeated, and has it not run out of memory? */
+static bool is_repeated(const struct measured_case *m)
+{
+	return !is_course(m) && !m->run.c->skipped;
+}
+
 /* An A/A copy says nothing new of latency and locks. */
 static bool is_copy(const struct bench_case *c)
 {
@@ -62,14 +68,14 @@ static bool is_copy(const struct bench_case *c)
 
 static bool has_latency(const struct measured_case *m)
 {
-	return m->run.c->ops->latency && !is_copy(m->run.c) && !is_course(m);
+	return m->run.c->ops->latency && !is_copy(m->run.c) && !is_course(m) && !m->run.c->skipped;
 }
 
 bool has_locks(const struct measured_case *m)
 {
 	const struct bench_case *c = m->run.c;
 
-	return !is_course(m) &&
+	return !is_course(m) && !c->skipped &&
 	       (!strcmp(c->allocator, "kmm") || (c->peer && c->peer->locks && !is_copy(c)));
 }
 
@@ -78,7 +84,7 @@ static double nr_repeated(const struct measure *measure)
 	double nr = 0;
 
 	for (size_t i = 0; i < measure->nr; i++)
-		nr += !is_course(&measure->cases[i]);
+		nr += is_repeated(&measure->cases[i]);
 	return nr;
 }
 
@@ -115,7 +121,7 @@ static void calibrate(struct measured_case *m, double enough_ns)
 		wall_ns = case_run_once(&m->run, m->n, &case_work_run, NULL);
 		m->overhead_s = ((double)host_time_ns() - started - wall_ns) * 1e-9;
 		m->ns_per_batch = fmax(wall_ns, 1) / (double)m->n;
-		if (wall_ns >= enough_ns)
+		if (wall_ns >= enough_ns || m->run.c->skipped)
 			return;
 		grow = fmin(1.5 * enough_ns / fmax(wall_ns, 1), 64);
 		m->n = (uint64_t)fmax((double)m->n * grow, (double)m->n + 1);
@@ -125,8 +131,7 @@ static void calibrate(struct measured_case *m, double enough_ns)
 int measure_calibrate(struct measure *measure)
 {
 	double started = (double)host_time_ns(), overhead_s = 0, each_s = measure->max_s;
-	double repetitions = fmax(nr_repeated(measure), 1) * measure->repetitions, expected_s = 0,
-	       left_s;
+	double repetitions, expected_s = 0, left_s;
 
 	for (size_t i = 0; i < measure->nr; i++) {
 		if (is_course(&measure->cases[i]))
@@ -135,6 +140,7 @@ int measure_calibrate(struct measure *measure)
 		calibrate(&measure->cases[i], measure->min_s * 0.5e9);
 		overhead_s += measure->cases[i].overhead_s * measure->repetitions;
 	}
+	repetitions = fmax(nr_repeated(measure), 1) * measure->repetitions;
 	if (measure->budget_s) {
 		left_s = measure->budget_s - ((double)host_time_ns() - started) * 1e-9 - overhead_s;
 		each_s = fmin(fmax(left_s / repetitions, measure->min_s), measure->max_s);
@@ -142,7 +148,7 @@ int measure_calibrate(struct measure *measure)
 	for (size_t i = 0; i < measure->nr; i++) {
 		struct measured_case *m = &measure->cases[i];
 
-		if (is_course(m))
+		if (!is_repeated(m))
 			continue;
 		m->n = (uint64_t)fmax(1, round(each_s * 1e9 / m->ns_per_batch));
 		expected_s += measure->repetitions *
@@ -227,7 +233,7 @@ int measure_repeat(struct measure *measure)
 	for (size_t i = 0; i < measure->nr; i++) {
 		struct measured_case *m = &measure->cases[i];
 
-		if (is_course(m))
+		if (!is_repeated(m))
 			continue;
 		case_name(m->run.c, name, sizeof(name));
 		m->run.before = before_repetition;
@@ -241,7 +247,7 @@ int measure_repeat(struct measure *measure)
 		return complain("%s", line), EXIT_FAILED;
 	for (size_t i = 0; !error && i < measure->nr; i++) {
 		measure->cases[i].run.before = NULL;
-		if (!is_course(&measure->cases[i]))
+		if (is_repeated(&measure->cases[i]))
 			error = add_measurement(&measure->cases[i]);
 	}
 	return error ? complain("cannot keep the results: %s", strerror(-error)) : EXIT_OK;

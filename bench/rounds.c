@@ -67,6 +67,8 @@ static void take_sample(struct course *course, unsigned int round)
 		.rss_bytes = (int64_t)host_rss_bytes(),
 	};
 
+	if (c->gave_up)
+		return;
 	c->ops->sample(c, &sample);
 	course->free_known = sample.free_known;
 	if (!sample.free_known || course->error)
@@ -150,7 +152,9 @@ static int run_course(struct measured_case *m)
 	pthread_barrier_init(&course.barrier, NULL, (unsigned int)m->run.c->threads);
 	case_run_once(&m->run, nr, &rounds, &course);
 	pthread_barrier_destroy(&course.barrier);
-	error = course.error ? course.error : add_measurement(&course);
+	error = course.error;
+	if (!error && !m->run.c->skipped)
+		error = add_measurement(&course);
 	free(course.samples);
 	return error;
 }

@@ -15,7 +15,8 @@
  * given.
  *
  * A case checks itself: a block handed out twice, a byte that is not what was written, or a leak
- * makes begin/end/finish return an error line, and the run of kmm fails with it.
+ * makes begin/end/finish return an error line, and the run of kmm fails with it. An allocator other
+ * than kmm that only runs out of memory (case_no_memory in suites/common.h) loses its row instead.
  */
 #ifndef KMM_BENCH_SUITE_H
 #define KMM_BENCH_SUITE_H
@@ -68,8 +69,9 @@ struct bench_case {
 	const char *placement; /* "local", "remote", "interleave" */
 	char size[24];	       /* order in suite page, bytes elsewhere, "8-2048" for a range */
 	int threads;
-	char note[96]; /* "emulated", "skipped: why", ... joined by "; " */
-	bool skipped;  /* only a row with its note is written */
+	char note[96];	     /* "emulated", "skipped: why", ... joined by "; " */
+	bool skipped;	     /* only a row with its note is written */
+	const char *gave_up; /* case_no_memory's line; NULL: there was memory so far */
 
 	const struct case_ops *ops;
 	const struct object_peer *peer; /* the table that run() calls through, kmm's and the floor's

@@ -50,15 +50,40 @@ void case_note(struct bench_case *c, const char *fmt, ...)
 
 void case_skip(struct bench_case *c, const char *fmt, ...)
 {
-	char text[sizeof(c->note)] = "skipped: ";
-	size_t used = strlen(text);
+	char before[sizeof(c->note)], why[sizeof(c->note)];
+	va_list ap;
+
+	memcpy(before, c->note, sizeof(before));
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	c->note[0] = '\0';
+	case_note(c, "skipped: %s", why);
+	if (before[0])
+		note_append(c, before);
+	c->skipped = true;
+}
+
+const char *case_no_memory(struct bench_case *c, const char *fmt, ...)
+{
+	const char *none = NULL, *line;
+	char text[160];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text + used, sizeof(text) - used, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	note_append(c, text);
-	c->skipped = true;
+	line = error_line("no memory %s", text);
+	/* release: who reads the line from another thread sees its text */
+	return __atomic_compare_exchange_n(&c->gave_up, &none, line, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE)
+		       ? line
+		       : none;
+}
+
+const char *case_given_up(const struct bench_case *c)
+{
+	return __atomic_load_n(&c->gave_up, __ATOMIC_ACQUIRE);
 }
 
 struct bench_case *case_list_add(struct case_list *list)
@@ -195,17 +220,22 @@ void harness_free(void *memory, size_t size)
 		munmap(memory, ALIGN_UP(size, PAGE_SIZE));
 }
 
-const char *meeting_wait(struct meeting *meeting, int threads)
+const char *meeting_wait(struct meeting *meeting, const struct bench_case *c)
 {
+	int threads = c->threads;
+
 	/* acquire and release: what each did before is seen by all after */
 	int mine = __atomic_fetch_add(&meeting->nr_arrived, 1, __ATOMIC_ACQ_REL);
 	int all = mine / threads * threads + threads;
 	uint64_t deadline = host_time_ns() + MEETING_NS;
 
 	while (__atomic_load_n(&meeting->nr_arrived, __ATOMIC_ACQUIRE) < all) {
-		if (READ_ONCE(meeting->left) || host_time_ns() > deadline) {
+		/* acquire: pairs with meeting_leave; why the other left is known */
+		if (__atomic_load_n(&meeting->left, __ATOMIC_ACQUIRE))
+			return case_given_up(c) ?: error_line("another thread gave up");
+		if (host_time_ns() > deadline) {
 			meeting_leave(meeting);
-			return error_line("another thread gave up");
+			return error_line("another thread did not come");
 		}
 		sched_yield();
 	}
@@ -214,7 +244,7 @@ const char *meeting_wait(struct meeting *meeting, int threads)
 
 void meeting_leave(struct meeting *meeting)
 {
-	WRITE_ONCE(meeting->left, true);
+	__atomic_store_n(&meeting->left, true, __ATOMIC_RELEASE);
 }
 
 int thread_counts(const struct bench_env *env, int counts[2])

@@ -44,9 +44,20 @@ static inline uint64_t bench_random(uint64_t *state)
 /* A line that says what went wrong in a case; good until 64 more have been made. Any thread. */
 const char *error_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Append to the row's note. */
+/* Append to the row's note; and, for a row without figures, put why before it. */
 void case_note(struct bench_case *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void case_skip(struct bench_case *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * The allocator has not the memory that the case wants: a line "no memory ...", for thread_begin or
+ * thread_end to return, of the thread of the case that said so first. It ends the run where the
+ * allocator is kmm; any other's row is skipped with it (case_run.h). So whoever calls this gives back,
+ * by thread_end at the latest, what the thread did get. Any thread.
+ */
+const char *case_no_memory(struct bench_case *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* That line, or NULL as long as no thread has said so. */
+const char *case_given_up(const struct bench_case *c);
 
 /* A new case with placement local, the default seed, and "emulated" noted where it is. NULL for no
  * memory. */
@@ -73,13 +84,13 @@ void harness_free(void *memory, size_t size);
 /*
  * Where the threads of a case wait for each other, between thread_begin and thread_end; prepare sets
  * it to zeros. One that cannot come says so with meeting_leave, or else the others give up after some
- * seconds. NULL, or an error line when somebody did not come.
+ * seconds. NULL, or an error line when somebody did not come: case_given_up's if there is one.
  */
 struct meeting {
 	int nr_arrived; /* ever, so that a meeting can be held again */
 	bool left;	/* somebody gave up */
 };
-const char *meeting_wait(struct meeting *meeting, int threads);
+const char *meeting_wait(struct meeting *meeting, const struct bench_case *c);
 void meeting_leave(struct meeting *meeting);
 
 /* Thread counts of a case: 1, and all CPUs where that is more. Returns how many there are. */

@@ -216,7 +216,7 @@ const char *objects_thread_end(struct bench_case *c, int thread, struct object_t
 
 	if (state) {
 		if (state->failed)
-			error = error_line("no memory in a timed run");
+			error = case_no_memory(c, "in a timed run");
 		else
 			error = verify_run(c, &state->verify, thread == 0 ? count_node : NULL,
 					   &count);

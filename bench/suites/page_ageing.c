@@ -70,8 +70,8 @@ static bool allocate(struct bench_case *c, struct ageing *a, int class)
 	block->number = a->next_number++ & 0xffff;
 	block->block = block_alloc(c->peer, block->order);
 	if (!block->block) {
-		a->error = error_line("no memory for a block of order %u after %llu pages",
-				      block->order, (unsigned long long)a->nr_pages);
+		a->error = case_no_memory(c, "for a block of order %u after %llu pages",
+					  block->order, (unsigned long long)a->nr_pages);
 		return false;
 	}
 	for (unsigned long i = 0; i < 1UL << block->order; i++)
@@ -133,7 +133,7 @@ static void run(struct bench_case *c, int thread, void *arg, uint64_t n)
 	struct ageing *a = arg;
 
 	(void)thread;
-	while (n-- && !a->error)
+	while (n-- && !a->error && !case_given_up(c))
 		round_of(c, a);
 }
 
@@ -183,7 +183,7 @@ static const char *fill_and_halve(struct bench_case *c, struct ageing *a)
 	while (!a->error && a->nr_pages < nr_take)
 		allocate(c, a, bench_random(&a->random) % 1000 >= a->kind->classes[0].share);
 	if (!a->error)
-		a->error = meeting_wait(&meeting, c->threads);
+		a->error = meeting_wait(&meeting, c);
 	for (int class = 0; class < NR_CLASSES && !a->error; class ++)
 		release_random(c, a, class, a->classes[class].nr / 2);
 	return a->error;
@@ -221,7 +221,7 @@ static const char *end(struct bench_case *c, int thread, void *arg)
 	const char *error = NULL, *other;
 
 	for (int class = 0; a && class < NR_CLASSES; class ++)
-		while (!a->error && a->classes[class].nr)
+		while ((!a->error || a->error == case_given_up(c)) && a->classes[class].nr)
 			release(c, a, class, a->classes[class].nr - 1);
 	if (a)
 		error = a->error;

@@ -18,7 +18,7 @@ static const char *hold_all(struct bench_case *c, struct object_thread *state)
 	for (int i = 0; i < c->count; i++) {
 		state->objects[i] = c->peer->alloc(c->size_bytes);
 		if (!state->objects[i])
-			return error_line("no memory for object %d of %d", i, c->count);
+			return case_no_memory(c, "for object %d of %d", i, c->count);
 	}
 	return NULL;
 }

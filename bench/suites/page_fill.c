@@ -119,8 +119,8 @@ static const char *take(struct bench_case *c, const struct share *share)
 		held.blocks[held.nr++] = block;
 	}
 	if (held.nr < share->nr_keep)
-		return error_line("no memory after %llu blocks of %llu",
-				  (unsigned long long)held.nr, (unsigned long long)share->nr_keep);
+		return case_no_memory(c, "after %llu blocks of %llu", (unsigned long long)held.nr,
+				      (unsigned long long)share->nr_keep);
 	while (held.nr > share->nr_keep) {
 		uint64_t i = bench_random(&random) % held.nr;
 
@@ -136,7 +136,7 @@ static const char *thread_setup(struct bench_case *c, int thread)
 	const char *error = take(c, share);
 
 	if (!error)
-		return meeting_wait(&meeting, c->threads);
+		return meeting_wait(&meeting, c);
 	meeting_leave(&meeting);
 	return error;
 }

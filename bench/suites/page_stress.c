@@ -85,7 +85,7 @@ static void put(struct bench_case *c, struct stress *stress, struct slot *slot)
 	if (slot->block)
 		fill(stress, slot);
 	else
-		stress->error = error_line("no memory for a block of order %u", slot->order);
+		stress->error = case_no_memory(c, "for a block of order %u", slot->order);
 }
 
 static void run(struct bench_case *c, int thread, void *arg, uint64_t n)
@@ -127,8 +127,9 @@ static const char *end(struct bench_case *c, int thread, void *arg)
 	struct stress *stress = arg;
 	const char *error = NULL, *other;
 
-	for (int i = 0; stress && !stress->error && i < stress->nr_slots; i++)
-		empty(c, stress, &stress->slots[i]);
+	for (int i = 0; stress && i < stress->nr_slots; i++)
+		if (!stress->error || stress->error == case_given_up(c))
+			empty(c, stress, &stress->slots[i]);
 	if (stress)
 		error = stress->error;
 	other = objects_thread_end(c, thread, stress ? stress->objects : NULL);

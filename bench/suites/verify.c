@@ -152,8 +152,11 @@ static const char *allocate_all(struct bench_case *c, struct verify_set *set)
 	for (int i = 0; i < set->count; i++) {
 		void *object = c->peer->alloc(set->sizes[i]);
 
-		if (!object)
-			return error_line("no memory for object %d of %d", i, set->count);
+		if (!object) {
+			for (int j = 0; j < i; j++)
+				c->peer->free(set->objects[j]);
+			return case_no_memory(c, "for object %d of %d", i, set->count);
+		}
 		if (page_peer_misplaced(c->peer, object, set->sizes[i], line, sizeof(line)))
 			return error_line("object %d: %s", i, line);
 		if ((uintptr_t)object % 8)

@@ -33,7 +33,8 @@ void verify_fill(void *object, size_t size, uint64_t salt, uint64_t number);
 long verify_check(const void *object, size_t size, uint64_t salt, uint64_t number);
 
 /* Allocate the set (its sizes and order are set), fill, check, free. visit, if not NULL, sees each
- * object while it is live. NULL or an error line; objects not yet freed then stay allocated. */
+ * object while it is live. NULL or an error line; objects not yet freed then stay allocated, unless
+ * it is case_no_memory's. */
 const char *verify_run(struct bench_case *c, struct verify_set *set,
 		       void (*visit)(struct bench_case *c, const void *object, void *arg),
 		       void *arg);

@@ -38,6 +38,11 @@ static const char *prepare(struct bench_case *c)
 	return objects_prepare(c);
 }
 
+static inline bool given_up(void)
+{
+	return __atomic_load_n(&ring.abort, __ATOMIC_ACQUIRE);
+}
+
 /* Spin, then let others run: both threads may have to share a CPU. */
 static inline bool relax(unsigned int *spins)
 {
@@ -45,7 +50,7 @@ static inline bool relax(unsigned int *spins)
 		__builtin_ia32_pause();
 	else
 		sched_yield();
-	return !READ_ONCE(ring.abort);
+	return !given_up();
 }
 
 /* The next chunk to fill; waits until the consumer has left it. NULL when the other gave up. */
@@ -115,7 +120,7 @@ static void run(struct bench_case *c, int thread, void *arg, uint64_t n)
 }
 
 /* Both threads are here, or one has waited long enough. */
-static const char *meet(int thread)
+static const char *meet(const struct bench_case *c, int thread)
 {
 	uint64_t *mine = thread == 0 ? &ring.filled : &ring.freed;
 	uint64_t *other = thread == 0 ? &ring.freed : &ring.filled;
@@ -124,11 +129,16 @@ static const char *meet(int thread)
 	/* One empty chunk each: the producer's first, which the consumer passes over. */
 	__atomic_store_n(mine, 1, __ATOMIC_RELEASE);
 	while (__atomic_load_n(other, __ATOMIC_ACQUIRE) == 0) {
-		if (READ_ONCE(ring.abort) || host_time_ns() > deadline)
-			return error_line("the other thread did not come");
+		if (given_up() || host_time_ns() > deadline)
+			return case_given_up(c) ?: error_line("the other thread did not come");
 		sched_yield();
 	}
 	return NULL;
+}
+
+static const char *other_gave_up(const struct bench_case *c)
+{
+	return case_given_up(c) ?: error_line("the other thread gave up");
 }
 
 static const char *verify_produce(struct bench_case *c)
@@ -137,11 +147,14 @@ static const char *verify_produce(struct bench_case *c)
 		void **objects = chunk_to_fill();
 
 		if (!objects)
-			return error_line("the other thread gave up");
+			return other_gave_up(c);
 		for (int i = 0; i < CHUNK; i++, number++) {
 			objects[i] = c->peer->alloc(c->size_bytes);
-			if (!objects[i])
-				return error_line("no memory");
+			if (!objects[i]) {
+				while (i--)
+					c->peer->free(objects[i]);
+				return case_no_memory(c, "for object %d of the ring", (int)number);
+			}
 			verify_fill(objects[i], c->size_bytes, c->seed, number);
 		}
 		chunk_filled();
@@ -155,7 +168,7 @@ static const char *verify_consume(struct bench_case *c)
 		void **objects = chunk_to_free();
 
 		if (!objects)
-			return error_line("the other thread gave up");
+			return other_gave_up(c);
 		for (int i = 0; i < CHUNK; i++, number++) {
 			long offset = verify_check(objects[i], c->size_bytes, c->seed, number);
 
@@ -177,11 +190,12 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 
 	*out = state;
 	if (!error)
-		error = meet(thread);
+		error = meet(c, thread);
 	if (!error)
 		error = thread == 0 ? verify_produce(c) : verify_consume(c);
 	if (error) {
-		WRITE_ONCE(ring.abort, true);
+		/* release: why is known to whoever sees it */
+		__atomic_store_n(&ring.abort, true, __ATOMIC_RELEASE);
 		return error;
 	}
 	run(c, thread, state, WARM_UP_CHUNKS / 2);
@@ -190,10 +204,12 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 
 static const char *end(struct bench_case *c, int thread, void *arg)
 {
+	bool sound = !given_up() || case_given_up(c);
+
 	/* What the producer made beyond the consumer's share, if they ran unlike numbers of
-	 * batches. */
-	while (thread == 1 && arg && __atomic_load_n(&ring.filled, __ATOMIC_ACQUIRE) > ring.freed &&
-	       !READ_ONCE(ring.abort)) {
+	 * batches or the producer had no memory. Until the consumer came there is nothing. */
+	while (thread == 1 && arg && sound && ring.freed &&
+	       __atomic_load_n(&ring.filled, __ATOMIC_ACQUIRE) > ring.freed) {
 		void **objects = ring.objects[ring.freed % ring.nr_chunks];
 
 		for (int i = 0; i < CHUNK; i++)

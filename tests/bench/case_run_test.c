@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/command.h"
+#include "bench/suites/common.h"
 #include "tests/tap/tap.h"
 
 #define THREADS 4
@@ -199,11 +200,9 @@ static void nothing(struct bench_case *c, int thread, void *state, uint64_t n)
 	(void)n;
 }
 
-static void a_failed_check_ends_the_process_with_one_line(void)
+/* A run of the case in a process of its own ends it, with this line behind the case's name. */
+static void ends_the_process(struct bench_case c, const char *why)
 {
-	static const struct case_ops losing = {
-		.ops_per_batch = 1, .run = nothing, .thread_end = lost};
-	struct bench_case c = test_case(&losing);
 	char line[256], wanted[256];
 	int ends[2], status;
 	size_t length = 0;
@@ -212,8 +211,8 @@ static void a_failed_check_ends_the_process_with_one_line(void)
 #ifdef __SANITIZE_THREAD__
 	c.threads = 1; /* it would say more of those that still run when the process ends */
 #endif
-	snprintf(wanted, sizeof(wanted),
-		 "kmm: slab/pair/64/kmm/remote/threads:%d: a byte was lost\n", c.threads);
+	snprintf(wanted, sizeof(wanted), "kmm: slab/pair/64/%s/remote/threads:%d: %s\n",
+		 c.allocator, c.threads, why);
 	if (pipe(ends))
 		exit(99);
 	fflush(stdout);
@@ -238,6 +237,87 @@ static void a_failed_check_ends_the_process_with_one_line(void)
 	ok(!strcmp(line, wanted), "said '%s'", line);
 }
 
+static void a_failed_check_ends_the_process_with_one_line(void)
+{
+	static const struct case_ops losing = {
+		.ops_per_batch = 1, .run = nothing, .thread_end = lost};
+
+	ends_the_process(test_case(&losing), "a byte was lost");
+}
+
+static const char *finds_no_memory(struct bench_case *c, int thread, void **state)
+{
+	(void)state;
+	count(&seen.begun);
+	return thread == c->threads - 1 ? case_no_memory(c, "for thread %d", thread) : NULL;
+}
+
+static void must_not_run(struct bench_case *c, int thread, void *state, uint64_t n)
+{
+	(void)c;
+	(void)thread;
+	(void)state;
+	(void)n;
+	count(&seen.worked);
+}
+
+static const char *ends_as_well(struct bench_case *c, int thread, void *state)
+{
+	(void)thread;
+	(void)state;
+	count(&seen.ended);
+	return case_given_up(c); /* as one whose last check finds no memory either */
+}
+
+static const struct case_ops starving = {.ops_per_batch = 1,
+					 .thread_begin = finds_no_memory,
+					 .run = must_not_run,
+					 .thread_end = ends_as_well};
+
+static void an_allocator_without_memory_loses_its_row_only(void)
+{
+	struct bench_case c = test_case(&starving);
+	char error[128] = "";
+	struct case_run case_of;
+
+	c.allocator = "mine";
+	snprintf(c.note, sizeof(c.note), "emulated");
+	memset(&seen, 0, sizeof(seen));
+	ok_eq(case_run_init(&case_of, &c), 0);
+	case_run_once(&case_of, 3, &case_work_run, NULL);
+	ok_eq(seen.begun, THREADS);
+	ok_eq(seen.worked, 0);
+	ok_eq(seen.ended, THREADS);
+	ok(c.skipped && !strcmp(c.note, "skipped: no memory for thread 3; emulated"), "%s", c.note);
+	/* It may be registered already: nothing of it comes any more. */
+	ok_eq(gbench_register("starving", THREADS, 5, &case_run_gbench_ops, &case_of), 0);
+	ok(!gbench_run(result, error, sizeof(error)), "%s", error);
+	ok_eq(seen.begun, THREADS);
+	ok_eq(seen.ended, THREADS);
+	case_run_destroy(&case_of);
+}
+
+static const char *finds_damage_too(struct bench_case *c, int thread, void *state)
+{
+	(void)state;
+	return thread ? case_given_up(c) : "a byte was lost";
+}
+
+static void a_lack_of_memory_hides_nothing(void)
+{
+	static const struct case_ops damaged = {.ops_per_batch = 1,
+						.thread_begin = finds_no_memory,
+						.run = must_not_run,
+						.thread_end = finds_damage_too};
+	struct bench_case c = test_case(&starving);
+
+	c.threads = 1;
+	ends_the_process(c, "no memory for thread 0"); /* kmm answers for it */
+	c.allocator = "mine";
+	c.ops = &damaged;
+	ends_the_process(c, "a byte was lost");
+}
+
 static void files_without_a_size_name_it_behind_the_case(void)
 {
 	struct bench_case c = test_case(&ops);
@@ -258,6 +338,8 @@ int main(void)
 	RUN(callbacks_come_in_order_on_own_threads);
 	RUN(callbacks_come_in_order_on_google_benchmarks_threads);
 	RUN(a_failed_check_ends_the_process_with_one_line);
+	RUN(an_allocator_without_memory_loses_its_row_only);
+	RUN(a_lack_of_memory_hides_nothing);
 	RUN(files_without_a_size_name_it_behind_the_case);
 	return done();
 }

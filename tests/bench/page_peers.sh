@@ -141,7 +141,27 @@ broken_peers() {
 	broken outside shuffle/3 'object 9: frame 65536, 32768 bytes, is not in its 65536 frames$'
 	broken misaligned bulk/3 'object 9: frame [0-9]+ is not aligned to a block of 32768 bytes$'
 	broken leak pair/0 '[1-9][0-9]* bytes leaked$'
-	broken none pair/0 'no memory for object 0 of 64$'
+}
+
+# The other allocators' rows stay, and each case of the one that has no memory says so.
+no_memory() {
+	KMM_TEST_PAGE_PEER=none want_status 0 "$kmm" bench $quick --threads 2 --page-peer "$test" --allocators kmm,test
+	want_line results/latest/throughput.csv '^page,pair,test,2,none,0,.*,skipped: no memory for object 0 of 64$'
+	want_line results/latest/throughput.csv '^page,xcpu,test,2,none,0,.*,skipped: no memory'
+	want_line results/latest/throughput.csv '^page,stress,test,2,none,0-10,.*,skipped: no memory'
+	want_line results/latest/throughput.csv '^page,ageing,test,2,none,0,.*,skipped: no memory'
+	! grep '^page,[^,]*,test,' results/latest/throughput.csv | grep -v skipped || return 1
+	! grep '^page,[^,]*,kmm,' results/latest/throughput.csv | grep 'no memory' || return 1
+	! grep '^page,[^,]*,test,' results/latest/latency.csv results/latest/raw.csv
+}
+
+# It joins no blocks, so that mixed orders use its memory up; what it was given comes back.
+memory_used_up() {
+	rm -f "$log"
+	want_status 0 "$kmm" bench $quick --case ageing_mixed --threads 2 --page-peer "$test" --allocators test
+	want_line results/latest/throughput.csv \
+		'^page,ageing_mixed,test,2,none,0-4,.*,skipped: no memory for a block of order [0-4] after [0-9]+ pages'
+	want_line "$log" ', 0 frames lost$'
 }
 
 broken_peers_in_a_replay() {
@@ -192,6 +212,8 @@ t 'the example peer has rows in every file and the table' example_has_rows
 t 'memory, CPU numbers and the order of calls are as promised' contract_is_kept
 t 'orders that a peer does not serve are skipped, and said so' orders_not_served
 t 'a broken peer is caught by a case' broken_peers
+t 'a peer without memory loses its rows, and no other does' no_memory
+t 'a peer that uses its memory up in a course loses that row' memory_used_up
 t 'a broken peer is caught by a replay' broken_peers_in_a_replay
 t 'a peer without figures has none in the results' without_stats_nothing_is_said
 t 'page events are replayed onto page peers' replays

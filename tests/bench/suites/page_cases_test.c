@@ -370,6 +370,8 @@ static void a_ring_of_two_chunks_passes_every_block_on(void)
 	stop();
 }
 
+static const struct bench_case two = {.threads = 2};
+
 static void *leave(void *arg)
 {
 	meeting_leave(arg);
@@ -378,7 +380,7 @@ static void *leave(void *arg)
 
 static void *arrive(void *arg)
 {
-	return (void *)meeting_wait(arg, 2);
+	return (void *)meeting_wait(arg, &two);
 }
 
 static void who_waits_is_told_when_another_gives_up(void)
@@ -389,12 +391,12 @@ static void who_waits_is_told_when_another_gives_up(void)
 
 	for (int i = 0; i < 3; i++) {
 		ok_eq(pthread_create(&id, NULL, arrive, &meeting), 0);
-		ok(!meeting_wait(&meeting, 2), "met %d times", i);
+		ok(!meeting_wait(&meeting, &two), "met %d times", i);
 		pthread_join(id, &error);
 		ok(!error, "%s", (const char *)error);
 	}
 	ok_eq(pthread_create(&id, NULL, leave, &meeting), 0);
-	ok(meeting_wait(&meeting, 2), "nothing said");
+	ok(meeting_wait(&meeting, &two), "nothing said");
 	pthread_join(id, NULL);
 }
 
