@@ -74,6 +74,9 @@ static bool allocate(struct bench_case *c, struct ageing *a, int class)
 					  block->order, (unsigned long long)a->nr_pages);
 		return false;
 	}
+	a->error = block_misplaced(c->peer, block->block, block->order);
+	if (a->error)
+		return false;
 	for (unsigned long i = 0; i < 1UL << block->order; i++)
 		verify_fill(page_of(block, i), sizeof(uint64_t), a->salt, block->number);
 	a->classes[class].nr++;

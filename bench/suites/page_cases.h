@@ -65,6 +65,17 @@ static inline void block_free(const struct object_peer *peer, void *block, unsig
 		peer->free(block);
 }
 
+/* An error line for a page peer's block that is not in its memory, or not aligned; else NULL. */
+static inline const char *block_misplaced(const struct object_peer *peer, const void *block,
+					  unsigned int order)
+{
+	char line[120];
+
+	return page_peer_misplaced(peer, block, PAGE_SIZE << order, line, sizeof(line))
+		       ? error_line("a block of order %u: %s", order, line)
+		       : NULL;
+}
+
 /* The two kinds of ageing, as a case's object_suite. */
 extern const struct object_suite *const ageing_plain, *const ageing_mixed;
 #define AGEING_MIXED_ORDER 4 /* the largest in ageing_mixed */

@@ -83,8 +83,10 @@ static void put(struct bench_case *c, struct stress *stress, struct slot *slot)
 	slot->number = stress->next_number++ & 0xffff;
 	slot->block = block_alloc(c->peer, slot->order);
 	if (slot->block)
+		stress->error = block_misplaced(c->peer, slot->block, slot->order);
+	if (slot->block && !stress->error)
 		fill(stress, slot);
-	else
+	else if (!slot->block)
 		stress->error = case_no_memory(c, "for a block of order %u", slot->order);
 }
 

@@ -140,6 +140,8 @@ broken_peers() {
 	broken outside pair/0 'object 9: frame 65536, 4096 bytes, is not in its 65536 frames$'
 	broken outside shuffle/3 'object 9: frame 65536, 32768 bytes, is not in its 65536 frames$'
 	broken misaligned bulk/3 'object 9: frame [0-9]+ is not aligned to a block of 32768 bytes$'
+	broken misaligned stress/0-10 'a block of order 3: frame [0-9]+ is not aligned to a block of 32768 bytes$'
+	broken misaligned ageing_mixed/0-4 'a block of order 3: frame [0-9]+ is not aligned'
 	broken leak pair/0 '[1-9][0-9]* bytes leaked$'
 }
 
