@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * kmm topo: the machine as kmm sees it, in text or as hwloc's XML, and what its page allocator's own
- * data cost, for which a machine is booted. One that cannot be (too large for this host) leaves that
- * part out and says why.
+ * data cost, for which a machine is booted. One that this host cannot have (too large) leaves that
+ * part out and says why; one that no host could have is bad input.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -51,19 +51,17 @@ static void print_classic(void)
 	       (unsigned long long)bytes >> 20, 100.0 * (double)bytes / (double)memory_bytes);
 }
 
-static void print_metadata(const struct common_options *common)
+/* machine: NULL if it could not be booted. */
+static void print_metadata(struct kmm *machine)
 {
 	struct phys_metadata metadata;
-	struct kmm_leaks leaks;
-	struct kmm *machine;
 	char remark[64];
 
-	if (kmm_boot(&common->config, &machine)) {
+	if (!machine) {
 		printf("memory    not simulated: %s\n", kmm_boot_error());
 		return;
 	}
 	phys_metadata(machine, &metadata);
-	kmm_shutdown(machine, &leaks);
 	snprintf(remark, sizeof(remark), "  struct page of %zu bytes for each frame",
 		 sizeof(struct page));
 	printf("memory    %llu MiB simulated, in frames of %lu bytes\n",
@@ -81,17 +79,25 @@ static void print_metadata(const struct common_options *common)
 static int print_topology(const struct common_options *common, bool export_xml)
 {
 	struct topology *topology;
+	struct kmm *machine = NULL;
+	struct kmm_leaks leaks;
 	char error_line[256];
 	int error;
 
 	if (topology_load(common->config.synthetic, common->config.xml, &topology, error_line,
 			  sizeof(error_line)))
 		return complain("%s", error_line);
+	if (!export_xml && kmm_boot(&common->config, &machine) == -EINVAL) {
+		topology_free(topology);
+		return complain("%s", kmm_boot_error());
+	}
 	error = export_xml ? topology_print_xml(topology, stdout)
 			   : topology_print(topology, stdout);
 	topology_free(topology);
 	if (!error && !export_xml)
-		print_metadata(common);
+		print_metadata(machine);
+	if (machine)
+		kmm_shutdown(machine, &leaks);
 	if (!error && fflush(stdout))
 		error = -errno;
 	return error ? complain("cannot print the topology: %s", strerror(-error)) : EXIT_OK;

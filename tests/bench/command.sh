@@ -42,6 +42,7 @@ bad_options() {
 	refuses '--memory: lots' bench --memory lots
 	refuses '--zones: vax' bench --zones vax
 	refuses '--lock: spin' topo --lock spin
+	refuses 'node_bytes: 17825792 is not' topo --memory 17M
 	refuses '--threads: 0' bench --threads 0
 	refuses '--profile-seconds: x' bench --profile-seconds x
 	refuses '--benchmark_frobnicate' bench --benchmark_frobnicate
