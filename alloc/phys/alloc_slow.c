@@ -254,10 +254,8 @@ static int prepare_block(struct page *page, gfp_t gfp, unsigned int order)
 {
 	if ((gfp & __GFP_COMP) && order > 0) {
 		page_set_type(page, PG_TYPE_HEAD);
-		for (unsigned long i = 1; i < 1UL << order; i++) {
-			WRITE_ONCE(page[i].type, PG_TYPE_TAIL);
-			page[i].head = page;
-		}
+		for (unsigned long i = 1; i < 1UL << order; i++)
+			page_make_tail(page + i, page);
 	}
 	if (gfp & __GFP_ZERO) {
 		if (PageHighMem(page))

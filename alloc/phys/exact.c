@@ -82,7 +82,7 @@ void *alloc_pages_exact_nid(int nid, size_t size, gfp_t gfp)
 	}
 	trim_block(page, order, nr_frames_of(size));
 	for (unsigned long i = 0; i < nr_frames_of(size); i++)
-		page[i].head = page;
+		WRITE_ONCE(page[i].head, page);
 	return page_address(page);
 }
 
@@ -100,9 +100,10 @@ static bool is_exact(const struct page *page, unsigned long nr)
 	if (!nr || nr > room)
 		return false;
 	for (unsigned long i = 0; i < nr; i++)
-		if (page[i].head != page)
+		if (READ_ONCE(page[i].head) != page)
 			return false;
-	return nr == room || page[nr].head != page;
+	/* That one is somebody else's, who may be writing to it. */
+	return nr == room || READ_ONCE(page[nr].head) != page;
 }
 
 void free_pages_exact(void *addr, size_t size)
@@ -115,13 +116,13 @@ void free_pages_exact(void *addr, size_t size)
 	KMM_BUG_ON(!virt_addr_valid(addr) || (unsigned long)addr & ~PAGE_MASK,
 		   "free of %p, %zu bytes: not the start of a page of this machine", addr, size);
 	page = virt_to_page(addr);
-	KMM_BUG_ON(page->head != page,
+	KMM_BUG_ON(READ_ONCE(page->head) != page,
 		   "free of %p, %zu bytes: no such memory starts there, or it is free already",
 		   addr, size);
 	KMM_BUG_ON(!is_exact(page, nr), "free of %p: it was not allocated with %zu bytes", addr,
 		   size);
 	for (unsigned long i = 0; i < nr; i++) {
-		page[i].head = NULL;
+		WRITE_ONCE(page[i].head, NULL);
 		__free_pages(page + i, 0);
 	}
 }

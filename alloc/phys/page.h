@@ -79,7 +79,8 @@ struct page {
 	 * otherwise. */
 	struct kmem_cache *slab_cache;
 	/* PG_TYPE_TAIL, and the tail frames of a slab: the block's first page. PG_TYPE_ALLOC: the
-	 * first of what alloc_pages_exact() gave out; meaningless in others. */
+	 * first of what alloc_pages_exact() gave out; meaningless in others. Single accesses: the
+	 * owner of the frame before this one may look, too. */
 	struct page *head;
 	u32 flags; /* PG_* bits, for reclaim and page cache */
 	s32 mapcount;
@@ -124,18 +125,33 @@ static inline u64 page_state(u32 kind)
 }
 
 /* The owner of a block says what it is for. A single store, because the allocator may look at any
- * head to see whether it is free. The owner sets it back to PG_TYPE_ALLOC, or
- * of a compound block PG_TYPE_HEAD, before the block is freed. */
+ * head to see whether it is free. The owner sets it back to PG_TYPE_ALLOC, or of a compound block
+ * PG_TYPE_HEAD, before the block is freed. */
 static inline void page_set_type(struct page *page, enum page_type type)
 {
 	WRITE_ONCE(page->type, (u8)type);
 }
 
-/* The first frame of the compound block (__GFP_COMP) that page belongs to. Means nothing for frames
- * of other blocks. */
-static inline struct page *compound_head(struct page *page)
+/* The owner makes a frame the tail of a block. Release: who sees a tail sees where its head is. */
+static inline void page_make_tail(struct page *page, struct page *head)
 {
-	return READ_ONCE(page->type) == PG_TYPE_TAIL ? page->head : page;
+	WRITE_ONCE(page->head, head);
+	__atomic_store_n(&page->type, (u8)PG_TYPE_TAIL, __ATOMIC_RELEASE);
+}
+
+/*
+ * The first frame of the compound block (__GFP_COMP) that page belongs to. Means nothing for frames
+ * of other blocks. Who has no reference may come while the block is freed, and then gets the head
+ * that was, or page itself; whether either has a reference to give is for it to find out.
+ */
+static inline struct page *compound_head(const struct page *page)
+{
+	struct page *head = NULL;
+
+	/* Acquire: pairs with page_make_tail(). */
+	if (__atomic_load_n(&page->type, __ATOMIC_ACQUIRE) == PG_TYPE_TAIL)
+		head = READ_ONCE(page->head);
+	return head ? head : (struct page *)page;
 }
 
 #endif

@@ -75,12 +75,7 @@ static inline bool PageTail(const struct page *page)
 	return READ_ONCE(page->type) == PG_TYPE_TAIL;
 }
 
-/* The frame that has page's flags, and where they are. */
-static inline const struct page *page_flags_head(const struct page *page)
-{
-	return PageTail(page) ? page->head : page;
-}
-
+/* Where a page's flags are. */
 static inline u32 *page_flags_of(struct page *page)
 {
 	return &compound_head(page)->flags;
@@ -97,13 +92,13 @@ static inline u32 *page_flags_mark(struct page *page)
 
 static inline u32 page_flags_load(const struct page *page)
 {
-	return __atomic_load_n(&page_flags_head(page)->flags, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&compound_head(page)->flags, __ATOMIC_ACQUIRE);
 }
 
 /* Of a slab, any frame. */
 static inline bool PageSlab(const struct page *page)
 {
-	return READ_ONCE(page_flags_head(page)->type) == PG_TYPE_SLAB;
+	return READ_ONCE(compound_head(page)->type) == PG_TYPE_SLAB;
 }
 
 /* Does it hold a page table? */

@@ -55,7 +55,7 @@ void page_prepare_free(struct page *page)
 		return;
 	for (unsigned long i = 1; i < 1UL << page->order; i++) {
 		WRITE_ONCE(page[i].type, PG_TYPE_NONE);
-		page[i].head = NULL;
+		WRITE_ONCE(page[i].head, NULL);
 	}
 	page_set_type(page, PG_TYPE_ALLOC);
 }

@@ -51,7 +51,7 @@ static inline s32 page_ref_count(const struct page *page)
 
 static inline s32 page_count(const struct page *page)
 {
-	return page_ref_count(READ_ONCE(page->type) == PG_TYPE_TAIL ? page->head : page);
+	return page_ref_count(compound_head(page));
 }
 
 /* For who has the frame alone. */
@@ -163,12 +163,6 @@ static inline void get_page(struct page *page)
 		page_ref_refuse(page, count - 1);
 }
 
-/* Take a reference if anybody has one; true if taken. See above for which frames. */
-static inline bool get_page_unless_zero(struct page *page)
-{
-	return page_ref_add_unless(compound_head(page), 1, 0);
-}
-
 /* Drop a reference; true if it was the last, and the caller then frees the block. Stops the program
  * if there was none. Not for tails. One atomic subtraction. */
 static inline bool put_page_testzero(struct page *page)
@@ -192,6 +186,20 @@ static inline void put_page(struct page *page)
 	page = compound_head(page);
 	if (put_page_testzero(page))
 		__put_page(page);
+}
+
+/* Take a reference if anybody has one; true if taken. See above for which frames. */
+static inline bool get_page_unless_zero(struct page *page)
+{
+	struct page *head = compound_head(page);
+
+	if (!page_ref_add_unless(head, 1, 0))
+		return false;
+	/* Meanwhile the block may have been freed, and the head begin another. */
+	if (likely(compound_head(page) == head))
+		return true;
+	put_page(head);
+	return false;
 }
 
 KMM_END_DECLS

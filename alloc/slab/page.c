@@ -128,7 +128,7 @@ struct page *slab_page_new(struct kmem_cache *cache, gfp_t gfp, int nid)
 	for (unsigned long i = 0; i < 1UL << order; i++) {
 		slab[i].slab_cache = cache;
 		slab[i].slab_key = slab_key(cache, slab->nid);
-		slab[i].head = slab;
+		WRITE_ONCE(slab[i].head, slab);
 	}
 	slab_page_format(cache, slab);
 	return slab;
@@ -145,7 +145,7 @@ void slab_page_release(struct kmem_cache *cache, struct page *slab)
 		slab[i].slab_cache = NULL;
 		slab[i].slab_key = 0;
 	}
-	slab->head = NULL;
+	WRITE_ONCE(slab->head, NULL);
 	slab->private = 0;
 	page_set_type(slab, order ? PG_TYPE_HEAD : PG_TYPE_ALLOC);
 	__free_pages(slab, order);

@@ -2,6 +2,8 @@
 /* Memory that is no power of two, and blocks split into frames. */
 #include "phys/page_alloc.h"
 
+#include <pthread.h>
+
 #include "tests/alloc/phys/machine.h"
 #include "tests/tap/dies.h"
 
@@ -166,6 +168,37 @@ static void frames_behind_the_memory_may_have_been_anything(void)
 	shut_down(machine);
 }
 
+/* A free looks at the frame behind its own, whose owner is at work meanwhile. */
+static void *free_three_pages(void *addr)
+{
+	free_pages_exact(addr, 3 * PAGE_SIZE);
+	return NULL;
+}
+
+static void the_frame_behind_the_memory_may_be_in_use(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	unsigned long rounds = tap_ops(50);
+
+	for (unsigned long i = 0; i < rounds; i++) {
+		char *addr = alloc_pages_exact(3 * PAGE_SIZE, GFP_KERNEL), *behind;
+		pthread_t thread;
+
+		/* What was cut off is the hottest. */
+		behind = alloc_pages_exact(PAGE_SIZE, GFP_KERNEL);
+		ok(behind == addr + 3 * PAGE_SIZE, "%p, not behind %p", (void *)behind,
+		   (void *)addr);
+		pthread_create(&thread, NULL, free_three_pages, addr);
+		for (int n = 0; n < 1000; n++) {
+			free_pages_exact(behind, PAGE_SIZE);
+			behind = alloc_pages_exact(PAGE_SIZE, GFP_KERNEL);
+		}
+		pthread_join(thread, NULL);
+		free_pages_exact(behind, PAGE_SIZE);
+	}
+	shut_down(machine);
+}
+
 static void memory_of_every_size_at_random(void)
 {
 	struct kmm *machine = boot((struct kmm_config){0});
@@ -210,6 +243,7 @@ int main(void)
 	RUN(a_split_block_is_single_frames);
 	RUN(wrong_frees_and_splits_stop_the_program);
 	RUN(frames_behind_the_memory_may_have_been_anything);
+	RUN(the_frame_behind_the_memory_may_be_in_use);
 	RUN(memory_of_every_size_at_random);
 	return done();
 }

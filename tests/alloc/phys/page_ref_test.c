@@ -267,8 +267,9 @@ static void of_two_drops_at_once_one_frees(void)
 }
 
 /* One thread publishes frames and drops them by put_page alone; the other finds them, and takes a
- * reference or comes too late. */
+ * reference or comes too late. Heads, or the last frame of compound blocks. */
 static struct page *published;
+static unsigned int published_order;
 static bool stop;
 
 static void *publish_or_look(void *arg)
@@ -279,8 +280,10 @@ static void *publish_or_look(void *arg)
 	pthread_barrier_wait(&barrier);
 	if (id == 0) {
 		for (unsigned long round = 0; round < rounds; round++) {
-			struct page *page = alloc_pages(GFP_KERNEL, 0);
+			struct page *page =
+				alloc_pages(GFP_KERNEL | __GFP_COMP, published_order);
 
+			page += (1U << published_order) - 1;
 			__atomic_store_n(&published, page, __ATOMIC_RELEASE);
 			if (round % 32 == 0)
 				sched_yield();
@@ -294,7 +297,7 @@ static void *publish_or_look(void *arg)
 			if (!page || !get_page_unless_zero(page))
 				continue;
 			nr_found++;
-			ok(page_count(page) >= 1 && READ_ONCE(page->type) == PG_TYPE_ALLOC,
+			ok(page_count(page) >= 1 && READ_ONCE(page->type) != PG_TYPE_FREE,
 			   "a free frame");
 			put_page(page);
 		}
@@ -306,9 +309,11 @@ static void *publish_or_look(void *arg)
 
 static void a_reference_is_taken_from_a_live_frame_only(void)
 {
-	published = NULL;
-	stop = false;
-	two_threads(publish_or_look);
+	for (published_order = 0; published_order <= 2; published_order += 2) {
+		published = NULL;
+		stop = false;
+		two_threads(publish_or_look);
+	}
 }
 
 int main(void)
