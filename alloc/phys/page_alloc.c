@@ -87,7 +87,7 @@ static void free_block(struct kmm_cpu *cpu, struct page *page)
 	zone = page_zone(phys, page);
 	if (pcp_drain_wanted(pcpu))
 		pcp_honour_drain(phys, cpu);
-	if (zone->nid == pcpu->nid && pcp_open(pcpu, row, order)) {
+	if (zone->nid == pcpu->nid && pcp_open(pcpu, zone, row, order)) {
 		struct pcp_stack *stack = &pcpu->stack[row][order];
 		struct pcp_tune *tune = &pcpu->tune[row][order];
 

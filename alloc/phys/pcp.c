@@ -148,15 +148,22 @@ static void raise_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int or
 	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
 }
 
-/* A stack that is empty: let it hold no more than at first, and others have the room. */
-static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
+/* Let a stack hold so many blocks less, none of which it has, and others have the room. */
+static void cut_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order, u32 less)
 {
 	struct pcp_tune *tune = &pcpu->tune[row][order];
-	u32 less = tune->limit - min_t(u32, tune->limit, tune->base);
 
 	*room_of(pcpu, row, order) += (unsigned long)less << order;
 	WRITE_ONCE(tune->limit, tune->limit - less);
 	WRITE_ONCE(pcpu->stack[row][order].high, tune->limit);
+}
+
+/* A stack that is empty: no more than at first. */
+static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
+{
+	const struct pcp_tune *tune = &pcpu->tune[row][order];
+
+	cut_limit(pcpu, row, order, tune->limit - min_t(u32, tune->limit, tune->base));
 }
 
 /* It overflowed, and now it is empty: a list as long as the tide was high would have done without
@@ -175,15 +182,6 @@ static void turn_of_tide(struct phys_cpu *pcpu, unsigned int row, unsigned int o
 	} else {
 		lower_limit(pcpu, row, order);
 	}
-}
-
-bool pcp_open(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
-{
-	struct pcp_tune *tune = &pcpu->tune[row][order];
-
-	if (unlikely(!tune->limit))
-		raise_limit(pcpu, row, order, tune->base);
-	return tune->limit;
 }
 
 /* A zone without frames gets no budget, and so no lists. */
@@ -296,6 +294,56 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row,
 	pcp_count(pcpu, buddy_free, nr);
 }
 
+/* The longest list that shares a zone's room with another's class gives half of its own. */
+static void make_room(struct phys_cpu *pcpu, struct zone *zone, enum pcp_class class)
+{
+	unsigned int longest_row = 0, longest_order = 0;
+	unsigned long most = 0;
+	struct pcp_tune *tune;
+	u32 less;
+
+	for_each_pcp_stack(pcpu, row, order)
+	{
+		u32 limit = pcpu->tune[row][order].limit;
+
+		if ((row & PLACE_ZONE_MASK) != zone->type || class_of(order) != class ||
+		    limit < 2 || (unsigned long)limit << order <= most)
+			continue;
+		most = (unsigned long)limit << order;
+		longest_row = row;
+		longest_order = order;
+	}
+	if (!most)
+		return;
+	tune = &pcpu->tune[longest_row][longest_order];
+	less = tune->limit / 2;
+	if (pcpu->stack[longest_row][longest_order].nr > tune->limit - less)
+		pcp_drain_stack(pcpu, zone, longest_row, longest_order,
+				pcpu->stack[longest_row][longest_order].nr - tune->limit + less);
+	cut_limit(pcpu, longest_row, longest_order, less);
+}
+
+static KMM_COLD void open_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row,
+				unsigned int order)
+{
+	const u32 base = pcpu->tune[row][order].base;
+
+	if (!base)
+		return;
+	if (*room_of(pcpu, row, order) >> order < base)
+		make_room(pcpu, zone, class_of(order));
+	raise_limit(pcpu, row, order, base);
+}
+
+bool pcp_open(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order)
+{
+	const struct pcp_tune *tune = &pcpu->tune[row][order];
+
+	if (unlikely(!tune->limit))
+		open_stack(pcpu, zone, row, order);
+	return tune->limit;
+}
+
 unsigned int zone_take_direct(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
 			      enum migratetype type, unsigned int nr, struct page **pages)
 {
@@ -320,7 +368,7 @@ struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int or
 	struct pcp_stack *stack = &pcpu->stack[row][order];
 	struct page *page;
 
-	if (zone->nid == pcpu->nid && pcp_open(pcpu, row, order)) {
+	if (zone->nid == pcpu->nid && pcp_open(pcpu, zone, row, order)) {
 		const bool empty = !stack->nr;
 
 		if (empty && !pcp_refill(pcpu, zone, row, order, at_most))
@@ -395,8 +443,9 @@ void pcp_close(struct kmm_cpu *cpu)
 
 void pcp_honour_drain(struct phys *phys, struct kmm_cpu *cpu)
 {
-	/* In this order: a request that comes in between is met at the next slow path. */
-	WRITE_ONCE(phys_cpu(cpu)->drain_wanted, false);
+	/* In this order: a request that comes in between is met at the next slow path. Acquire: the
+	 * zeros of one that we take back here unseen are there before our limits. */
+	(void)__atomic_exchange_n(&phys_cpu(cpu)->drain_wanted, false, __ATOMIC_ACQUIRE);
 	reset_limits(phys, phys_cpu(cpu), cpu->slot);
 	pcp_drain(phys, cpu);
 	if (phys_cpu(cpu)->nid != cpu->nid)

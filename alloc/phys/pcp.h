@@ -202,8 +202,9 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu);
 /* Point row_of_gfp where the slot's node and its thread's NUMA policy want it. By the owner. */
 void pcp_set_rows(struct phys *phys, struct kmm_cpu *cpu);
 
-/* Open a stack that is wanted, if it is not. False if there is no list, or no room for it. */
-bool pcp_open(struct phys_cpu *pcpu, unsigned int row, unsigned int order);
+/* Open a stack of the zone that is wanted, if it is not; where others have all the room, the longest
+ * gives half of its own, by one acquisition of the zone's lock. False if there is no list. */
+bool pcp_open(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order);
 
 /* Fill an empty stack from its zone with at_most frames, and with one acquisition of its lock. False
  * if the zone has no block. */

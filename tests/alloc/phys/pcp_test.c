@@ -194,6 +194,37 @@ static void all_lists_of_a_zone_grow_within_their_share(void)
 	shut_down(machine);
 }
 
+/* Lists open when they are wanted, however long those have become that were wanted before. */
+static void every_migratetype_has_a_list_of_each_order(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 256UL << 20});
+	const gfp_t kinds[] = {GFP_KERNEL | __GFP_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE};
+	struct phys_cpu *pcpu = phys_cpu(cpu_get());
+	unsigned long state = tap_seed() | 1, before;
+	struct page *page;
+
+	for (int count = 350; count <= 650; count += 25)
+		shuffle(count, &state);
+	before = nr_free(machine, NUMA_NO_NODE);
+	ok(pcpu->room[ZONE_DMA32][0] < 100, "%lu frames of room left, and nothing to be seen",
+	   pcpu->room[ZONE_DMA32][0]);
+	for (unsigned int kind = 0; kind < ARRAY_SIZE(kinds); kind++)
+		for (unsigned int order = 0; order < PAGEBLOCK_ORDER; order++) {
+			const struct pcp_tune *tune;
+
+			page = alloc_pages(kinds[kind], order);
+			__free_pages(page, order);
+			tune = &pcpu->tune[page_place(ZONE_DMA32, gfp_migratetype(kinds[kind]))]
+					  [order];
+			ok(!tune->limit == !tune->base && tune->limit >= tune->base / 4,
+			   "kind %u, order %u: %u blocks, %u were to be the least", kind, order,
+			   tune->limit, tune->base);
+		}
+	ok_eq(nr_free(machine, NUMA_NO_NODE), before);
+	phys_validate(machine);
+	shut_down(machine);
+}
+
 /*
  *	                  free ->
  *	| batch coldest | rest          |    full; one more free drains the batch
@@ -478,6 +509,7 @@ int main(void)
 	RUN(a_list_that_overflows_and_empties_grows_until_it_does_not);
 	RUN(a_list_that_nobody_takes_from_is_emptied);
 	RUN(all_lists_of_a_zone_grow_within_their_share);
+	RUN(every_migratetype_has_a_list_of_each_order);
 	RUN(a_full_list_drains_its_coldest_blocks);
 	RUN(no_pcp_means_none);
 	RUN(configured_sizes_are_taken_up_to_the_room_there_is);
