@@ -25,7 +25,7 @@ void count_free_areas(struct kmm *machine, int nid, struct free_area_counts *cou
 		counts->nr_managed_pages += zone->nr_managed;
 	}
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
-		if (nid == NUMA_NO_NODE || nid == phys_cpu(cpu)->nid)
+		if (nid == NUMA_NO_NODE || nid == READ_ONCE(phys_cpu(cpu)->nid))
 			counts->nr_pcp_pages += pcp_nr_pages(cpu);
 }
 
@@ -139,8 +139,10 @@ void phys_count_traffic(struct kmm *machine, struct phys_traffic *traffic)
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
 		nr_alloc += traffic->nr_alloc[type];
 	count_free_areas(machine, NUMA_NO_NODE, &free);
+	nr_alloc += free.nr_buddy_pages + free.nr_pcp_pages;
+	/* Of allocations that happen meanwhile only the second half may have been seen. */
 	traffic->nr_free =
-		nr_alloc + free.nr_buddy_pages + free.nr_pcp_pages - free.nr_managed_pages;
+		nr_alloc > free.nr_managed_pages ? nr_alloc - free.nr_managed_pages : 0;
 }
 
 void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zone,
@@ -150,7 +152,7 @@ void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zon
 		const struct phys_cpu *pcpu = phys_cpu(cpu);
 		struct phys_pageset_info info = {.slot = cpu->slot};
 
-		if (pcpu->nid != zone->nid)
+		if (READ_ONCE(pcpu->nid) != zone->nid)
 			continue;
 		for_each_pcp_stack(pcpu, row, order)
 		{
@@ -161,7 +163,7 @@ void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zon
 			info.high += (unsigned long)READ_ONCE(pcpu->tune[row][order].limit)
 				     << order;
 		}
-		info.batch = pcpu->tune[zone->type][0].batch;
+		info.batch = READ_ONCE(pcpu->tune[zone->type][0].batch);
 		visit(&info, arg);
 	}
 }

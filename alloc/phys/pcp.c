@@ -104,7 +104,7 @@ static void configure_stack(struct pcp_tune *tune, const struct kmm_config *conf
 		base = 0;
 	tune->base = base;
 	tune->max = max;
-	tune->batch = (u16)min_t(unsigned int, batch, max_t(u32, base, 1));
+	WRITE_ONCE(tune->batch, (u16)min_t(unsigned int, batch, max_t(u32, base, 1)));
 }
 
 /* Close every stack; it opens again when it is wanted. Sizes that are configured are not limited by
@@ -178,7 +178,7 @@ static void turn_of_tide(struct phys_cpu *pcpu, unsigned int row, unsigned int o
 		raise_limit(pcpu, row, order, wanted - tune->limit);
 	} else if (class_of(order) == PCP_WHOLE) {
 		raise_limit(pcpu, row, order, tune->max - tune->limit);
-		tune->batch = (u16)max_t(u32, tune->batch, tune->limit / 2);
+		WRITE_ONCE(tune->batch, (u16)max_t(u32, tune->batch, tune->limit / 2));
 	} else {
 		lower_limit(pcpu, row, order);
 	}
@@ -239,7 +239,7 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 	pcp_set_rows(phys, cpu);
 	numa_fold(pcpu);
 	pcpu->place = page_state(page_kind(0, (unsigned int)cpu->nid, PG_TYPE_ALLOC, 0));
-	pcpu->nid = cpu->nid;
+	WRITE_ONCE(pcpu->nid, cpu->nid);
 	reset_limits(phys, pcpu, cpu->slot);
 }
 

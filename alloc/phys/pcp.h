@@ -63,7 +63,7 @@ struct pcp_stack {
 
 _Static_assert(sizeof(struct pcp_stack) == 32, "two stacks a cache line");
 
-/* What only slow paths look at. In blocks. */
+/* What only slow paths look at. In blocks. `constant` is between two pcp_init(). */
 struct pcp_tune {
 	u32 limit;    /* held at most; 0: not open */
 	u32 base;     /* constant: limit when it opens; 0: no list for this order */
@@ -102,7 +102,7 @@ struct phys_cpu {
 	u16 row_of_gfp[GFP_ROWS] CACHELINE_ALIGNED;
 
 	u64 place; /* constant: page_state() of an allocated block of order 0, place 0, node nid */
-	int nid;   /* constant: whose zones the stacks are of; the slot's own node */
+	int nid;   /* whose zones the stacks are of; changes by pcp_init() only */
 	bool drain_wanted;		 /* set by others */
 	u32 nr_moves;			 /* refills and drains, for pcp_look_for_idle() */
 	u64 blocks_in;			 /* put on stacks from the buddy */

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "phys/pcp.h"
+#include "phys/phys.h"
 #include "tests/alloc/phys/frame_model.h"
 
 #define MAX_THREADS  4000
@@ -362,10 +363,70 @@ static void pages_freed_on_another_node_go_back_to_their_own(void)
 	shut_down(machine);
 }
 
+/* Whoever counts finds slots that are being made, and lists at work. */
+#define NR_COMERS 16
+
+static void *come_and_work(void *arg)
+{
+	pthread_barrier_t *barrier = arg;
+
+	for (unsigned int i = 0; i < 2000; i++) {
+		struct page *page = alloc_pages(GFP_KERNEL, i % 10);
+
+		if (page)
+			__free_pages(page, i % 10);
+	}
+	pthread_barrier_wait(barrier);
+	return NULL;
+}
+
+static void note_pageset(const struct phys_pageset_info *pageset, void *arg)
+{
+	const struct phys_zone_info *zone = arg;
+
+	ok(pageset->nr_pages <= zone->nr_managed, "slot %u has %lu pages", pageset->slot,
+	   pageset->nr_pages);
+}
+
+static void note_pagesets(const struct phys_zone_info *zone, void *machine)
+{
+	struct phys_zone_info copy = *zone;
+
+	phys_for_each_pageset(machine, zone, note_pageset, &copy);
+}
+
+static void counts_may_be_read_while_threads_come(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.synthetic = TWO_NODES});
+	unsigned long all = nr_free(machine, NUMA_NO_NODE);
+	pthread_t threads[NR_COMERS];
+	pthread_barrier_t barrier;
+	struct phys_counters counters;
+	struct phys_traffic traffic;
+	struct numastat stats;
+
+	pthread_barrier_init(&barrier, NULL, NR_COMERS + 1);
+	for (unsigned int i = 0; i < NR_COMERS; i++) {
+		pthread_create(&threads[i], NULL, come_and_work, &barrier);
+		phys_for_each_zone(machine, note_pagesets, machine);
+		phys_count(machine, &counters);
+		phys_count_traffic(machine, &traffic);
+		phys_numastat(machine, 1, &stats);
+		(void)nr_free(machine, 0);
+	}
+	pthread_barrier_wait(&barrier);
+	for (unsigned int i = 0; i < NR_COMERS; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&barrier);
+	ok_eq(nr_free(machine, NUMA_NO_NODE), all);
+	shut_down(machine);
+}
+
 int main(void)
 {
 	RUN(a_thousand_threads_lose_nothing);
 	RUN(each_thread_inherits_what_the_last_one_left);
 	RUN(pages_freed_on_another_node_go_back_to_their_own);
+	RUN(counts_may_be_read_while_threads_come);
 	return done();
 }
