@@ -91,8 +91,10 @@ nobase_kmminclude_HEADERS += \
 
 # slab
 libkmmcore_la_SOURCES += \
+	alloc/slab/bulk.c \
 	alloc/slab/cache.c \
 	alloc/slab/cache.h \
+	alloc/slab/debug.c \
 	alloc/slab/kmalloc.c \
 	alloc/slab/layer.c \
 	alloc/slab/node.c \

@@ -47,6 +47,7 @@ static int machine_create(const struct kmm_config *config, struct kmm **out)
 	machine->config = *config;
 	machine->config.synthetic = NULL;
 	machine->config.xml = NULL;
+	machine->config.slub_debug = NULL;
 	machine->config.synthetic = config->synthetic;
 	error = copy_string(&machine->config.synthetic);
 	if (error)
@@ -55,9 +56,15 @@ static int machine_create(const struct kmm_config *config, struct kmm **out)
 	error = copy_string(&machine->config.xml);
 	if (error)
 		goto free_synthetic;
+	machine->config.slub_debug = config->slub_debug;
+	error = copy_string(&machine->config.slub_debug);
+	if (error)
+		goto free_xml;
 	*out = machine;
 	return 0;
 
+free_xml:
+	free((char *)machine->config.xml);
 free_synthetic:
 	free((char *)machine->config.synthetic);
 free_machine:
@@ -69,6 +76,7 @@ static void machine_destroy(struct kmm *machine)
 {
 	free((char *)machine->config.synthetic);
 	free((char *)machine->config.xml);
+	free((char *)machine->config.slub_debug);
 	free(machine);
 }
 

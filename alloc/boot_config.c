@@ -6,6 +6,7 @@
 
 #include "arch/host.h"
 #include "arch/topology.h"
+#include "slab/cache.h"
 
 #define MIB		  (1UL << 20)
 #define BLOCK_BYTES	  (PAGE_SIZE << MAX_PAGE_ORDER)
@@ -22,6 +23,8 @@ static double gib(u64 bytes)
 
 int config_check(const struct kmm_config *config)
 {
+	slab_flags_t debug;
+
 	if (config->synthetic && config->xml)
 		return boot_refuse(-EINVAL,
 				   "topology: both a synthetic string and an XML file are given");
@@ -54,6 +57,9 @@ int config_check(const struct kmm_config *config)
 	if (config->watermark_scale_factor > MAX_SCALE_FACTOR)
 		return boot_refuse(-EINVAL, "watermark_scale_factor: %u is more than %u",
 				   config->watermark_scale_factor, MAX_SCALE_FACTOR);
+	if (slab_debug_parse(config->slub_debug, NULL, &debug))
+		return boot_refuse(-EINVAL, "slub_debug: %s: not letters of F, Z, P, U",
+				   config->slub_debug);
 	if (config->no_watermarks && (config->min_free_kbytes || config->watermark_scale_factor))
 		return boot_refuse(-EINVAL, "no_watermarks: %s says how large they are",
 				   config->min_free_kbytes ? "min_free_kbytes"

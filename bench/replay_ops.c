@@ -95,12 +95,13 @@ static struct kmem_cache *find_cache(struct replay_target *target, struct kmt_re
 			return target->caches[i];
 	if (object_size(shape) > KMALLOC_MAX_SIZE)
 		return NULL;
-	cache = kmem_cache_create(name, (unsigned int)object_size(shape), 8, 0, NULL);
+	/* The kernel that was traced has merged its caches already. */
+	cache = kmem_cache_create(name, (unsigned int)object_size(shape), 8, SLAB_NO_MERGE, NULL);
 	if (cache)
 		return cache;
 	/* The machine has one of that name (kmalloc-64), or the trace has it in two sizes. */
 	snprintf(other, sizeof(other), "%s:%llu", name, (unsigned long long)object_size(shape));
-	return kmem_cache_create(other, (unsigned int)object_size(shape), 8, 0, NULL);
+	return kmem_cache_create(other, (unsigned int)object_size(shape), 8, SLAB_NO_MERGE, NULL);
 }
 
 static struct kmem_cache *cache_of_shape(struct replay_target *target, struct kmt_reader *reader,

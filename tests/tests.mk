@@ -172,12 +172,16 @@ tests_alloc_virt_walk_test_LDADD = $(test_ldadd)
 tests_alloc_report_vmallocinfo_test_LDADD = $(test_ldadd)
 
 # alloc/slab, and its text
-slab_tests = tests/alloc/slab/cache_test tests/alloc/slab/kmalloc_test tests/alloc/slab/layer_test \
+slab_tests = tests/alloc/slab/bulk_test tests/alloc/slab/cache_test tests/alloc/slab/debug_test \
+	tests/alloc/slab/kmalloc_test tests/alloc/slab/layer_test tests/alloc/slab/merge_test \
 	tests/alloc/slab/node_test tests/alloc/slab/page_test tests/alloc/slab/random_test \
 	tests/alloc/slab/slab_test tests/alloc/report/slabinfo_test
 check_PROGRAMS += $(slab_tests)
 TESTS += $(slab_tests)
 EXTRA_DIST += tests/alloc/slab/machine.h
+tests_alloc_slab_bulk_test_LDADD = $(test_ldadd)
+tests_alloc_slab_debug_test_LDADD = $(test_ldadd)
+tests_alloc_slab_merge_test_LDADD = $(test_ldadd)
 tests_alloc_slab_cache_test_LDADD = $(test_ldadd)
 tests_alloc_slab_kmalloc_test_LDADD = $(test_ldadd)
 tests_alloc_slab_layer_test_LDADD = $(test_ldadd)

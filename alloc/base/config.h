@@ -40,6 +40,11 @@ struct kmm_config {
 	unsigned int watermark_scale_factor;
 	bool no_watermarks; /* keep nothing: anybody may take the last page */
 
+	/* Debugging of slab caches, as the kernel's parameters: flags by letters and names
+	 * (slab/slab.h, slab/cache.h), NULL for none; and no merging of like caches. */
+	const char *slub_debug;
+	bool slab_nomerge;
+
 	bool warn_alloc; /* one line on stderr about the first allocation that fails */
 	bool no_pcp;	 /* no per-CPU page lists at all: every page from the buddy */
 	bool no_thp;	 /* do not ask for huge pages under the direct map */

@@ -22,6 +22,11 @@
 #define EMPTY_BYTES	   (128UL << 10) /* of empty slabs that a node keeps */
 #define EMPTY_MAX	   8
 
+#define SLAB_PAGE_FLAGS (SLAB_RECLAIM_ACCOUNT | SLAB_CACHE_DMA) /* decide of which pages it is */
+#define SLAB_USER_FLAGS                                                                            \
+	(SLAB_HWCACHE_ALIGN | SLAB_PANIC | SLAB_NO_MERGE | SLAB_PAGE_FLAGS | SLAB_DEBUG_FLAGS)
+#define LIVE_LINES 8 /* objects named by a destroy that is refused */
+
 /* Bytes of a struct kmem_cache on a machine of nr_nodes nodes. */
 size_t cache_struct_size(u32 nr_nodes)
 {
@@ -78,12 +83,15 @@ static size_t cache_percpu_bytes(const struct kmem_cache *cache)
 }
 
 /*
- * Room in the slots for its magazines; without it, the cache works without them. Takes slots_lock.
+ * Room in the slots for its magazines; without it, and for debugging, the cache works without them.
+ * Takes slots_lock.
  */
 static void cache_open_magazines(struct kmem_cache *cache)
 {
-	size_t offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), CACHELINE_SIZE);
+	size_t offset = 0;
 
+	if (!(cache->flags & SLAB_DEBUG_FLAGS))
+		offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), CACHELINE_SIZE);
 	if (!offset) {
 		cache->mag_offset = cache->machine->slab->closed_magazine;
 		cache->mag_capacity = 0;
@@ -124,9 +132,12 @@ int cache_init(struct kmem_cache *cache, struct kmm *machine, unsigned int size,
 	cache->nr_nodes = machine->slab->nr_nodes;
 	cache->object_size = size;
 	cache->align = cache_align(size, align, flags);
-	cache->size = ALIGN_UP(size, cache->align);
 	cache->flags = flags;
+	cache->gfp = (flags & SLAB_RECLAIM_ACCOUNT ? __GFP_RECLAIMABLE : 0) |
+		     (flags & SLAB_CACHE_DMA ? __GFP_DMA : 0);
 	cache->ctor = ctor;
+	cache->nr_users = 1;
+	slab_debug_layout(cache);
 	INIT_LIST_HEAD(&cache->list);
 	err = slab_geometry(cache);
 	if (err)
@@ -218,9 +229,49 @@ static struct kmem_cache *cache_create(struct kmm *machine, const char *name, bo
 }
 
 struct kmem_cache *cache_create_boot(struct kmm *machine, const char *name, unsigned int size,
-				     unsigned int align)
+				     unsigned int align, slab_flags_t flags)
 {
-	return cache_create(machine, name, true, size, align, 0, NULL);
+	slab_flags_t debug;
+
+	slab_debug_parse(machine->config.slub_debug, name, &debug);
+	return cache_create(machine, name, true, size, align, flags | debug, NULL);
+}
+
+static bool cache_suits(const struct kmem_cache *cache, unsigned int size, unsigned int align,
+			slab_flags_t flags)
+{
+	return !cache->ctor && !(cache->flags & (SLAB_NO_MERGE | SLAB_DEBUG_FLAGS)) &&
+	       !((cache->flags ^ flags) & SLAB_PAGE_FLAGS) && size <= cache->size &&
+	       cache->size - size < sizeof(void *) && IS_ALIGNED(cache->size, align);
+}
+
+/*
+ * A live cache that can stand in for a new one, with one more user; or NULL. Also NULL when the
+ * name is taken. As find_mergeable() of mm/slab_common.c (6.1): the latest that suits. Takes
+ * slab->lock.
+ */
+static struct kmem_cache *cache_merge(struct kmm *machine, const char *name, unsigned int size,
+				      unsigned int align, slab_flags_t flags)
+{
+	struct slab *slab = machine->slab;
+	struct kmem_cache *cache, *found = NULL;
+	bool taken = false;
+
+	align = cache_align(size, align, flags);
+	lock_acquire(&slab->lock);
+	list_for_each_entry(cache, &slab->caches, list) {
+		taken |= !strcmp(cache->name, name);
+		if (cache_suits(cache, ALIGN_UP(size, align), align, flags))
+			found = cache;
+	}
+	if (taken)
+		found = NULL;
+	if (found) {
+		found->nr_users++;
+		WRITE_ONCE(found->object_size, max_t(u32, found->object_size, size));
+	}
+	lock_release(&slab->lock);
+	return found;
 }
 
 struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsigned int align,
@@ -228,11 +279,21 @@ struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsign
 {
 	bool valid = name && *name && size && size <= PAGE_SIZE << MAX_PAGE_ORDER &&
 		     (!align || (is_power_of_2(align) && align <= PAGE_SIZE)) &&
-		     !(flags & ~(SLAB_HWCACHE_ALIGN | SLAB_PANIC));
-	struct kmem_cache *cache =
-		valid ? cache_create(cpu_get()->machine, name, false, size, align, flags, ctor)
-		      : NULL;
+		     !(flags & ~SLAB_USER_FLAGS);
+	struct kmem_cache *cache = NULL;
+	struct kmm *machine;
+	slab_flags_t debug;
 
+	if (valid) {
+		machine = cpu_get()->machine;
+		slab_debug_parse(machine->config.slub_debug, name, &debug);
+		flags |= debug;
+		if (!ctor && !(flags & (SLAB_NO_MERGE | SLAB_DEBUG_FLAGS)) &&
+		    !machine->config.slab_nomerge)
+			cache = cache_merge(machine, name, size, align, flags);
+		if (!cache)
+			cache = cache_create(machine, name, false, size, align, flags, ctor);
+	}
 	KMM_BUG_ON(!cache && flags & SLAB_PANIC,
 		   "cannot make cache %s (%u bytes aligned to %u, flags %#x)",
 		   name ? name : "without a name", size, align, flags);
@@ -241,7 +302,7 @@ struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsign
 
 unsigned int kmem_cache_size(const struct kmem_cache *cache)
 {
-	return cache->object_size;
+	return READ_ONCE(cache->object_size);
 }
 
 /* Empty every slot's magazines, and the depots; the cache is not in use. Returns slabs left. */
@@ -259,21 +320,58 @@ u64 cache_drain_all(struct kmem_cache *cache)
 	return nr_slabs;
 }
 
+/* Name the objects of a slab that are not free, up to `lines` of them; returns lines left. */
+static unsigned int say_live(struct kmem_cache *cache, struct page *slab, unsigned int lines)
+{
+	char who[WHO_SIZE];
+
+	for (unsigned int i = 0; i < slab->objects && lines; i++) {
+		void *object = slab_first(cache, slab) + (unsigned long)i * cache->size;
+
+		if (slab_bits(slab)[i / 64] >> i % 64 & 1)
+			continue;
+		fprintf(stderr, "kmm: cache %s: object %p is in use%s\n", cache->name, object,
+			slab_debug_who(cache, object, who));
+		lines--;
+	}
+	return lines;
+}
+
+/* Say what is still in use of a cache whose magazines and depots are empty. */
+static void say_all_live(struct kmem_cache *cache)
+{
+	unsigned int lines = LIVE_LINES;
+	struct slab_info info;
+
+	cache_info(cache, &info);
+	fprintf(stderr, "kmm: cache %s: %llu objects are still in use\n", cache->name,
+		(unsigned long long)info.active_objs);
+	for (u32 nid = 0; nid < cache->nr_nodes; nid++)
+		for (int fill = FILL_PARTIAL; fill <= FILL_FULL; fill++) {
+			struct page *slab;
+
+			list_for_each_entry(slab, &cache->nodes[nid]->slabs[fill], slab_list)
+				lines = say_live(cache, slab, lines);
+		}
+}
+
 int kmem_cache_destroy(struct kmem_cache *cache)
 {
 	struct slab *slab;
-	struct slab_info info;
 
 	if (!cache)
 		return 0;
 	cache_cpu(cache);
 	slab = cache->machine->slab;
 	lock_acquire(&slab->lock);
-	if (cache_drain_all(cache)) {
-		cache_info(cache, &info);
+	if (cache->nr_users > 1) {
+		cache->nr_users--;
 		lock_release(&slab->lock);
-		fprintf(stderr, "kmm: cache %s: %llu objects are still in use\n", cache->name,
-			(unsigned long long)info.active_objs);
+		return 0;
+	}
+	if (cache_drain_all(cache)) {
+		say_all_live(cache);
+		lock_release(&slab->lock);
 		return -EBUSY;
 	}
 	cache_count(cache, &slab->ended);

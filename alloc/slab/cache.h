@@ -39,6 +39,9 @@
 #define NR_KMALLOC_CACHES  13
 #define KMALLOC_TABLE_SIZE (KMALLOC_MAX_CACHE_SIZE / 8 + 1)
 
+/* Of which pages a kmalloc cache is made; a cache of each size for each. */
+enum kmalloc_type { KMALLOC_NORMAL, KMALLOC_RECLAIM, KMALLOC_DMA, NR_KMALLOC_TYPES };
+
 /* For a first try of the page allocator, before other places have been looked into. */
 #define GFP_EASY (__GFP_NORETRY | __GFP_NOWARN)
 
@@ -116,6 +119,9 @@ struct kmem_cache {
 	u32 depot_max; /* objects a node's depot may hold */
 	u32 max_empty; /* empty slabs a node keeps */
 	slab_flags_t flags;
+	gfp_t gfp;	  /* what every page of it is asked for with */
+	u32 red_left;	  /* from where an object's room begins to the object; see debug.c */
+	u32 track_offset; /* from there to where its users are remembered */
 	void (*ctor)(void *);
 	struct kmm *machine;
 	const char *name;
@@ -125,7 +131,10 @@ struct kmem_cache {
 	/* Objects past the magazines; relaxed atomics. */
 	u64 direct_allocs, direct_frees;
 
-	struct list_head list; /* slab->lock */
+	/* slab->lock protects: */
+	struct list_head list;
+	u32 nr_users; /* times it was created and not destroyed; object_size grows with it */
+
 	struct cache_node *nodes[];
 };
 
@@ -143,7 +152,7 @@ struct slab {
 	u32 cpu_counters;		/* offset of struct slab_cpu */
 	struct kmem_cache *cache_cache; /* what caches are made of; these two lie in this block */
 	struct kmem_cache *node_cache;
-	struct kmem_cache *kmalloc_caches[NR_KMALLOC_CACHES];
+	struct kmem_cache *kmalloc_caches[NR_KMALLOC_TYPES][NR_KMALLOC_CACHES];
 	u8 kmalloc_class[KMALLOC_TABLE_SIZE]; /* by (size + 7) / 8 */
 };
 
@@ -160,8 +169,7 @@ void slab_page_release(struct kmem_cache *cache, struct page *slab);
 unsigned int slab_page_take(struct kmem_cache *cache, struct page *slab, void **objects,
 			    unsigned int want);
 void slab_page_put(struct kmem_cache *cache, struct page *slab, void *object);
-unsigned int slab_page_index(const struct kmem_cache *cache, const struct page *slab,
-			     const void *object);
+unsigned int slab_page_index(const struct kmem_cache *cache, struct page *slab, const void *object);
 
 /* node.c: depot and lists. All take the node's lock themselves. */
 int node_init(struct cache_node *node, const struct kmem_cache *cache);
@@ -187,9 +195,28 @@ void cache_close_magazines(struct kmem_cache *cache);
 u64 cache_drain_all(struct kmem_cache *cache);
 void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu);
 struct kmem_cache *cache_create_boot(struct kmm *machine, const char *name, unsigned int size,
-				     unsigned int align);
+				     unsigned int align, slab_flags_t flags);
 void cache_release(struct kmem_cache *cache);
 void slab_reap(struct kmm *machine);
+
+/* debug.c: caches with SLAB_DEBUG_FLAGS */
+#define WHO_SIZE 192
+/*
+ * The flags that kmm_config.slub_debug asks for in a cache of this name: the kernel's syntax,
+ * LETTERS[,NAME...][;LETTERS,NAME...]... with the letters F, Z, P, U, none for all of them, or -
+ * for none; a name may end in *. NULL asks for nothing. A block with a matching name wins over one
+ * without names. -EINVAL for another letter.
+ */
+int slab_debug_parse(const char *option, const char *name, slab_flags_t *flags);
+void slab_debug_layout(struct kmem_cache *cache);
+KMM_COLD void slab_debug_new(const struct kmem_cache *cache, void *object);
+KMM_COLD void slab_debug_alloc(struct kmem_cache *cache, void *object, void *caller);
+KMM_COLD void slab_debug_free(struct kmem_cache *cache, void *object, void *caller);
+KMM_COLD void slab_debug_check(const struct kmem_cache *cache, struct page *slab);
+KMM_COLD const char *slab_debug_who(const struct kmem_cache *cache, void *object, char *text);
+
+/* validate.c */
+unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int nid);
 
 /* kmalloc.c */
 int kmalloc_boot(struct kmm *machine);
@@ -304,6 +331,12 @@ static inline void *slab_base(const struct kmem_cache *cache, const struct page 
 {
 	return cache->machine->direct_map +
 	       ((unsigned long)(slab - cache->machine->mem_map) << PAGE_SHIFT);
+}
+
+/* The first object of a slab. */
+static inline char *slab_first(const struct kmem_cache *cache, const struct page *slab)
+{
+	return (char *)slab_base(cache, slab) + cache->red_left;
 }
 
 static inline u64 *slab_bits(struct page *slab)

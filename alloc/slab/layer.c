@@ -48,7 +48,8 @@ static int root_cache(struct kmm *machine, const struct root_layout *at, int whi
 
 	cache->name = name;
 	cache->boot = true;
-	err = cache_init(cache, machine, (unsigned int)size, 0, SLAB_HWCACHE_ALIGN, NULL);
+	err = cache_init(cache, machine, (unsigned int)size, 0, SLAB_HWCACHE_ALIGN | SLAB_NO_MERGE,
+			 NULL);
 	for (u32 nid = 0; !err && nid < cache->nr_nodes; nid++) {
 		err = node_init(&nodes[nid], cache);
 		if (!err)

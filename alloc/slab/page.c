@@ -69,16 +69,29 @@ int slab_geometry(struct kmem_cache *cache)
 	return 0;
 }
 
-/* The number of an object in its slab. Stops the program at an address that no object starts at. */
-unsigned int slab_page_index(const struct kmem_cache *cache, const struct page *slab,
-			     const void *object)
+static KMM_COLD __attribute__((noreturn)) void not_an_object(const struct kmem_cache *cache,
+							     struct page *slab, const void *addr)
 {
-	unsigned long offset = (unsigned long)object - (unsigned long)slab_base(cache, slab);
+	char *first = slab_first(cache, slab), who[WHO_SIZE] = "";
+	unsigned long offset = (unsigned long)addr - (unsigned long)slab_base(cache, slab);
+	unsigned long index = offset / cache->size;
+	char *object = first + index * cache->size;
+
+	KMM_BUG("%p is not the start of an object of cache %s (%u bytes each from %p): offset %ld "
+		"in object %lu of %u%s",
+		addr, cache->name, cache->size, (void *)first, (long)((const char *)addr - object),
+		index, slab->objects,
+		index < slab->objects ? slab_debug_who(cache, object, who) : who);
+}
+
+/* The number of an object in its slab. Stops the program at an address that no object starts at. */
+unsigned int slab_page_index(const struct kmem_cache *cache, struct page *slab, const void *object)
+{
+	unsigned long offset = (unsigned long)object - (unsigned long)slab_first(cache, slab);
 	unsigned int index = (unsigned int)((offset * cache->reciprocal) >> RECIPROCAL_SHIFT);
 
-	KMM_BUG_ON(index >= slab->objects || (unsigned long)index * cache->size != offset,
-		   "%p is not the start of an object of cache %s (%u bytes each from %p)", object,
-		   cache->name, cache->size, slab_base(cache, slab));
+	if (unlikely(index >= slab->objects || (unsigned long)index * cache->size != offset))
+		not_an_object(cache, slab, object);
 	return index;
 }
 
@@ -98,9 +111,16 @@ static void slab_page_format(struct kmem_cache *cache, struct page *slab)
 		bits[i] = ~0UL;
 	if (nr % 64)
 		bits[words - 1] = (1UL << nr % 64) - 1;
-	if (cache->ctor)
-		for (unsigned int i = 0; i < nr; i++)
-			cache->ctor(base + (unsigned long)i * cache->size);
+	if (!cache->ctor && !(cache->flags & SLAB_DEBUG_FLAGS))
+		return;
+	for (unsigned int i = 0; i < nr; i++) {
+		void *object = slab_first(cache, slab) + (unsigned long)i * cache->size;
+
+		if (cache->flags & SLAB_DEBUG_FLAGS)
+			slab_debug_new(cache, object);
+		if (cache->ctor)
+			cache->ctor(object);
+	}
 }
 
 /*
@@ -113,8 +133,8 @@ struct page *slab_page_new(struct kmem_cache *cache, gfp_t gfp, int nid)
 	unsigned int order = cache->order;
 	struct page *slab = NULL;
 
-	gfp &= ~(__GFP_ZERO | __GFP_HIGHMEM | __GFP_MOVABLE | __GFP_SHARED);
-	gfp |= __GFP_COMP;
+	gfp &= ~(__GFP_ZERO | GFP_ZONEMASK | GFP_MOVABLE_MASK);
+	gfp |= __GFP_COMP | cache->gfp;
 	if (order > cache->min_order)
 		slab = alloc_pages_node(nid, gfp_easy(gfp) | __GFP_NOMEMALLOC, order);
 	if (!slab) {
@@ -141,6 +161,8 @@ void slab_page_release(struct kmem_cache *cache, struct page *slab)
 
 	KMM_DEBUG_ON(slab->inuse, "slab of cache %s released with %u objects in use", cache->name,
 		     slab->inuse);
+	if (cache->flags & SLAB_DEBUG_FLAGS)
+		slab_debug_check(cache, slab);
 	for (unsigned long i = 0; i < 1UL << order; i++) {
 		slab[i].slab_cache = NULL;
 		slab[i].slab_key = 0;
@@ -159,7 +181,7 @@ void slab_page_release(struct kmem_cache *cache, struct page *slab)
 unsigned int slab_page_take(struct kmem_cache *cache, struct page *slab, void **objects,
 			    unsigned int want)
 {
-	char *base = slab_base(cache, slab);
+	char *base = slab_first(cache, slab);
 	u64 *bits = slab_bits(slab);
 	unsigned int nr = 0;
 
@@ -184,8 +206,10 @@ void slab_page_put(struct kmem_cache *cache, struct page *slab, void *object)
 	unsigned int i = slab_page_index(cache, slab, object);
 	u64 *word = &slab_bits(slab)[i / 64];
 	u64 bit = 1UL << i % 64;
+	char who[WHO_SIZE];
 
-	KMM_BUG_ON(*word & bit, "object %p of cache %s freed twice", object, cache->name);
+	KMM_BUG_ON(*word & bit, "object %p of cache %s freed twice%s", object, cache->name,
+		   slab_debug_who(cache, object, who));
 	*word |= bit;
 	slab->inuse--;
 }

@@ -13,7 +13,12 @@
  *	the same object freed twice in a row                 at once
  *	another double free, an address inside an object     when it reaches its slab: latest in
  *	                                                     drain, shrink, destroy or shutdown; at
- *	                                                     once with --enable-checks
+ *	                                                     once with --enable-checks, and in a
+ *	                                                     cache with any SLAB_DEBUG_FLAGS
+ *
+ * Such a cache has only the closed magazine, so every call of it ends in alloc_direct or in
+ * cache_free_slow. These are told the caller's return address, for SLAB_STORE_USER: where the fast
+ * paths end in a jump to the slow ones, as they do when optimised, that is the user's.
  */
 #include <string.h>
 
@@ -90,13 +95,15 @@ static unsigned int supply(struct kmem_cache *cache, int nid, gfp_t gfp, void **
 }
 
 /* One object past the magazines. */
-static void *alloc_direct(struct kmem_cache *cache, gfp_t gfp, int nid)
+static void *alloc_direct(struct kmem_cache *cache, gfp_t gfp, int nid, void *caller)
 {
 	void *object;
 
 	if (!supply(cache, nid, gfp, &object, 1))
 		return NULL;
 	__atomic_fetch_add(&cache->direct_allocs, 1, __ATOMIC_RELAXED);
+	if (cache->flags & SLAB_DEBUG_FLAGS)
+		slab_debug_alloc(cache, object, caller);
 	return object;
 }
 
@@ -114,33 +121,21 @@ static void empty_magazine(struct kmem_cache *cache, struct magazine *mag)
 
 static void *zeroed(const struct kmem_cache *cache, void *object)
 {
-	return object ? memset(object, 0, cache->object_size) : NULL;
+	return object ? memset(object, 0, READ_ONCE(cache->object_size)) : NULL;
 }
 
 /* Flags that need more than an object of this CPU's magazine. */
 #define GFP_SPECIAL (__GFP_ZERO | __GFP_THISNODE)
 
-static KMM_COLD void *cache_alloc_special(struct kmem_cache *cache, gfp_t gfp)
-{
-	struct magazine *mag = cache_magazine(cache, cache_cpu(cache));
-	void *object;
-
-	if ((gfp & __GFP_THISNODE) && mag->strays)
-		empty_magazine(cache, mag);
-	if (!magazine_pop(mag, &object))
-		object = cache_alloc_slow(cache, gfp);
-	return gfp & __GFP_ZERO ? zeroed(cache, object) : object;
-}
-
 /* The magazine is empty, or not open, or the thread not attached. */
-void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
+static void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, void *caller)
 {
 	struct kmm_cpu *cpu = cache_cpu(cache);
 	struct magazine *mag = cache_magazine(cache, cpu);
 	void *object;
 
 	if (!cache->mag_capacity)
-		return alloc_direct(cache, gfp, cpu->nid);
+		return alloc_direct(cache, gfp, cpu->nid, caller);
 	magazine_open(mag, cache->mag_capacity);
 	if (!magazine_nr(mag)) {
 		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
@@ -152,12 +147,29 @@ void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 	return magazine_pop(mag, &object) ? object : NULL;
 }
 
+void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
+{
+	return alloc_slow(cache, gfp, __builtin_return_address(0));
+}
+
+static KMM_COLD void *cache_alloc_special(struct kmem_cache *cache, gfp_t gfp)
+{
+	struct magazine *mag = cache_magazine(cache, cache_cpu(cache));
+	void *object;
+
+	if ((gfp & __GFP_THISNODE) && mag->strays)
+		empty_magazine(cache, mag);
+	if (!magazine_pop(mag, &object))
+		object = alloc_slow(cache, gfp, __builtin_return_address(0));
+	return gfp & __GFP_ZERO ? zeroed(cache, object) : object;
+}
+
 /*
  * An object of a node that is not this CPU's, through the remote magazine if the last ones were of
  * that node too.
  */
 static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, gfp_t gfp,
-				   int nid)
+				   int nid, void *caller)
 {
 	struct magazine *mag = cache_remote_magazine(cache, cpu);
 	unsigned int nr;
@@ -166,7 +178,7 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 	KMM_BUG_ON(nid < 0 || (u32)nid >= cache->nr_nodes, "cache %s: no node %d", cache->name,
 		   nid);
 	if (!cache->remote_capacity)
-		return alloc_direct(cache, gfp, nid);
+		return alloc_direct(cache, gfp, nid, caller);
 	magazine_open(mag, cache->remote_capacity);
 	if (magazine_nr(mag) && object_frame(cache, mag->top)->nid != nid)
 		empty_magazine(cache, mag);
@@ -175,7 +187,7 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 		nr = supply_node(cache, nid, gfp, mag->objects, cache->remote_capacity / 2U);
 		magazine_set_nr(mag, nr);
 	}
-	return magazine_pop(mag, &object) ? object : alloc_direct(cache, gfp, nid);
+	return magazine_pop(mag, &object) ? object : alloc_direct(cache, gfp, nid, caller);
 }
 
 void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid)
@@ -185,7 +197,7 @@ void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid)
 
 	if (nid == NUMA_NO_NODE || nid == cpu->nid)
 		return kmem_cache_alloc(cache, gfp);
-	object = alloc_remote(cache, cpu, gfp, nid);
+	object = alloc_remote(cache, cpu, gfp, nid, __builtin_return_address(0));
 	return gfp & __GFP_ZERO ? zeroed(cache, object) : object;
 }
 
@@ -218,6 +230,20 @@ static void free_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, void *obj
 		   cache->name);
 }
 
+static KMM_COLD __attribute__((noreturn)) void wrong_cache(const struct kmem_cache *cache,
+							   const struct page *page, void *object)
+{
+	const struct kmem_cache *own = page->slab_cache;
+	unsigned long offset = (unsigned long)object - (unsigned long)slab_first(own, page->head);
+	char who[WHO_SIZE] = "";
+
+	/* Only the start of an object tells whose it is. */
+	KMM_BUG("%p, freed to cache %s, is of cache %s%s", object, cache->name, own->name,
+		offset % own->size || offset / own->size >= page->head->objects
+			? who
+			: slab_debug_who(own, object, who));
+}
+
 /*
  * The magazine is full or not open, the thread not attached, or the object NULL, of another node,
  * or a mistake.
@@ -232,9 +258,11 @@ void cache_free_slow(struct kmem_cache *cache, void *object)
 		return;
 	KMM_BUG_ON(!cpu_frame(cpu, object, &page) || !page->slab_cache,
 		   "%p, freed to cache %s, is in no slab", object, cache->name);
-	KMM_BUG_ON(page->slab_cache != cache, "%p, freed to cache %s, is of cache %s", object,
-		   cache->name, page->slab_cache->name);
+	if (unlikely(page->slab_cache != cache))
+		wrong_cache(cache, page, object);
 	if (!cache->mag_capacity) {
+		if (cache->flags & SLAB_DEBUG_FLAGS)
+			slab_debug_free(cache, object, __builtin_return_address(0));
 		__atomic_fetch_add(&cache->direct_frees, 1, __ATOMIC_RELAXED);
 		node_put(cache, page->nid, &object, 1);
 		return;
@@ -275,7 +303,7 @@ KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object)
 	unsigned int i;
 	bool free;
 
-	if (!cpu_frame(cpu, object, &page) || page->slab_cache != cache)
+	if (!cpu_frame(cpu, object, &page) || page->slab_cache != cache || !cache->mag_capacity)
 		return;
 	i = slab_page_index(cache, page->head, object);
 	lock_acquire(&cache->nodes[page->nid]->lock);

@@ -17,8 +17,23 @@
 KMM_BEGIN_DECLS
 
 typedef u32 slab_flags_t;
-#define SLAB_HWCACHE_ALIGN 0x1U /* align objects to cache lines */
-#define SLAB_PANIC	   0x2U /* stop the program if the cache cannot be made */
+#define SLAB_HWCACHE_ALIGN   0x1U  /* align objects to cache lines */
+#define SLAB_PANIC	     0x2U  /* stop the program if the cache cannot be made */
+#define SLAB_NO_MERGE	     0x4U  /* share it with no other cache */
+#define SLAB_RECLAIM_ACCOUNT 0x8U  /* its pages are reclaimable ones (MIGRATE_RECLAIMABLE) */
+#define SLAB_CACHE_DMA	     0x10U /* its pages come from the DMA zone */
+
+/*
+ * Debugging; each also by kmm_config.slub_debug. A cache with any of them has no magazines: each of
+ * its calls takes a lock, a mistake stops the program with what is known of the object, and it is
+ * not merged. slabinfo's objsize includes what they lay around an object.
+ */
+#define SLAB_CONSISTENCY_CHECKS 0x100U /* F: recount the slab; double and interior frees at once */
+#define SLAB_RED_ZONE		0x200U /* Z: bytes before and after each object are watched */
+#define SLAB_POISON		0x400U /* P: free objects without ctor are filled, and watched */
+#define SLAB_STORE_USER		0x800U /* U: who allocated and who freed an object is remembered */
+#define SLAB_DEBUG_FLAGS                                                                           \
+	(SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER)
 
 struct kmem_cache;
 struct lock_stats;
@@ -28,6 +43,12 @@ struct lock_stats;
  * PAGE_SIZE). ctor, if any, runs once for each object when its slab is made, and free objects keep
  * what it and the user left in them. name must be unique among live caches and is copied. Takes the
  * cache list's lock. NULL for bad arguments or no memory.
+ *
+ * As in the kernel, a cache without ctor, SLAB_NO_MERGE and debugging may be merged: the caller
+ * gets a live cache (a kmalloc cache, too) whose objects are less than a word larger, suit the
+ * alignment, and come from the same kind of pages. slabinfo has the other's name, and its own is
+ * remembered nowhere; a free to one of the two of an object of the other is no mistake; its size
+ * is the larger of both. kmm_config.slab_nomerge turns this off.
  */
 KMM_API struct kmem_cache *kmem_cache_create(const char *name, unsigned int size,
 					     unsigned int align, slab_flags_t flags,
@@ -42,14 +63,28 @@ KMM_API struct kmem_cache *kmem_cache_create(const char *name, unsigned int size
  */
 KMM_API void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp);
 KMM_API void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid);
+/* The same, zeroed. */
+static inline void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
+{
+	return kmem_cache_alloc(cache, gfp | __GFP_ZERO);
+}
 /*
  * Give it back to the cache it came from; stops the program on a pointer that is none of the
  * cache's. NULL does nothing.
  */
 KMM_API void kmem_cache_free(struct kmem_cache *cache, void *object);
 /*
- * End a cache, which no other thread may be using. All objects must be free: 0, or -EBUSY with a
- * line on stderr that says how many are not, and the cache still works.
+ * nr objects into the array, all or none: returns nr, or 0 for no memory. nr is at most INT_MAX.
+ * Cost: a copy out of this CPU's magazine as far as that goes.
+ */
+KMM_API int kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t nr, void **objects);
+/* Give nr objects back to their cache; with cache NULL, each to the cache it came from. */
+KMM_API void kmem_cache_free_bulk(struct kmem_cache *cache, size_t nr, void **objects);
+/*
+ * End a cache, which no other thread may be using. All objects must be free: 0, or -EBUSY, and the
+ * cache still works; lines on stderr say how many are not, and the addresses of the first few (who
+ * allocated them, with SLAB_STORE_USER). Of a cache that others were merged with, the last to be
+ * destroyed ends it, and the ones before always succeed.
  */
 KMM_API int kmem_cache_destroy(struct kmem_cache *cache);
 /*

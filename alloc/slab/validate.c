@@ -58,8 +58,11 @@ static void unmark_magazine(struct kmem_cache *cache, struct magazine *mag, bool
 		unmark(cache, mag->objects[i]);
 }
 
-/* Fields of one slab's frames, and its bitmap against its count. Returns free objects. */
-static unsigned int check_slab(struct kmem_cache *cache, struct page *slab, int nid)
+/*
+ * Fields of one slab's frames, and its bitmap against its count; with its node's lock. Returns free
+ * objects.
+ */
+unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int nid)
 {
 	unsigned int nr_free = 0, words = (slab->objects + 63U) / 64;
 	const u64 *bits = slab_bits(slab);
@@ -106,7 +109,9 @@ static void check_node(struct kmem_cache *cache, int nid)
 			KMM_BUG_ON(!fill_is_right(slab, fill),
 				   "cache %s: slab %p, %u of %u in use, on list %d", cache->name,
 				   (void *)slab, slab->inuse, slab->objects, fill);
-			nr_free += check_slab(cache, slab, nid);
+			nr_free += slab_page_check(cache, slab, nid);
+			if (cache->flags & SLAB_DEBUG_FLAGS)
+				slab_debug_check(cache, slab);
 			nr_objects += slab->objects;
 			nr_slabs++;
 			nr_empty += fill == FILL_EMPTY;

@@ -29,7 +29,8 @@ static const char *setup(struct bench_case *c)
 	if (!uses_cache(c))
 		return NULL;
 	snprintf(name, sizeof(name), "bench-%zu", c->size_bytes);
-	kmm_target.cache = kmem_cache_create(name, (unsigned int)c->size_bytes, 0, 0, NULL);
+	kmm_target.cache =
+		kmem_cache_create(name, (unsigned int)c->size_bytes, 0, SLAB_NO_MERGE, NULL);
 	return kmm_target.cache ? NULL : error_line("cannot make the cache %s", name);
 }
 

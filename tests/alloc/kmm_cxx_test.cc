@@ -24,6 +24,18 @@ static bool every_layer_answers(struct kmm *machine)
 		put_page(page);
 	}
 	good = good && compound_head(page) == page && show_buddyinfo(machine, stderr) == 0;
+	object = krealloc(object, 500, GFP_KERNEL);
+	if (object) {
+		struct kmem_cache *cache = kmem_cache_create("cxx", 40, 0, SLAB_RED_ZONE, NULL);
+		void *objects[4] = {kmem_cache_zalloc(cache, GFP_KERNEL)};
+
+		kmem_cache_free(cache, objects[0]);
+		good = good && kmem_cache_alloc_bulk(cache, GFP_KERNEL, 4, objects) == 4;
+		kmem_cache_free_bulk(cache, 4, objects);
+		good = good && kmem_cache_destroy(cache) == 0;
+		kfree(kcalloc(3, 5, GFP_KERNEL));
+		kfree_sensitive(krealloc_array(nullptr, 3, 5, GFP_KERNEL));
+	}
 	vfree(area);
 	kfree(object);
 	__free_pages(page, 0);

@@ -128,7 +128,7 @@ static void a_cache_may_end_before_its_line_is_printed(void)
 	FILE *out =
 		fopencookie(&ending, "w", (cookie_io_functions_t){.write = end_cache_and_write});
 
-	ending.cache = kmem_cache_create("briefly", 64, 0, 0, NULL);
+	ending.cache = kmem_cache_create("briefly", 64, 0, SLAB_NO_MERGE, NULL);
 	setvbuf(out, NULL, _IONBF, 0);
 	ok_eq(show_locks(machine, out), 0);
 	fclose(out);

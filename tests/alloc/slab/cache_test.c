@@ -74,6 +74,26 @@ static void hwcache_align_shares_a_line_only_if_halves_fit(void)
 	}
 }
 
+static void reclaim_account_takes_reclaimable_pages(void)
+{
+	struct kmem_cache *rcl = kmem_cache_create("rcl", 64, 0, SLAB_RECLAIM_ACCOUNT, NULL);
+	struct kmem_cache *dma = kmem_cache_create("dma", 64, 0, SLAB_CACHE_DMA, NULL);
+	struct kmem_cache *plain = kmem_cache_create("plain", 64, 0, 0, NULL);
+	void *objects[] = {kmem_cache_alloc(rcl, GFP_KERNEL), kmem_cache_alloc(dma, GFP_KERNEL),
+			   kmem_cache_alloc(plain, GFP_KERNEL | __GFP_DMA | __GFP_RECLAIMABLE)};
+
+	ok_eq(virt_to_page(objects[0])->place >> PLACE_ZONE_BITS, MIGRATE_RECLAIMABLE);
+	ok_eq(page_zonenum(virt_to_page(objects[1])), 0);
+	/* The cache decides, not the call. */
+	ok_eq(virt_to_page(objects[2])->place >> PLACE_ZONE_BITS, MIGRATE_UNMOVABLE);
+	ok(page_zonenum(virt_to_page(objects[2])) > 0, "a DMA page");
+	for (unsigned int i = 0; i < 3; i++)
+		kfree(objects[i]);
+	ok_eq(kmem_cache_destroy(rcl), 0);
+	ok_eq(kmem_cache_destroy(dma), 0);
+	ok_eq(kmem_cache_destroy(plain), 0);
+}
+
 static void destroy_refuses_while_an_object_lives(void)
 {
 	struct kmem_cache *cache = kmem_cache_create("busy", 64, 0, 0, NULL);
@@ -172,6 +192,7 @@ int main(void)
 	RUN(shrink_gives_back_all_that_is_free);
 	RUN(caches_beyond_the_room_for_magazines_work);
 	RUN(counters_of_an_ended_cache_are_kept);
+	RUN(reclaim_account_takes_reclaimable_pages);
 	RUN(destroy_refuses_while_an_object_lives);
 	end_machine(machine);
 	return done();

@@ -116,6 +116,96 @@ static void a_pointer_that_is_not_ours_stops_the_program(void)
 	__free_pages(pages, 1);
 }
 
+static void an_array_whose_size_overflows_is_null(void)
+{
+	unsigned char *zeros;
+
+	ok(!kmalloc_array(SIZE_MAX / 2, 3, GFP_KERNEL), "kmalloc_array");
+	ok(!kmalloc_array(1UL << 32, 1UL << 32, GFP_KERNEL), "2^64 is not 0");
+	ok(!kcalloc(SIZE_MAX, 2, GFP_KERNEL), "kcalloc");
+	ok(!kmalloc_array_node(SIZE_MAX, 2, GFP_KERNEL, 0), "kmalloc_array_node");
+	ok(!kcalloc_node(2, SIZE_MAX, GFP_KERNEL, 0), "kcalloc_node");
+	ok(!kcalloc(1UL << 20, 1UL << 20, GFP_KERNEL), "more than there is");
+	ok(kmalloc_array(0, 8, GFP_KERNEL) == ZERO_SIZE_PTR, "no elements");
+	for (int i = 0; i < 3; i++) {
+		zeros = i == 2 ? kzalloc_node(300, GFP_KERNEL, 0) : kcalloc(30, 10, GFP_KERNEL);
+		ok_eq(ksize(zeros), 512);
+		for (int j = 0; j < 300; j++)
+			ok(!zeros[j], "byte %d", j);
+		memset(zeros, 0xff, 512);
+		kfree(zeros);
+	}
+}
+
+static void krealloc_moves_only_what_does_not_fit(void)
+{
+	unsigned char *object = krealloc(NULL, 100, GFP_KERNEL), *same, *moved;
+
+	ok_eq(ksize(object), 128);
+	for (int i = 0; i < 128; i++)
+		object[i] = (unsigned char)i;
+	same = krealloc(object, 128, GFP_KERNEL);
+	ok(same == object, "it fits");
+	same = krealloc(object, 1, GFP_KERNEL);
+	ok(same == object, "it shrinks in place");
+	moved = krealloc(object, 20000, GFP_KERNEL);
+	ok(moved != object, "it does not fit");
+	for (int i = 0; i < 128; i++)
+		ok_eq(moved[i], i);
+	ok_dies("freed twice", kfree(object), kmm_drain(machine));
+	ok(!krealloc(moved, KMALLOC_MAX_SIZE + 1, GFP_KERNEL), "too large");
+	ok_eq(moved[127], 127);
+	ok(!krealloc_array(moved, SIZE_MAX, 2, GFP_KERNEL), "overflow");
+	ok(krealloc(moved, 0, GFP_KERNEL) == ZERO_SIZE_PTR, "size 0 frees");
+	ok(krealloc(NULL, 0, GFP_KERNEL) == ZERO_SIZE_PTR, "of nothing");
+	object = krealloc(ZERO_SIZE_PTR, 8, GFP_KERNEL);
+	ok(object != ZERO_SIZE_PTR, "of zero size");
+	*(u64 *)object = ~0UL;
+	object = krealloc(object, 64, GFP_KERNEL | __GFP_ZERO);
+	for (int i = 0; i < 64; i++)
+		ok_eq(object[i], i < 8 ? 0xff : 0);
+	kfree(object);
+}
+
+static void kfree_sensitive_leaves_nothing_behind(void)
+{
+	unsigned char *object = kmalloc(100, GFP_KERNEL);
+
+	memset(object, 0x5a, 128);
+	kfree_sensitive(object);
+	for (int i = 0; i < 128; i++)
+		ok(!object[i], "byte %d", i);
+	kfree_sensitive(NULL);
+	kfree_sensitive(ZERO_SIZE_PTR);
+}
+
+/* The zone of its page and the pageblock's kind, and whose object it is. */
+static void dma_and_reclaimable_have_caches_of_their_own(void)
+{
+	static const size_t sizes[] = {1, 8, 100, 1000, 8192, 20000};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		void *dma = kmalloc(sizes[i], GFP_KERNEL | GFP_DMA);
+		void *both = kmalloc_node(sizes[i], GFP_KERNEL | GFP_DMA | __GFP_RECLAIMABLE, 0);
+		void *rcl = kmalloc(sizes[i], GFP_KERNEL | __GFP_RECLAIMABLE);
+		void *normal = kmalloc(sizes[i], GFP_KERNEL);
+
+		ok_eq(page_zonenum(virt_to_page(dma)), 0);
+		ok_eq(page_zonenum(virt_to_page(both)), 0);
+		ok(page_zonenum(virt_to_page(normal)) > 0, "%zu is from the DMA zone", sizes[i]);
+		ok_eq(virt_to_page(rcl)->place >> PLACE_ZONE_BITS, MIGRATE_RECLAIMABLE);
+		ok_eq(virt_to_page(normal)->place >> PLACE_ZONE_BITS, MIGRATE_UNMOVABLE);
+		ok_eq(ksize(dma), class_size(sizes[i]));
+		kfree(dma);
+		kfree(both);
+		kfree(rcl);
+		kfree(normal);
+	}
+	ok_eq(info_of(machine, "dma-kmalloc-1k").active_objs, 0);
+	ok_eq(info_of(machine, "kmalloc-rcl-8k").pagesperslab, 8);
+	slab_validate(machine);
+}
+
 static void a_detached_thread_attaches_itself(void)
 {
 	void *object;
@@ -164,6 +254,10 @@ int main(void)
 	RUN(kzalloc_gives_zeros_where_dirt_was);
 	RUN(a_double_free_stops_the_program);
 	RUN(a_pointer_that_is_not_ours_stops_the_program);
+	RUN(an_array_whose_size_overflows_is_null);
+	RUN(krealloc_moves_only_what_does_not_fit);
+	RUN(kfree_sensitive_leaves_nothing_behind);
+	RUN(dma_and_reclaimable_have_caches_of_their_own);
 	RUN(a_detached_thread_attaches_itself);
 	RUN(leaks_are_counted_at_shutdown);
 	end_machine(machine);

@@ -11,6 +11,11 @@
 #define ONE_NODE  "pack:1 [numa] core:2 pu:1"
 #define TWO_NODES "pack:2 [numa] core:2 pu:1"
 
+/* A test of merging defines it before. */
+#ifndef SLAB_TEST_MERGES
+#define SLAB_TEST_MERGES false
+#endif
+
 /* A machine with this thread attached to its CPU 0. Stops the test if it cannot be. */
 static inline struct kmm *boot_config(struct kmm_config config)
 {
@@ -18,6 +23,8 @@ static inline struct kmm *boot_config(struct kmm_config config)
 	int err;
 
 	config.no_thp = true;
+	/* Each test looks at caches of its own by their names; merge_test says otherwise. */
+	config.slab_nomerge = !SLAB_TEST_MERGES;
 	err = kmm_boot(&config, &machine);
 	if (!err)
 		err = kmm_attach(machine, 0);
