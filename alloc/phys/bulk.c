@@ -24,9 +24,9 @@ static void take_more(struct kmm_cpu *cpu, int nid, gfp_t gfp, const struct page
 {
 	struct phys *phys = cpu->machine->phys;
 	struct zone *zone = page_zone(phys, found);
-	unsigned long spare =
-		zone_spare_pages(zone, READ_ONCE(zone->buddy.nr_pages), zone->watermark[WMARK_LOW],
-				 gfp_zone(gfp, phys->machine->config.layout));
+	const enum zone_type wanted = gfp_zone(gfp, phys->machine->config.layout);
+	unsigned long spare = zone_spare_pages(zone, READ_ONCE(zone->buddy.nr_pages),
+					       zone->watermark[WMARK_LOW], wanted);
 	unsigned long most;
 	unsigned int nr = 0;
 
@@ -36,6 +36,8 @@ static void take_more(struct kmm_cpu *cpu, int nid, gfp_t gfp, const struct page
 	if (zone->nid != nid || !nr)
 		return;
 	nr = zone_take_direct(phys_cpu(cpu), zone, 0, gfp_migratetype(gfp), nr, page_array);
+	if (zone != *phys->nodes[nid].zonelist[wanted])
+		pcp_count(phys_cpu(cpu), fallback, nr);
 	while (nr--)
 		numa_account(cpu, nid, nid);
 }

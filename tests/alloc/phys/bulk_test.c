@@ -179,6 +179,25 @@ static void another_nodes_frames_take_two_locks_a_batch(void)
 	shut_down(machine);
 }
 
+/* Node 1's own zone ends, and its Shared zone goes on. */
+static void frames_of_a_fallback_zone_are_counted(void)
+{
+	struct kmm *machine = boot((struct kmm_config){
+		.synthetic = TWO_NODES, .node_bytes = 16UL << 20, .shared_bytes = 8UL << 20});
+	struct phys_counters before, after;
+	unsigned long nr, nr_shared = 0;
+
+	phys_count(machine, &before);
+	nr = alloc_pages_bulk_node(GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN, 1, NR_BULK, pages);
+	phys_count(machine, &after);
+	for (unsigned long i = 0; i < nr; i++)
+		nr_shared += page_zonenum(pages[i]) == ZONE_SHARED;
+	ok(nr_shared > 1000 && nr_shared < nr, "%lu of %lu frames", nr_shared, nr);
+	ok_eq(after.fallback - before.fallback, nr_shared);
+	free_all(nr);
+	shut_down(machine);
+}
+
 int main(void)
 {
 	RUN(bulk_gives_as_many_different_frames);
@@ -188,5 +207,6 @@ int main(void)
 	RUN(out_of_memory_says_how_far_it_came);
 	RUN(a_bulk_takes_the_lock_once_a_refill);
 	RUN(another_nodes_frames_take_two_locks_a_batch);
+	RUN(frames_of_a_fallback_zone_are_counted);
 	return done();
 }
