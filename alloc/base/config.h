@@ -28,8 +28,8 @@ struct kmm_config {
 	enum zone_layout layout;
 	enum lock_kind lock_kind;
 
-	/* Per-CPU page lists: pages moved at once, pages held at most, per zone and order (beyond
-	 * 2048 there is no room). 0: tuned from the zone. */
+	/* Per-CPU page lists: pages moved at once, pages held at most, per zone, migratetype
+	 * and order (each as far as its array has room, phys/pcp.h). 0: tuned from the zone. */
 	unsigned int pcp_batch;
 	unsigned int pcp_high;
 

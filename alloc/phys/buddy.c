@@ -102,8 +102,7 @@ static void unlist_whole(struct buddy *buddy, struct pageblock *block)
 	}
 }
 
-/* Move a pageblock to the list that it
- * belongs on now. */
+/* Move a pageblock to the list that it belongs on now. */
 static inline void relist(struct buddy *buddy, struct pageblock *block)
 {
 	unsigned int order, fill;
@@ -319,15 +318,6 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 /*
  * Questions
  */
-
-bool buddy_can_take(const struct buddy *buddy, unsigned int order)
-{
-	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
-		for (unsigned int o = order; o < NR_PAGE_ORDERS; o++)
-			if (READ_ONCE(buddy->area[type].nonempty[o]))
-				return true;
-	return false;
-}
 
 bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int order)
 {

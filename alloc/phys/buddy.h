@@ -111,12 +111,8 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetype migratetype,
 			unsigned int nr, struct page **pages);
 
-/* Give one block of the range back. Stops the program if one of its frames that lies in the same
- * word of bits is free already. */
+/* Give one block of the range back. Stops the program if one of its frames is free already. */
 void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
-
-/* Whether a take of one block would succeed. */
-bool buddy_can_take(const struct buddy *buddy, unsigned int order);
 
 /* Whether all frames of an aligned block inside the range are free. */
 bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int order);

@@ -29,7 +29,8 @@ KMM_BEGIN_DECLS
  * When the zones can spare no more, an allocation with __GFP_DIRECT_RECLAIM drains the lists of this
  * CPU and of slots without a thread, and asks other running threads for theirs (not with
  * __GFP_NORETRY). They give them at their own next call that finds its list empty or full, so what
- * a thread holds that makes none, at most a part of an eighth of each zone, stays out of reach.
+ * a thread holds that makes none stays out of reach: at most its part of three eighths of each zone,
+ * of which two are whole pageblocks.
  */
 KMM_API struct page *alloc_pages(gfp_t gfp, unsigned int order);
 /* The same, from node nid first whatever the thread's policy (NUMA_NO_NODE: as alloc_pages); with

@@ -49,9 +49,10 @@ static inline u64 full_words(const struct pageblock *block)
 	return full;
 }
 
+/* nr < 64. */
 static inline u64 low_bits(unsigned int nr)
 {
-	return nr >= 64 ? ~0ULL : (1ULL << nr) - 1;
+	return (1ULL << nr) - 1;
 }
 
 /* Clear frames [frame, frame + nr), which may end inside a word but begin at a multiple of a power

@@ -63,7 +63,7 @@ unsigned int pageblock_take(struct pageblock *block, unsigned int order, unsigne
 			    u16 *frames, u64 *nr_split);
 
 /* Give a block back: `frame` is its first, a multiple of 2^order. Returns how often it merged;
- * stops the program if any of its frames is free already (as far as it looks: it looks at all). */
+ * stops the program if any of its frames is free already. */
 unsigned int pageblock_give(struct pageblock *block, unsigned int frame, unsigned int order);
 
 /* Whether all frames of an aligned block are free. */

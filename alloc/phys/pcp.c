@@ -495,8 +495,7 @@ static void validate_block(struct phys *phys, const struct phys_cpu *pcpu, unsig
 	KMM_BUG_ON(pfn < zone->start_pfn || pfn + (1UL << order) > zone->end_pfn ||
 			   !IS_ALIGNED(pfn, 1UL << order),
 		   "%s: frame %lu, order %u, is on a per-CPU list", zone->lock_name, pfn, order);
-	KMM_BUG_ON(page->type != PG_TYPE_FREE && page->type != PG_TYPE_NONE &&
-			   page->type != PG_TYPE_TAIL,
+	KMM_BUG_ON(page->type != PG_TYPE_FREE && page->type != PG_TYPE_NONE,
 		   "%s: frame %lu of type %u is on a per-CPU list", zone->lock_name, pfn,
 		   page->type);
 	for (unsigned long i = 0; i < 1UL << order; i++)

@@ -41,7 +41,7 @@
  *
  * After mm/page_alloc.c (6.1), which has linked lists through struct page for orders 0 to 3 and 9,
  * and J. Bonwick's magazines (2001). It differs in having short stacks for all other orders too, two
- * blocks or as many as an eighth of a slot's share holds.
+ * blocks or as many as a sixteenth of a slot's share holds (of order 10 a quarter).
  */
 #ifndef KMM_PHYS_PCP_H
 #define KMM_PHYS_PCP_H

@@ -16,7 +16,6 @@
 #include "base/check.h"
 #include "base/machine.h"
 #include "phys/alloc.h"
-#include "phys/alloc.h"
 #include "phys/mem_map.h"
 #include "phys/pcp.h"
 #include "phys/phys.h"
