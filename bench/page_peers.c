@@ -178,13 +178,14 @@ static int parse_spec(const char *spec, struct page_peer *p, char *error, size_t
 static int check_name(const struct page_peer *p, const struct object_peer *others, int nr_others,
 		      char *error, size_t error_size)
 {
+	const char *name = p->name[0] || !p->ops->name ? p->name : p->ops->name; /* too long */
 	bool taken = peers_name_is_reserved(p->name);
 
 	if (!p->name[0] || strpbrk(p->name, ",\"/=\n "))
 		return fail(error, error_size, -EINVAL,
 			    "%s: its name, '%s', cannot stand in results; give another as "
 			    "NAME=FILE",
-			    p->path, p->name);
+			    p->path, name);
 	for (int i = 0; object_peer_names[i]; i++)
 		taken |= !strcmp(object_peer_names[i], p->name);
 	for (int i = 0; i < nr_others; i++)
