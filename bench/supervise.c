@@ -82,10 +82,13 @@ static int exit_status(const struct supervised *run, int sig, int status)
 			 committed ? "the results were written" : "no results were written");
 		return 128 + sig;
 	}
-	if (WIFEXITED(status))
+	if (WIFEXITED(status) && (WEXITSTATUS(status) || !run->results || committed))
 		return WEXITSTATUS(status);
 	fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
-	complain("%s: crashed: %s", what, strsignal(WTERMSIG(status)));
+	if (WIFEXITED(status)) /* a library called exit() */
+		complain("%s: ended the process; no results were written", what);
+	else
+		complain("%s: crashed: %s", what, strsignal(WTERMSIG(status)));
 	return EXIT_FAILED;
 }
 

@@ -26,8 +26,9 @@ struct supervised {
 
 /*
  * Run work(supervised, arg) in a child. results_dir NULL: no results folder. Returns work's exit
- * status; EXIT_BAD_INPUT when the folder cannot be made; EXIT_FAILED after a crash, with one line
- * that names what was running; 128 + signal after a signal.
+ * status; EXIT_BAD_INPUT when the folder cannot be made; EXIT_FAILED after a crash, or an exit
+ * without an error that comes before the commit, with one line that names what was running; 128 +
+ * signal after a signal.
  */
 int supervise(const char *results_dir, int (*work)(struct supervised *run, void *arg), void *arg);
 

@@ -57,6 +57,14 @@ static int crashes(struct supervised *run, void *arg)
 	return EXIT_OK;
 }
 
+/* As a library might. */
+static int exits(struct supervised *run, void *arg)
+{
+	(void)arg;
+	snprintf(run->running, PROGRESS_NAME, "slab/pair/64");
+	exit(EXIT_OK);
+}
+
 /* Sends its parent the signal, and then never ends by itself; nor does the child of its own that it
  * starts. */
 static int signals(struct supervised *run, void *arg)
@@ -151,6 +159,16 @@ static void a_crash_names_what_was_running(void)
 	   "said '%s'", said);
 }
 
+static void an_exit_before_the_commit_is_no_success(void)
+{
+	int before = nr_entries();
+
+	ok_eq(supervised(dir, exits, NULL), EXIT_FAILED);
+	ok_eq(nr_entries(), before);
+	ok(!strcmp(said, "kmm: slab/pair/64: ended the process; no results were written\n"),
+	   "said '%s'", said);
+}
+
 static void a_signal_ends_all_and_leaves_nothing(void)
 {
 	static const int sent[] = {SIGINT, SIGTERM};
@@ -211,6 +229,7 @@ int main(void)
 	RUN(a_run_that_commits_stays);
 	RUN(a_run_that_fails_leaves_nothing);
 	RUN(a_crash_names_what_was_running);
+	RUN(an_exit_before_the_commit_is_no_success);
 	RUN(a_signal_ends_all_and_leaves_nothing);
 	RUN(more_signals_change_nothing);
 	RUN(a_signal_behind_the_commit_takes_nothing_away);
