@@ -156,6 +156,9 @@ static void print_config(FILE *out, const struct kmm_config *config)
 		config->min_free_kbytes, config->watermark_scale_factor);
 	fprintf(out, "    \"no_watermarks\": %s,\n    \"warn_alloc\": %s,\n",
 		boolean[config->no_watermarks], boolean[config->warn_alloc]);
+	fputs("    \"slub_debug\": ", out);
+	json_string(out, config->slub_debug);
+	fprintf(out, ",\n    \"slab_nomerge\": %s,\n", boolean[config->slab_nomerge]);
 	fprintf(out, "    \"no_thp\": %s,\n    \"no_bind\": %s\n  },\n", boolean[config->no_thp],
 		boolean[config->no_bind]);
 }

@@ -157,6 +157,12 @@ int common_option(struct common_options *common, int option, const char *argumen
 	case OPTION_NO_WATERMARKS:
 	case OPTION_WARN_ALLOC:
 		return watermark_option(config, option, argument);
+	case OPTION_SLUB_DEBUG:
+		config->slub_debug = argument;
+		break;
+	case OPTION_SLAB_NOMERGE:
+		config->slab_nomerge = true;
+		break;
 	case OPTION_NO_THP:
 		config->no_thp = true;
 		break;

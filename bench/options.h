@@ -39,6 +39,8 @@ enum {
 	OPTION_SCALE_FACTOR,
 	OPTION_NO_WATERMARKS,
 	OPTION_WARN_ALLOC,
+	OPTION_SLUB_DEBUG,
+	OPTION_SLAB_NOMERGE,
 	OPTION_NO_THP,
 	OPTION_RESULTS,
 	OPTION_PEER,
@@ -57,6 +59,8 @@ enum {
 	{ "watermark-scale-factor", required_argument, NULL, OPTION_SCALE_FACTOR },        \
 	{ "no-watermarks", no_argument, NULL, OPTION_NO_WATERMARKS },                      \
 	{ "warn-alloc", no_argument, NULL, OPTION_WARN_ALLOC },                            \
+	{ "slub-debug", required_argument, NULL, OPTION_SLUB_DEBUG },                              \
+	{ "slab-nomerge", no_argument, NULL, OPTION_SLAB_NOMERGE },                                \
 	{ "no-thp", no_argument, NULL, OPTION_NO_THP }
 
 #define COMMON_OPTIONS                                                                             \
@@ -78,6 +82,8 @@ enum {
 	"      --watermark-scale-factor N  between watermarks, in 1/10000 of a zone (10)\n"        \
 	"      --no-watermarks     no zone keeps anything: anybody may take the last page\n"       \
 	"      --warn-alloc        a line on stderr about the first allocation that fails\n"       \
+	"      --slub-debug FLAGS  debug caches, as the kernel: [FZPU-][,CACHE...][;...]\n"        \
+	"      --slab-nomerge      like caches stay apart\n"                                       \
 	"      --no-thp            no huge pages under the simulated memory\n"
 #define COMMON_HELP                                                                                \
 	MACHINE_HELP                                                                               \

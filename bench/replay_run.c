@@ -146,6 +146,12 @@ static void exec_worker(const struct crew *crew, const struct member *member, in
 		argv[n++] = "--no-watermarks";
 	if (config->warn_alloc)
 		argv[n++] = "--warn-alloc";
+	if (config->slub_debug) {
+		argv[n++] = "--slub-debug";
+		argv[n++] = config->slub_debug;
+	}
+	if (config->slab_nomerge)
+		argv[n++] = "--slab-nomerge";
 	if (config->no_thp)
 		argv[n++] = "--no-thp";
 	argv[n++] = plan->trace->path;

@@ -40,8 +40,9 @@ struct kmm_config {
 	unsigned int watermark_scale_factor;
 	bool no_watermarks; /* keep nothing: anybody may take the last page */
 
-	/* Debugging of slab caches, as the kernel's parameters: flags by letters and names
-	 * (slab/slab.h, slab/cache.h), NULL for none; and no merging of like caches. */
+	/* As the kernel's parameters of these names. Debugging of slab caches, NULL for none:
+	 * LETTERS[,NAME...][;LETTERS,NAME...]..., with letters F, Z, P, U (slab/slab.h), none for
+	 * all of them, - for none; a NAME may end in *. And no merging of like caches. */
 	const char *slub_debug;
 	bool slab_nomerge;
 

@@ -160,7 +160,8 @@ static void options_fill_the_configuration(void)
 
 	ok_eq(PARSE(&c, "--synthetic", "pack:2", "--memory=64M", "--zones", "i386", "--lock", "mcs",
 		    "--min-free-kbytes", "8192", "--watermark-scale-factor=100", "--no-watermarks",
-		    "--warn-alloc", "--no-thp", "--results", "r", "--peer", "x=/x.so",
+		    "--warn-alloc", "--slub-debug=FZ,kmalloc-*", "--slab-nomerge", "--no-thp",
+		    "--results", "r", "--peer", "x=/x.so",
 		    "--allocators=kmm"),
 	      EXIT_OK);
 	ok(!strcmp(c.config.synthetic, "pack:2"), "%s", c.config.synthetic);
@@ -171,6 +172,8 @@ static void options_fill_the_configuration(void)
 	ok_eq(c.config.watermark_scale_factor, 100);
 	ok(c.config.no_watermarks, "--no-watermarks");
 	ok(c.config.warn_alloc, "--warn-alloc");
+	ok(!strcmp(c.config.slub_debug, "FZ,kmalloc-*"), "%s", c.config.slub_debug);
+	ok(c.config.slab_nomerge, "--slab-nomerge");
 	ok(c.config.no_thp, "--no-thp");
 	ok(!strcmp(c.results_dir, "r"), "%s", c.results_dir);
 	ok(c.nr_peers == 1 && !strcmp(c.peers[0], "x=/x.so"), "%d peers", c.nr_peers);
@@ -191,6 +194,8 @@ static void each_bad_option_is_one_line_that_names_it(void)
 		{"--watermark-scale-factor", "3001"},
 		{"--watermark-scale-factor", "ten"},
 		{"--no-watermarks=1"},
+		{"--slub-debug"},
+		{"--slab-nomerge=1"},
 		{"--no-thp=yes"},
 		{"-q"},
 		{"-o"},
