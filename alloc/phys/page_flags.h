@@ -112,7 +112,7 @@ static inline bool PageHead(const struct page *page)
 {
 	unsigned int type = READ_ONCE(page->type);
 
-	return type == PG_TYPE_HEAD || (type == PG_TYPE_SLAB && page->order);
+	return type == PG_TYPE_HEAD || (type == PG_TYPE_SLAB && READ_ONCE(page->order));
 }
 
 static inline bool PageCompound(const struct page *page)
@@ -124,7 +124,7 @@ static inline bool PageCompound(const struct page *page)
  * order 0 here. */
 static inline unsigned int compound_order(const struct page *page)
 {
-	return PageHead(page) ? page->order : 0;
+	return PageHead(page) ? READ_ONCE(page->order) : 0;
 }
 
 static inline unsigned long compound_nr(const struct page *page)

@@ -53,7 +53,7 @@ void page_prepare_free(struct page *page)
 	WRITE_ONCE(page->place, (u8)(READ_ONCE(page->place) & ~PLACE_FLAGGED));
 	if (READ_ONCE(page->type) != PG_TYPE_HEAD)
 		return;
-	for (unsigned long i = 1; i < 1UL << page->order; i++) {
+	for (unsigned long i = 1, nr = 1UL << READ_ONCE(page->order); i < nr; i++) {
 		WRITE_ONCE(page[i].type, PG_TYPE_NONE);
 		WRITE_ONCE(page[i].head, NULL);
 	}

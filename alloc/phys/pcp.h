@@ -158,7 +158,7 @@ static inline bool pcp_pop(struct pcp_stack *stack, struct page **out)
 	if (unlikely(nr == 0))
 		return false;
 	page = stack->slots[nr - 1];
-	KMM_DEBUG_ON(page->type != PG_TYPE_FREE && page->type != PG_TYPE_NONE,
+	KMM_DEBUG_ON(READ_ONCE(page->type) != PG_TYPE_FREE && READ_ONCE(page->type) != PG_TYPE_NONE,
 		     "frame of type %u on a list of free blocks", page->type);
 	KMM_DEBUG_ON(page->flags, "a free frame has flags %#x", page->flags);
 	WRITE_ONCE(stack->nr, nr - 1);
