@@ -207,7 +207,8 @@ static void free_everything(void)
 }
 
 /* nr_hogs: MiB taken away before the start. */
-static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hogs)
+static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hogs,
+		      const char *slub_debug)
 {
 	static const char *names[NR_CACHES] = {"r0", "r1", "r2", "r3", "r4",
 					       "r5", "r6", "r7", "r8"};
@@ -215,7 +216,8 @@ static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hog
 	pthread_t threads[MAX_THREADS];
 	void *hogs[64];
 
-	machine = boot_machine(synthetic, node_bytes);
+	machine = boot_config((struct kmm_config){
+		.synthetic = synthetic, .node_bytes = node_bytes, .slub_debug = slub_debug});
 	nr_cpus = topology_nr_cpus(machine->topology);
 	for (int c = 0; c < NR_CACHES; c++)
 		caches[c] = kmem_cache_create(names[c], kinds[c].size, kinds[c].align, 0,
@@ -244,23 +246,34 @@ static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hog
 
 static void the_model_agrees_on_one_node(void)
 {
-	run_model(ONE_NODE, 512UL << 20, 0);
+	run_model(ONE_NODE, 512UL << 20, 0, NULL);
 }
 
 static void the_model_agrees_on_two_nodes(void)
 {
-	run_model(TWO_NODES, 256UL << 20, 0);
+	run_model(TWO_NODES, 256UL << 20, 0, NULL);
 }
 
 /* Most allocations of large objects fail here, so that every way back is taken. */
 static void the_model_agrees_when_memory_is_short(void)
 {
-	run_model(ONE_NODE, 16UL << 20, 6);
+	run_model(ONE_NODE, 16UL << 20, 6, NULL);
 }
 
 static void the_model_agrees_when_two_nodes_are_short(void)
 {
-	run_model(TWO_NODES, 16UL << 20, 20);
+	run_model(TWO_NODES, 16UL << 20, 20, NULL);
+}
+
+/* Every cache is watched, kmalloc's too, and nothing is found. */
+static void the_model_agrees_under_every_debug_flag(void)
+{
+	static const char *const flags[] = {"F", "Z", "P", "U", "FZPU"};
+
+	nr_ops /= 4;
+	for (unsigned int i = 0; i < ARRAY_SIZE(flags); i++)
+		run_model(i & 1 ? TWO_NODES : ONE_NODE, 256UL << 20, 0, flags[i]);
+	run_model(TWO_NODES, 16UL << 20, 20, "ZPU");
 }
 
 static unsigned long number_from(const char *variable, unsigned long otherwise)
@@ -279,5 +292,6 @@ int main(void)
 	RUN(the_model_agrees_on_two_nodes);
 	RUN(the_model_agrees_when_memory_is_short);
 	RUN(the_model_agrees_when_two_nodes_are_short);
+	RUN(the_model_agrees_under_every_debug_flag);
 	return done();
 }
