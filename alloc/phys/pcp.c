@@ -47,9 +47,9 @@ static inline enum pcp_class class_of(unsigned int order)
 	return order < PAGEBLOCK_ORDER ? PCP_SMALL : PCP_WHOLE;
 }
 
-static unsigned long class_share(unsigned long budget, enum pcp_class class)
+static unsigned long class_share(unsigned long budget, enum pcp_class of)
 {
-	switch (class) {
+	switch (of) {
 	case PCP_SINGLE:
 		return budget / 4;
 	case PCP_SMALL:
@@ -115,14 +115,14 @@ static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
 	const struct pglist_data *node = &phys->nodes[pcpu->nid];
 
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
-		for (enum pcp_class class = 0; class < NR_PCP_CLASSES; class ++)
-			pcpu->room[type][class] =
+		for (enum pcp_class of = 0; of < NR_PCP_CLASSES; of++)
+			pcpu->room[type][of] =
 				phys->machine->config.pcp_high
 					? ULONG_MAX
 					: class_share(pcp_budget(node->zones[type].nr_managed,
 								 node->nr_cpus, slot,
 								 nr_machine_cpus),
-						      class);
+						      of);
 	for_each_pcp_stack(pcpu, row, order)
 	{
 		WRITE_ONCE(pcpu->tune[row][order].limit, 0);

@@ -14,6 +14,7 @@
  */
 #include "arch/host.h"
 #include "bench/suites/page_cases.h"
+#include "phys/phys.h"
 
 #define NO_MACHINE_BYTES (16UL << 20)
 #define LOWMEM_BYTES	 (896UL << 20) /* i386: what GFP_KERNEL reaches */
@@ -46,6 +47,22 @@ uint64_t page_memory_bytes(const struct bench_env *env)
 	return counts.nr_managed_pages << PAGE_SHIFT;
 }
 
+/* What ordinary allocations leave in each zone. */
+static void add_kept(const struct phys_zone_info *zone, void *kept_pages)
+{
+	unsigned long kept = zone->watermark[WMARK_MIN] + zone->lowmem_reserve[ZONE_NORMAL];
+
+	*(uint64_t *)kept_pages += min_t(unsigned long, kept, zone->nr_managed);
+}
+
+static bool watermarks_keep_too_much(const struct bench_env *env)
+{
+	uint64_t kept = 0;
+
+	phys_for_each_zone(env->machine, add_kept, &kept);
+	return kept << PAGE_SHIFT > page_memory_bytes(env) / 20;
+}
+
 const char *page_fill_refused(const struct bench_env *env, const struct object_peer *peer,
 			      uint64_t bytes)
 {
@@ -59,6 +76,8 @@ const char *page_fill_refused(const struct bench_env *env, const struct object_p
 	if (!peer->page_peer && env->machine && env->machine->config.layout == ZONES_I386 &&
 	    bytes > LOWMEM_BYTES)
 		return "HighMem has no addresses to fill it by";
+	if (peer->page_stats && !peer->page_peer && env->machine && watermarks_keep_too_much(env))
+		return "the watermarks keep more than 5 % of memory";
 	return NULL;
 }
 
