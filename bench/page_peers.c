@@ -23,7 +23,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,20 +107,6 @@ static const struct trampolines {
 #define TABLE(n) {alloc_##n, free_##n, alloc_order_##n, free_order_##n},
 	FOR_EACH_SLOT(TABLE)};
 
-__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_size, int status,
-						      const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(error, error_size, fmt, ap);
-	va_end(ap);
-	for (char *c = error; error_size && *c; c++)
-		if (*c == '\n')
-			*c = ' ';
-	return status;
-}
-
 /*
  * Statistics.
  */
@@ -164,12 +149,13 @@ static int parse_spec(const char *spec, struct page_peer *p, char *error, size_t
 
 	if (equals && (!slash || equals < slash)) {
 		if ((size_t)(equals - spec) >= sizeof(p->name) || equals == spec)
-			return fail(error, error_size, -EINVAL, "%s: not FILE or NAME=FILE", spec);
+			return peers_fail(error, error_size, -EINVAL, "%s: not FILE or NAME=FILE",
+					  spec);
 		memcpy(p->name, spec, (size_t)(equals - spec));
 		file = equals + 1;
 	}
 	if (!*file)
-		return fail(error, error_size, -EINVAL, "%s: no library given", spec);
+		return peers_fail(error, error_size, -EINVAL, "%s: no library given", spec);
 	snprintf(p->path, sizeof(p->path), "%s%s",
 		 !strchr(file, '/') && !access(file, F_OK) ? "./" : "", file);
 	return 0;
@@ -182,10 +168,10 @@ static int check_name(const struct page_peer *p, const struct object_peer *other
 	bool taken = peers_name_is_reserved(p->name);
 
 	if (!p->name[0] || strpbrk(p->name, ",\"/=\n "))
-		return fail(error, error_size, -EINVAL,
-			    "%s: its name, '%s', cannot stand in results; give another as "
-			    "NAME=FILE",
-			    p->path, name);
+		return peers_fail(error, error_size, -EINVAL,
+				  "%s: its name, '%s', cannot stand in results; give another as "
+				  "NAME=FILE",
+				  p->path, name);
 	for (int i = 0; object_peer_names[i]; i++)
 		taken |= !strcmp(object_peer_names[i], p->name);
 	for (int i = 0; i < nr_others; i++)
@@ -193,8 +179,8 @@ static int check_name(const struct page_peer *p, const struct object_peer *other
 	for (unsigned int i = 0; i < nr_loaded; i++)
 		taken |= !strcmp(loaded[i]->name, p->name);
 	if (taken)
-		return fail(error, error_size, -EEXIST,
-			    "%s: the name is taken; give another as NAME=FILE", p->name);
+		return peers_fail(error, error_size, -EEXIST,
+				  "%s: the name is taken; give another as NAME=FILE", p->name);
 	return 0;
 }
 
@@ -204,9 +190,9 @@ static int check_ops(const struct page_peer *p, char *error, size_t error_size)
 	const char *lacks = NULL;
 
 	if (ops->abi != KMM_PAGE_PEER_ABI)
-		return fail(error, error_size, -EINVAL,
-			    "%s: made for version %u of the interface; this kmm has %d", p->path,
-			    ops->abi, KMM_PAGE_PEER_ABI);
+		return peers_fail(error, error_size, -EINVAL,
+				  "%s: made for version %u of the interface; this kmm has %d",
+				  p->path, ops->abi, KMM_PAGE_PEER_ABI);
 	if (!ops->init)
 		lacks = "init";
 	else if (!ops->get)
@@ -214,10 +200,10 @@ static int check_ops(const struct page_peer *p, char *error, size_t error_size)
 	else if (!ops->put)
 		lacks = "put";
 	if (lacks)
-		return fail(error, error_size, -EINVAL, "%s: has no %s", p->path, lacks);
+		return peers_fail(error, error_size, -EINVAL, "%s: has no %s", p->path, lacks);
 	if (!(ops->orders & ALL_ORDERS))
-		return fail(error, error_size, -EINVAL, "%s: serves no order from 0 to %d", p->path,
-			    KMM_PAGE_PEER_ORDERS - 1);
+		return peers_fail(error, error_size, -EINVAL, "%s: serves no order from 0 to %d",
+				  p->path, KMM_PAGE_PEER_ORDERS - 1);
 	return 0;
 }
 
@@ -225,14 +211,15 @@ static int open_library(struct page_peer *p, char *error, size_t error_size)
 {
 	p->handle = dlopen(p->path, RTLD_NOW | RTLD_LOCAL);
 	if (!p->handle)
-		return fail(error, error_size, -ENOENT, "%s", dlerror());
+		return peers_fail(error, error_size, -ENOENT, "%s", dlerror());
 	p->ops = peers_own_symbol(p->handle, "kmm_page_peer");
 	if (!p->ops)
-		return fail(error, error_size, -EINVAL, "%s: exports no kmm_page_peer", p->path);
+		return peers_fail(error, error_size, -EINVAL, "%s: exports no kmm_page_peer",
+				  p->path);
 	for (unsigned int i = 0; i < nr_loaded; i++)
 		if (loaded[i]->handle == p->handle)
-			return fail(error, error_size, -EEXIST, "%s: is loaded as %s already",
-				    p->path, loaded[i]->name);
+			return peers_fail(error, error_size, -EEXIST, "%s: is loaded as %s already",
+					  p->path, loaded[i]->name);
 	return check_ops(p, error, error_size);
 }
 
@@ -279,11 +266,11 @@ int page_peer_load(const char *spec, const struct object_peer *others, int nr_ot
 	int status;
 
 	if (nr_loaded == PAGE_PEER_MAX)
-		return fail(error, error_size, -ENOSPC, "%s: more than %d page peers", spec,
-			    PAGE_PEER_MAX);
+		return peers_fail(error, error_size, -ENOSPC, "%s: more than %d page peers", spec,
+				  PAGE_PEER_MAX);
 	p = calloc(1, sizeof(*p));
 	if (!p)
-		return fail(error, error_size, -ENOMEM, "%s: no memory", spec);
+		return peers_fail(error, error_size, -ENOMEM, "%s: no memory", spec);
 	p->number = nr_loaded;
 	status = load(p, spec, others, nr_others, error, error_size);
 	if (status) {
@@ -370,16 +357,17 @@ int page_peer_start(const struct object_peer *peer, const struct kmm *machine, u
 	find_nodes(p, machine);
 	status = map_memory(p, machine);
 	if (status)
-		return fail(error, error_size, status, "the host refuses %lu MiB for it",
-			    machine->nr_frames >> (20 - PAGE_SHIFT));
+		return peers_fail(error, error_size, status, "the host refuses %lu MiB for it",
+				  machine->nr_frames >> (20 - PAGE_SHIFT));
 	status = find_cpus(p, machine, nr_cpus);
 	slots[p->number] = (struct slot){p->ops->get, p->ops->put, p->range.base};
 	if (!status)
 		status = p->ops->init(&p->range);
 	if (status) {
 		give_back(p);
-		return fail(error, error_size, status, "its init failed: %s",
-			    status < 0 && status > -4096 ? strerror(-status) : "no errno given");
+		return peers_fail(error, error_size, status, "its init failed: %s",
+				  status < 0 && status > -4096 ? strerror(-status)
+							       : "no errno given");
 	}
 	p->started = true;
 	return 0;

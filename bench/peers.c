@@ -61,8 +61,7 @@ const bool peers_sanitized = false;
 /* Kept reachable, for leak checkers: libraries live until the process ends. */
 static struct peer_library *loaded_libraries;
 
-__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_size, int status,
-						      const char *fmt, ...)
+int peers_fail(char *error, size_t error_size, int status, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -368,8 +367,9 @@ static int fill_peer(struct peer_library *lib, struct object_peer *peer, char *e
 	peer->alloc = (void *(*)(size_t))own_symbol(lib, "malloc");
 	peer->free = (void (*)(void *))own_symbol(lib, "free");
 	if (!peer->alloc || !peer->free)
-		return fail(error, error_size, -EINVAL,
-			    "peer %s: %s has no malloc and free of its own", lib->name, lib->path);
+		return peers_fail(error, error_size, -EINVAL,
+				  "peer %s: %s has no malloc and free of its own", lib->name,
+				  lib->path);
 	peer->aligned_alloc = (void *(*)(size_t, size_t))own_symbol(lib, "aligned_alloc");
 	peer->usable_size = (size_t(*)(void *))own_symbol(lib, "malloc_usable_size");
 	find_abilities(lib, peer);
@@ -402,7 +402,7 @@ static int open_library(struct peer_library *lib, const char *const *sonames, ch
 			return 0;
 		why = dlerror();
 	}
-	return fail(error, error_size, -ENOENT, "peer %s: %s", lib->name, why);
+	return peers_fail(error, error_size, -ENOENT, "peer %s: %s", lib->name, why);
 }
 
 /* Split "NAME" or "NAME=/path" into lib->name and the files to try. */
@@ -413,17 +413,18 @@ static int parse_spec(const char *spec, struct peer_library *lib, const char *so
 	size_t name_len = equals ? (size_t)(equals - spec) : strlen(spec);
 
 	if (name_len == 0 || name_len >= sizeof(lib->name) || strcspn(spec, ",\"\n ") < name_len)
-		return fail(error, error_size, -EINVAL, "peer %s: not NAME or NAME=/path/lib.so",
-			    spec);
+		return peers_fail(error, error_size, -EINVAL,
+				  "peer %s: not NAME or NAME=/path/lib.so", spec);
 	memcpy(lib->name, spec, name_len);
 	lib->name[name_len] = '\0';
 	if (peers_name_is_reserved(lib->name))
-		return fail(error, error_size, -EINVAL, "peer %s: the name is taken", lib->name);
+		return peers_fail(error, error_size, -EINVAL, "peer %s: the name is taken",
+				  lib->name);
 
 	if (equals) {
 		if (!equals[1])
-			return fail(error, error_size, -EINVAL, "peer %s: no library given",
-				    lib->name);
+			return peers_fail(error, error_size, -EINVAL, "peer %s: no library given",
+					  lib->name);
 		sonames[0] = equals + 1;
 		return 0;
 	}
@@ -433,8 +434,9 @@ static int parse_spec(const char *spec, struct peer_library *lib, const char *so
 		memcpy(sonames, known_libraries[i].sonames, sizeof(known_libraries[i].sonames));
 		return 0;
 	}
-	return fail(error, error_size, -EINVAL,
-		    "peer %s: unknown; give its library as %s=/path/lib.so", lib->name, lib->name);
+	return peers_fail(error, error_size, -EINVAL,
+			  "peer %s: unknown; give its library as %s=/path/lib.so", lib->name,
+			  lib->name);
 }
 
 int object_peer_load(const char *spec, struct object_peer *peer, char *error, size_t error_size)
@@ -444,12 +446,13 @@ int object_peer_load(const char *spec, struct object_peer *peer, char *error, si
 	int status;
 
 	if (!lib)
-		return fail(error, error_size, -ENOMEM, "peer %s: no memory", spec);
+		return peers_fail(error, error_size, -ENOMEM, "peer %s: no memory", spec);
 	status = parse_spec(spec, lib, sonames, error, error_size);
 	if (!status && peers_sanitized && strcmp(lib->name, "glibc"))
-		status = fail(error, error_size, -ENOTSUP,
-			      "peer %s: not under a sanitizer, which owns the process's malloc",
-			      lib->name);
+		status = peers_fail(
+			error, error_size, -ENOTSUP,
+			"peer %s: not under a sanitizer, which owns the process's malloc",
+			lib->name);
 	if (!status)
 		status = open_library(lib, sonames, error, error_size);
 	if (!status)

@@ -35,6 +35,10 @@ struct peer_library {
  * find what its dependencies do, such as the C library's malloc. */
 void *peers_own_symbol(void *handle, const char *symbol);
 
+/* Write one line into error, and return status. */
+__attribute__((format(printf, 4, 5))) int peers_fail(char *error, size_t error_size, int status,
+						     const char *fmt, ...);
+
 /* Names that mean kmm or the harness's own tables in results. */
 bool peers_name_is_reserved(const char *name);
 

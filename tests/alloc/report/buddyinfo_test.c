@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "report/report.h"
-#include "tests/alloc/phys/machine.h"
+#include "tests/alloc/report/text.h"
 
 static char text[4096];
 
@@ -75,17 +75,7 @@ static void every_node_and_zone_has_a_line(void)
 
 static void a_full_disk_is_an_error(void)
 {
-	struct kmm *machine = boot((struct kmm_config){0});
-	FILE *full = fopen("/dev/full", "w");
-
-	if (!full) {
-		skip("no /dev/full");
-	} else {
-		setvbuf(full, NULL, _IONBF, 0);
-		ok_eq(show_buddyinfo(machine, full), -EIO);
-		fclose(full);
-	}
-	shut_down(machine);
+	report_fails_on_a_full_disk(show_buddyinfo);
 }
 
 int main(void)
