@@ -89,15 +89,9 @@ static void free_block(struct kmm_cpu *cpu, struct page *page)
 		pcp_honour_drain(phys, cpu);
 	if (zone->nid == pcpu->nid && pcp_open(pcpu, zone, row, order)) {
 		struct pcp_stack *stack = &pcpu->stack[row][order];
-		struct pcp_tune *tune = &pcpu->tune[row][order];
 
-		if (stack->nr >= tune->limit) {
-			u32 nr = min_t(u32, tune->batch, stack->nr);
-
-			pcp_drain_stack(pcpu, zone, row, order, nr);
-			tune->overflow = min_t(u32, tune->overflow + nr, 1U << 24);
-			pcp_look_for_idle(pcpu, zone - zone->type);
-		}
+		if (stack->nr >= pcpu->tune[row][order].limit)
+			pcp_overflow(pcpu, zone, row, order);
 		if (pcp_push(stack, page, stack->state))
 			return;
 	}

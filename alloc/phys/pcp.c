@@ -126,7 +126,7 @@ static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
 	for_each_pcp_stack(pcpu, row, order)
 	{
 		WRITE_ONCE(pcpu->tune[row][order].limit, 0);
-		pcpu->tune[row][order].overflow = 0;
+		pcpu->tune[row][order].tide = pcpu->stack[row][order].nr;
 		WRITE_ONCE(pcpu->stack[row][order].high, 0);
 	}
 }
@@ -166,22 +166,19 @@ static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int or
 	cut_limit(pcpu, row, order, tune->limit - min_t(u32, tune->limit, tune->base));
 }
 
-/* It overflowed, and now it is empty: a list as long as the tide was high would have done without
- * the zone. */
-static void turn_of_tide(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
+/* It is full in the ebb of a tide that it could have held: then it holds it. Of whole pageblocks, as
+ * much of it as can be. */
+static void grow(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 {
 	struct pcp_tune *tune = &pcpu->tune[row][order];
-	u32 wanted = tune->limit + tune->overflow;
+	u32 wanted = tune->tide;
 
-	tune->overflow = 0;
-	if (wanted <= tune->max) {
-		raise_limit(pcpu, row, order, wanted - tune->limit);
-	} else if (class_of(order) == PCP_WHOLE) {
-		raise_limit(pcpu, row, order, tune->max - tune->limit);
+	if (wanted > tune->max && class_of(order) == PCP_WHOLE) {
+		wanted = tune->max;
 		WRITE_ONCE(tune->batch, (u16)max_t(u32, tune->batch, tune->limit / 2));
-	} else {
-		lower_limit(pcpu, row, order);
 	}
+	if (wanted > tune->limit && wanted <= tune->max)
+		raise_limit(pcpu, row, order, wanted - tune->limit);
 }
 
 /* A zone without frames gets no budget, and so no lists. */
@@ -267,8 +264,9 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsi
 	lock_release(&zone->lock);
 	if (!nr)
 		return false;
-	if (tune->overflow)
-		turn_of_tide(pcpu, row, order);
+	tune->tide = min_t(u32, tune->tide + nr, PCP_TIDE_MAX);
+	if (tune->tide > tune->max && class_of(order) != PCP_WHOLE)
+		lower_limit(pcpu, row, order);
 	WRITE_ONCE(stack->nr, nr);
 	WRITE_ONCE(pcpu->blocks_in, pcpu->blocks_in + nr);
 	pcp_count(pcpu, pcp_refill, 1);
@@ -289,9 +287,22 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row,
 	lock_release(&zone->lock);
 	memmove(stack->slots, stack->slots + nr, rest * sizeof(*stack->slots));
 	WRITE_ONCE(stack->nr, rest);
+	pcpu->tune[row][order].tide = rest;
 	WRITE_ONCE(pcpu->blocks_out, pcpu->blocks_out + nr);
 	pcp_count(pcpu, pcp_drain, 1);
 	pcp_count(pcpu, buddy_free, nr);
+}
+
+void pcp_overflow(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order)
+{
+	const struct pcp_stack *stack = &pcpu->stack[row][order];
+	const struct pcp_tune *tune = &pcpu->tune[row][order];
+
+	grow(pcpu, row, order);
+	if (stack->nr < tune->limit)
+		return;
+	pcp_drain_stack(pcpu, zone, row, order, min_t(u32, tune->batch, stack->nr));
+	pcp_look_for_idle(pcpu, zone - zone->type);
 }
 
 /* The longest list that shares a zone's room with another's class gives half of its own. */
@@ -408,8 +419,7 @@ void pcp_look_for_idle(struct phys_cpu *pcpu, struct zone *zones)
 
 		if (stack->nr && tune->allocs == (u32)stack->allocs)
 			pcp_drain_stack(pcpu, &zones[row & PLACE_ZONE_MASK], row, order, stack->nr);
-		if (tune->limit > tune->base && tune->allocs == (u32)stack->allocs &&
-		    !tune->overflow)
+		if (tune->limit > tune->base && tune->allocs == (u32)stack->allocs)
 			lower_limit(pcpu, row, order);
 		tune->allocs = (u32)stack->allocs;
 	}

@@ -14,11 +14,13 @@
  *	stack:  slots -> | coldest | ... | hottest |   room   |
  *	                 0                         nr         high        (capacity: max)
  *
- * A stack opens when it is first wanted. One that overflows and is then emptied (a tide) is too
- * small for what its CPU does, and grows by what it had no room for. But if the tide is higher than
- * the list may ever be, a long list only does harm: what it holds is handed out again wherever it
- * lies, which keeps the buddy from filling the fullest pageblocks first. Then it is as short as at
- * first. Lists of whole pageblocks break nothing up, and grow as far as they can.
+ * A stack opens when it is first wanted. Refills between two drains are a tide: what the CPU had in
+ * use at once. A stack that is full in the ebb grows to hold all of the tide, and nothing goes back to
+ * the zone. (Frames that do come back to another CPU, mixed with those of the first, so that two CPUs
+ * write to struct pages in neighbouring cache lines: two threads that shuffle ran at half speed.) But
+ * if the tide is higher than the list may ever be, a long list only does harm: what it holds is handed
+ * out again wherever it lies, which keeps the buddy from filling the fullest pageblocks first. Then it
+ * is as short as at first. Lists of whole pageblocks break nothing up, and grow as far as they can.
  * (The kernel tunes pcp->high by itself since 6.7.) The limits of a zone's lists together stay within
  * the slot's share of it: an eighth of the zone divided among its CPUs, a quarter of that for single
  * frames; and twice as much for whole pageblocks. A request to drain closes all.
@@ -69,9 +71,11 @@ struct pcp_tune {
 	u32 base;     /* constant: limit when it opens; 0: no list for this order */
 	u32 max;      /* constant: limit at most */
 	u16 batch;    /* constant: moved at once */
-	u32 overflow; /* drained because it was full, since the last refill */
+	u32 tide;     /* held after the last drain, and taken in since */
 	u32 allocs;   /* of the stack, at the last look for idle ones */
 };
+
+#define PCP_TIDE_MAX (1U << 24) /* no tide is counted as higher */
 
 #define GFP_ROWS 64 /* values of the lowest six bits of gfp: zone and mobility */
 
@@ -214,6 +218,9 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsi
 /* Give the nr coldest blocks to the zone, with one acquisition of its lock. */
 void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
 		     u32 nr);
+
+/* A stack is full, and a block of its own is to come: let it grow, or give a batch to the zone. */
+void pcp_overflow(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order);
 
 /* Before a refill, or after a drain: every 64th time, empty the stacks that nobody takes from.
  * zones: of the slot's node. */
