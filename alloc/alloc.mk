@@ -94,6 +94,7 @@ libkmmcore_la_SOURCES += \
 	alloc/slab/bulk.c \
 	alloc/slab/cache.c \
 	alloc/slab/cache.h \
+	alloc/slab/fast.h \
 	alloc/slab/debug.c \
 	alloc/slab/kmalloc.c \
 	alloc/slab/layer.c \

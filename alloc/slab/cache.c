@@ -381,27 +381,42 @@ int kmem_cache_destroy(struct kmem_cache *cache)
 	return 0;
 }
 
-/*
- * Give what a slot caches back to the nodes, and what they hold back to the page allocator. Takes
- * slab->lock.
- */
-void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
+/* All that a slot and the depots hold back. */
+static void drain_slot(struct kmm *machine, struct kmm_cpu *cpu)
 {
 	struct kmem_cache *cache;
 
-	lock_acquire(&machine->slab->lock);
 	list_for_each_entry(cache, &machine->slab->caches, list) {
 		cache_flush_slot(cache, cpu);
 		for (u32 nid = 0; nid < cache->nr_nodes; nid++)
 			node_drain(cache, (int)nid);
 	}
+}
+
+/* kmm_drain(), and before a slot goes to a thread of another node: its magazines then are opened
+ * again, for objects of that node. Memory that was never used stays untouched. */
+void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	struct kmem_cache *cache;
+
+	lock_acquire(&machine->slab->lock);
+	drain_slot(machine, cpu);
+	list_for_each_entry(cache, &machine->slab->caches, list) {
+		struct magazine *mag = cache_magazine(cache, cpu);
+
+		if (mag->capacity)
+			magazine_close(mag);
+	}
 	lock_release(&machine->slab->lock);
 }
 
-/* Direct reclaim: all that this CPU and the depots hold back. The caller holds no lock. */
+/* Direct reclaim: all that this CPU and the depots hold back. The caller holds no lock; its own
+ * magazines, which it may be about to fill, stay open. */
 void slab_reap(struct kmm *machine)
 {
-	slab_cpu_drain(machine, cpu_get());
+	lock_acquire(&machine->slab->lock);
+	drain_slot(machine, cpu_get());
+	lock_release(&machine->slab->lock);
 }
 
 int kmem_cache_shrink(struct kmem_cache *cache)

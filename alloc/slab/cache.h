@@ -58,7 +58,8 @@ static inline gfp_t gfp_easy(gfp_t gfp)
  *
  * The top is there twice: a free that follows an allocation, and the other way round, then hand the
  * object over through a word whose place does not depend on the object or the number, and so need
- * not wait for each other. With no object in it, top is a copy of bottom, which is no address.
+ * not wait for each other. With no object in it, top is a copy of bottom, which is no address: its
+ * highest bit is SLAB_KEY's, and no address of a process has that.
  */
 struct magazine {
 	/* Low 16 bits: objects in it. Above: objects ever taken out. One addition changes both. */
@@ -71,13 +72,15 @@ struct magazine {
 		struct {
 			u16 capacity; /* 0: not open yet */
 			u16 strays;   /* may hold objects of other nodes, for want of this one's */
-			u32 zero;
+			u32 key;      /* slab_key of what a free may put into it; 0: nothing */
 		};
 	};
 	void *objects[];
 };
 
 #define MAGAZINE_TAKEN 0x10000UL
+
+#define SLAB_KEY 0x80000000U /* in every slab_key but 0 */
 
 _Static_assert(offsetof(struct magazine, objects) == offsetof(struct magazine, bottom) + 8,
 	       "the bottom is the word under the first object");
@@ -180,8 +183,13 @@ void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr
 void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr);
 void node_drain(struct kmem_cache *cache, int nid);
 
+/* Flags that need more than an object of this CPU's magazine; of its normal kmalloc caches. */
+#define CACHE_GFP_SPECIAL   (__GFP_ZERO | __GFP_THISNODE)
+#define KMALLOC_GFP_SPECIAL (CACHE_GFP_SPECIAL | __GFP_DMA | __GFP_RECLAIMABLE)
+
 /* slab.c */
 struct kmm_cpu *cache_cpu(const struct kmem_cache *cache);
+KMM_COLD void *cache_alloc_special(struct kmem_cache *cache, gfp_t gfp);
 KMM_COLD void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp);
 KMM_COLD void cache_free_slow(struct kmem_cache *cache, void *object);
 KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object);
@@ -219,6 +227,8 @@ KMM_COLD const char *slab_debug_who(const struct kmem_cache *cache, void *object
 unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int nid);
 
 /* kmalloc.c */
+KMM_COLD void *kmalloc_slow(size_t size, gfp_t gfp);
+KMM_COLD void kfree_slow(void *object);
 int kmalloc_boot(struct kmm *machine);
 void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu);
 
@@ -259,12 +269,20 @@ static inline void magazine_set_nr(struct magazine *mag, unsigned int nr)
 	mag->top = (&mag->bottom)[nr];
 }
 
-/* Let it hold objects from now on. */
-static inline void magazine_open(struct magazine *mag, unsigned int capacity)
+/* Let it hold objects from now on; and frees, of those with this key. */
+static inline void magazine_open(struct magazine *mag, unsigned int capacity, u32 key)
 {
 	if (mag->capacity)
 		return;
 	mag->capacity = (u16)capacity;
+	mag->key = key;
+	magazine_set_nr(mag, 0);
+}
+
+/* The reverse, of an empty one. */
+static inline void magazine_close(struct magazine *mag)
+{
+	mag->bottom = NULL;
 	magazine_set_nr(mag, 0);
 }
 
@@ -272,7 +290,7 @@ static inline void magazine_open(struct magazine *mag, unsigned int capacity)
 static inline bool magazine_pop(struct magazine *mag, void **object)
 {
 	u64 state = mag->state;
-	unsigned int nr = (u16)state;
+	size_t nr = (u16)state;
 
 	if (unlikely(!nr))
 		return false;
@@ -286,7 +304,7 @@ static inline bool magazine_pop(struct magazine *mag, void **object)
 static inline bool magazine_push(struct magazine *mag, void *object)
 {
 	u64 state = mag->state;
-	unsigned int nr = (u16)state;
+	size_t nr = (u16)state;
 
 	if (unlikely(nr >= mag->capacity) || unlikely(mag->top == object))
 		return false;
@@ -319,10 +337,18 @@ static inline struct page *object_frame(const struct kmem_cache *cache, const vo
 	       (((unsigned long)object - (unsigned long)machine->direct_map) >> PAGE_SHIFT);
 }
 
-/* What is in slab_key of each frame of a slab: whose it is and where it lies, in one number. */
+/* What is in slab_key of each frame of a slab: whose it is and where it lies, in one number. A
+ * magazine has it too, so that a free compares two words. */
 static inline u32 slab_key(const struct kmem_cache *cache, int nid)
 {
-	return cache->mag_offset + (u32)nid;
+	return SLAB_KEY | (cache->mag_offset + (u32)nid);
+}
+
+/* Where in a slot the magazine is that takes frees of this key. Of key 0 it is the slot itself; see
+ * kfree_inline(). */
+static inline u32 slab_key_offset(u32 key)
+{
+	return key & ~(SLAB_KEY | (CACHELINE_SIZE - 1U));
 }
 
 _Static_assert(KMM_MAX_NODES <= 64, "slab_key keeps the node in the low bits of a multiple of 64");

@@ -23,6 +23,7 @@
 
 #include "phys/page_alloc.h"
 #include "slab/cache.h"
+#include "slab/fast.h"
 
 #define LARGE_KMALLOC 0x6c61726765UL /* page->private of a block that kmalloc gave out */
 
@@ -45,9 +46,6 @@ static const slab_flags_t type_flags[NR_KMALLOC_TYPES] = {
 	[KMALLOC_RECLAIM] = SLAB_RECLAIM_ACCOUNT,
 	[KMALLOC_DMA] = SLAB_CACHE_DMA,
 };
-
-/* Flags that need more than an object of this CPU's magazine of the normal caches. */
-#define GFP_SPECIAL (__GFP_ZERO | __GFP_THISNODE | __GFP_DMA | __GFP_RECLAIMABLE)
 
 _Static_assert(PERCPU_SIZE / CACHELINE_SIZE - 1 <= UINT16_MAX, "magazine offsets fit the size table");
 
@@ -143,8 +141,8 @@ static struct kmem_cache *size_cache(size_t size, gfp_t gfp)
 	return slab->kmalloc_caches[gfp_type(gfp)][slab->kmalloc_class[(size + 7) / 8]];
 }
 
-/* Zero size, large, GFP_SPECIAL, an empty magazine, or a thread that is not attached. */
-static KMM_COLD void *kmalloc_slow(size_t size, gfp_t gfp)
+/* Zero size, large, KMALLOC_GFP_SPECIAL, an empty magazine, or a thread that is not attached. */
+void *kmalloc_slow(size_t size, gfp_t gfp)
 {
 	if (!size)
 		return ZERO_SIZE_PTR;
@@ -155,17 +153,7 @@ static KMM_COLD void *kmalloc_slow(size_t size, gfp_t gfp)
 
 void *kmalloc(size_t size, gfp_t gfp)
 {
-	struct kmm_cpu *cpu = this_cpu;
-	const u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
-	struct magazine *mag;
-	void *object;
-
-	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) || unlikely(gfp & GFP_SPECIAL))
-		return kmalloc_slow(size, gfp);
-	mag = percpu_ptr(cpu, (size_t)table[(size + 7) / 8] * CACHELINE_SIZE);
-	if (likely(magazine_pop(mag, &object)))
-		return object;
-	return kmalloc_slow(size, gfp);
+	return kmalloc_inline(size, gfp);
 }
 
 void *kmalloc_node(size_t size, gfp_t gfp, int nid)
@@ -188,7 +176,7 @@ static bool is_null(const void *object)
 }
 
 /* NULL, large, full, another node's, not attached, or a mistake. */
-static KMM_COLD void kfree_slow(void *object)
+void kfree_slow(void *object)
 {
 	struct kmm_cpu *cpu;
 	struct page *page;
@@ -203,23 +191,9 @@ static KMM_COLD void kfree_slow(void *object)
 		kfree_large(cpu, page, object);
 }
 
-void kfree(const void *const_object)
+void kfree(const void *object)
 {
-	void *object = (void *)(uintptr_t)const_object;
-	struct kmm_cpu *cpu = this_cpu;
-	struct page *page;
-	u32 mag_offset;
-
-	if (likely(cpu_frame(cpu, object, &page)) && likely(page->slab_key)) {
-		if (KMM_DEBUG)
-			cache_check_free(page->slab_cache, object);
-		/* A key of another node leaves some of the low bits that an offset has not. */
-		mag_offset = page->slab_key - (u32)cpu->nid;
-		if (likely(mag_offset % CACHELINE_SIZE == 0) &&
-		    likely(magazine_push(percpu_ptr(cpu, mag_offset), object)))
-			return;
-	}
-	kfree_slow(object);
+	kfree_inline((void *)(uintptr_t)object);
 }
 
 size_t ksize(const void *object)

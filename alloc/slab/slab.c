@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects in and out of a cache: the fast paths, and what they fall into.
+ * Objects in and out of a cache: what the fast paths fall into.
  *
- * The fast paths touch this CPU's magazine, the cache's first line, and in a free the object's
- * struct page, whose slab_key says in one comparison that the object is in a slab of this cache on
- * this CPU's node. They take no lock, do no atomic operation, and touch no object. A thread that is
- * not attached, a closed magazine, NULL and an object of another node all look like an empty or
+ * The fast paths are in slab/fast.h. The slab_key of an object's struct page says in one comparison
+ * that the object is in a slab of this cache on this CPU's node. A thread that is not attached, a closed magazine, NULL and an object of another node all look like an empty or
  * full magazine or a key that differs, so they cost the fast paths nothing.
  *
  * What a caller's bug meets, in every build:
@@ -24,6 +22,7 @@
 
 #include "phys/page_alloc.h"
 #include "slab/cache.h"
+#include "slab/fast.h"
 
 /* This thread's slot, which must be of the cache's machine. */
 struct kmm_cpu *cache_cpu(const struct kmem_cache *cache)
@@ -124,9 +123,6 @@ static void *zeroed(const struct kmem_cache *cache, void *object)
 	return object ? memset(object, 0, READ_ONCE(cache->object_size)) : NULL;
 }
 
-/* Flags that need more than an object of this CPU's magazine. */
-#define GFP_SPECIAL (__GFP_ZERO | __GFP_THISNODE)
-
 /* The magazine is empty, or not open, or the thread not attached. */
 static void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, void *caller)
 {
@@ -136,7 +132,7 @@ static void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, void *caller)
 
 	if (!cache->mag_capacity)
 		return alloc_direct(cache, gfp, cpu->nid, caller);
-	magazine_open(mag, cache->mag_capacity);
+	magazine_open(mag, cache->mag_capacity, slab_key(cache, cpu->nid));
 	if (!magazine_nr(mag)) {
 		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
 
@@ -152,7 +148,7 @@ void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 	return alloc_slow(cache, gfp, __builtin_return_address(0));
 }
 
-static KMM_COLD void *cache_alloc_special(struct kmem_cache *cache, gfp_t gfp)
+void *cache_alloc_special(struct kmem_cache *cache, gfp_t gfp)
 {
 	struct magazine *mag = cache_magazine(cache, cache_cpu(cache));
 	void *object;
@@ -179,7 +175,7 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 		   nid);
 	if (!cache->remote_capacity)
 		return alloc_direct(cache, gfp, nid, caller);
-	magazine_open(mag, cache->remote_capacity);
+	magazine_open(mag, cache->remote_capacity, 0);
 	if (magazine_nr(mag) && object_frame(cache, mag->top)->nid != nid)
 		empty_magazine(cache, mag);
 	if (!magazine_nr(mag)) {
@@ -222,7 +218,7 @@ static void free_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, void *obj
 {
 	struct magazine *mag = cache_remote_magazine(cache, cpu);
 
-	magazine_open(mag, cache->remote_capacity);
+	magazine_open(mag, cache->remote_capacity, 0);
 	WRITE_ONCE(mag->slow_frees, mag->slow_frees + 1);
 	if (magazine_nr(mag) == mag->capacity)
 		empty_magazine(cache, mag);
@@ -271,7 +267,7 @@ void cache_free_slow(struct kmem_cache *cache, void *object)
 		free_remote(cache, cpu, object);
 		return;
 	}
-	magazine_open(mag, cache->mag_capacity);
+	magazine_open(mag, cache->mag_capacity, slab_key(cache, cpu->nid));
 	WRITE_ONCE(mag->slow_frees, mag->slow_frees + 1);
 	if (magazine_nr(mag) >= mag->capacity && mag->top != object)
 		flush(cache, cpu, mag);
@@ -316,27 +312,10 @@ KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object)
 
 void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
-	void *object;
-
-	if (KMM_DEBUG)
-		cache_cpu(cache);
-	if (unlikely(gfp & GFP_SPECIAL))
-		return cache_alloc_special(cache, gfp);
-	if (likely(magazine_pop(cache_magazine(cache, this_cpu), &object)))
-		return object;
-	return cache_alloc_slow(cache, gfp);
+	return kmem_cache_alloc_inline(cache, gfp);
 }
 
 void kmem_cache_free(struct kmem_cache *cache, void *object)
 {
-	struct kmm_cpu *cpu = this_cpu;
-	struct page *page;
-
-	if (KMM_DEBUG)
-		cache_check_free(cache, object);
-	if (likely(cpu_frame(cpu, object, &page)) &&
-	    likely(page->slab_key == slab_key(cache, cpu->nid)) &&
-	    likely(magazine_push(cache_magazine(cache, cpu), object)))
-		return;
-	cache_free_slow(cache, object);
+	kmem_cache_free_inline(cache, object);
 }

@@ -41,7 +41,8 @@ static void unmark(struct kmem_cache *cache, void *object)
 static void mark_magazine(struct kmem_cache *cache, struct magazine *mag, bool remote, void *arg)
 {
 	(void)arg;
-	KMM_BUG_ON(mag->zero || (mag->capacity && mag->top != (&mag->bottom)[magazine_nr(mag)]) ||
+	KMM_BUG_ON((mag->key && slab_key_offset(mag->key) != cache->mag_offset) ||
+			   (mag->capacity && mag->top != (&mag->bottom)[magazine_nr(mag)]) ||
 			   magazine_nr(mag) >
 				   (remote ? cache->remote_capacity : cache->mag_capacity),
 		   "cache %s: a magazine of %u objects, capacity %u", cache->name, magazine_nr(mag),

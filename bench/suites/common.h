@@ -123,7 +123,7 @@ struct kmm_target {
 	int nr_nodes;
 	size_t size_bytes;
 };
-extern struct kmm_target kmm_target;
+extern struct kmm_target kmm_target __attribute__((visibility("hidden")));
 /* Reached in one instruction, position-independent code or not. */
 #define FAST_TLS __attribute__((tls_model("initial-exec")))
 extern _Thread_local int kmm_target_nid FAST_TLS;

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "bench/suites/common.h"
+#include "slab/fast.h"
 
 struct kmm_target kmm_target;
 _Thread_local int kmm_target_nid FAST_TLS;
@@ -109,7 +110,7 @@ static int page_stats(const struct object_peer *peer, struct object_peer_stats *
 static void *slab_alloc(size_t size)
 {
 	(void)size;
-	return kmem_cache_alloc(kmm_target.cache, GFP_KERNEL);
+	return kmem_cache_alloc_inline(kmm_target.cache, GFP_KERNEL);
 }
 
 static void *slab_alloc_remote(size_t size)
@@ -126,7 +127,7 @@ static void *slab_alloc_interleave(size_t size)
 
 static void slab_free(void *object)
 {
-	kmem_cache_free(kmm_target.cache, object);
+	kmem_cache_free_inline(kmm_target.cache, object);
 }
 
 static void add_cache(const struct slab_info *info, void *arg)
@@ -151,7 +152,7 @@ static int slab_stats(const struct object_peer *peer, struct object_peer_stats *
  */
 static void *kmalloc_alloc(size_t size)
 {
-	return kmalloc(size, GFP_KERNEL);
+	return kmalloc_inline(size, GFP_KERNEL);
 }
 
 static void *kmalloc_alloc_remote(size_t size)
@@ -166,7 +167,7 @@ static void *kmalloc_alloc_interleave(size_t size)
 
 static void kmalloc_free(void *object)
 {
-	kfree(object);
+	kfree_inline(object);
 }
 
 static size_t kmalloc_usable_size(void *object)

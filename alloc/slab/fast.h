@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fast paths of kmem_cache_alloc, kmem_cache_free, kmalloc and kfree, inline. The functions are
+ * these and nothing else; a caller within the tree that is itself called as often (malloc, a
+ * benchmark's table of functions) saves a jump, and the tests of what it passes as constants.
+ *
+ * They touch this CPU's magazine, the cache's first line or the slot's size table, and in a free the
+ * object's struct page. They take no lock, do no atomic operation, and touch no object. All that is
+ * not so ends in a jump to a function of slab.c or kmalloc.c; what that may be, and what a caller's
+ * bug meets, is said there.
+ */
+#ifndef KMM_SLAB_FAST_H
+#define KMM_SLAB_FAST_H
+
+#include "slab/cache.h"
+
+static inline void *kmem_cache_alloc_inline(struct kmem_cache *cache, gfp_t gfp)
+{
+	void *object;
+
+	if (KMM_DEBUG)
+		cache_cpu(cache);
+	if (unlikely(gfp & CACHE_GFP_SPECIAL))
+		return cache_alloc_special(cache, gfp);
+	if (likely(magazine_pop(cache_magazine(cache, this_cpu), &object)))
+		return object;
+	return cache_alloc_slow(cache, gfp);
+}
+
+static inline void kmem_cache_free_inline(struct kmem_cache *cache, void *object)
+{
+	struct kmm_cpu *cpu = this_cpu;
+	struct magazine *mag = cache_magazine(cache, cpu);
+	struct page *page;
+
+	if (KMM_DEBUG)
+		cache_check_free(cache, object);
+	if (likely(cpu_frame(cpu, object, &page)) && likely(page->slab_key == mag->key) &&
+	    likely(magazine_push(mag, object)))
+		return;
+	cache_free_slow(cache, object);
+}
+
+static inline void *kmalloc_inline(size_t size, gfp_t gfp)
+{
+	struct kmm_cpu *cpu = this_cpu;
+	const u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
+	struct magazine *mag;
+	void *object;
+
+	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) || unlikely(gfp & KMALLOC_GFP_SPECIAL))
+		return kmalloc_slow(size, gfp);
+	mag = percpu_ptr(cpu, (size_t)table[(size + 7) / 8] * CACHELINE_SIZE);
+	if (likely(magazine_pop(mag, &object)))
+		return object;
+	return kmalloc_slow(size, gfp);
+}
+
+/*
+ * A frame that is in no slab has key 0. That leads to the slot itself, where what is not 0 lies in
+ * the place of a key; but in the detached slot, which is all zeros and so takes nothing.
+ */
+_Static_assert(offsetof(struct magazine, key) == offsetof(struct kmm_cpu, kmalloc_table),
+	       "key 0 meets an offset that is not 0");
+
+static inline void kfree_inline(void *object)
+{
+	struct kmm_cpu *cpu = this_cpu;
+	struct magazine *mag;
+	struct page *page;
+
+	if (likely(cpu_frame(cpu, object, &page))) {
+		u32 key = page->slab_key;
+
+		if (KMM_DEBUG && key)
+			cache_check_free(page->slab_cache, object);
+		mag = percpu_ptr(cpu, slab_key_offset(key));
+		if (likely(mag->key == key) && likely(magazine_push(mag, object)))
+			return;
+	}
+	kfree_slow(object);
+}
+
+#endif
