@@ -122,6 +122,10 @@ struct object_peer {
 	void (*free)(void *object);
 	void *(*aligned_alloc)(size_t align, size_t size);
 	size_t (*usable_size)(void *object);
+	/* nr objects of one size by one call, all or none: returns nr, or 0; and back by one call. NULL:
+	 * the allocator has no such call. */
+	size_t (*alloc_bulk)(size_t size, size_t nr, void **objects);
+	void (*free_bulk)(size_t nr, void **objects);
 	/* Current figures; 0, or -errno where the peer cannot say. */
 	int (*stats)(const struct object_peer *peer, struct object_peer_stats *stats);
 	/* Call visit for each kind of lock, those of all arenas and size classes summed. 0 or -errno.

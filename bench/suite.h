@@ -28,6 +28,7 @@
 #include "bench/peer.h"
 #include "kmm.h"
 
+struct fleet_profile; /* workloads/fleet.h */
 struct latency_hist; /* bench/latency.h: log-linear histogram of ns */
 
 struct bench_case;
@@ -41,6 +42,10 @@ struct round_sample {
 	bool blocks_known; /* and by order: */
 	uint64_t free_blocks[KMM_PAGE_PEER_ORDERS];
 };
+
+/* An object that a case holds between its runs: where its pointer is, which the visitor may set to NULL
+ * once it has freed the object, and how many bytes were asked for. */
+typedef void held_visit(struct bench_case *c, void **object, uint64_t size_bytes, void *arg);
 
 struct case_ops {
 	/* Operations (one alloc + one free, unless the case's name says otherwise) that run() does
@@ -60,6 +65,12 @@ struct case_ops {
 	 * after each. */
 	unsigned int nr_rounds;
 	void (*sample)(struct bench_case *c, struct round_sample *sample);
+	/* The rounds are taken in a process of this allocator's own, in turns with those of the others'
+	 * (alone.h). Before each, plan, which is not timed. */
+	bool alone;
+	void (*plan)(struct bench_case *c, int thread, void *state);
+	/* Visit each object that the thread holds, between its runs. NULL: it holds none. */
+	void (*held)(struct bench_case *c, int thread, void *state, held_visit *visit, void *arg);
 };
 
 struct bench_case {
@@ -81,6 +92,7 @@ struct bench_case {
 	unsigned int order;
 	int count;		/* objects live at once in bulk, shuffle, mixed */
 	uint64_t ops_per_batch; /* for ops that leave it to the case; known after prepare */
+	bool memory;		/* what memory its allocator holds is looked at (alone.h) */
 	uint64_t seed;
 
 	const struct bench_env *env; /* as enumerate was given; outlives the case */
@@ -105,7 +117,10 @@ struct bench_env {
 	int nr_peers;
 	const struct object_peer *page_peers; /* started ones; for suite page only */
 	int nr_page_peers;
-	bool full; /* --full: every order and size */
+	const struct fleet_profile *fleets; /* of --fleet; none: kmm's own */
+	int nr_fleets;
+	uint64_t fleet_bytes; /* live in case fleet; 0: the default */
+	bool full;	      /* --full: every order and size */
 	bool emulated;
 	int nr_threads_max; /* all CPUs; cases come with 1 and with this many threads */
 };

@@ -10,7 +10,7 @@ EXTRA_DIST += tests/tap/tap.h
 
 # bench: peers and suites
 bench_suite_tests = tests/bench/peers_test tests/bench/latency_test tests/bench/suites_test \
-	tests/bench/suites/verify_test tests/bench/suites/page_cases_test
+	tests/bench/suites/verify_test tests/bench/suites/page_cases_test tests/bench/suites/object_cases_test
 check_PROGRAMS += $(bench_suite_tests)
 TESTS += $(bench_suite_tests)
 tests_bench_peers_test_SOURCES = tests/bench/peers_test.c
@@ -22,6 +22,9 @@ tests_bench_suites_test_LDADD = libsuites.la libkmmcore.la -ldl
 tests_bench_suites_page_cases_test_SOURCES = tests/bench/suites/page_cases_test.c tests/bench/broken.h \
 	tests/bench/broken.c
 tests_bench_suites_page_cases_test_LDADD = libsuites.la libkmmcore.la -ldl
+tests_bench_suites_object_cases_test_SOURCES = tests/bench/suites/object_cases_test.c tests/bench/broken.h \
+	tests/bench/broken.c
+tests_bench_suites_object_cases_test_LDADD = libsuites.la libkmmcore.la -ldl
 tests_bench_suites_verify_test_LDADD = libsuites.la libkmmcore.la -ldl
 
 # bench: the command's core

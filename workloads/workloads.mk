@@ -7,6 +7,9 @@ libworkloads_la_SOURCES = \
 	workloads/convert.h \
 	workloads/crc32c.c \
 	workloads/crc32c.h \
+	workloads/fleet.c \
+	workloads/fleet.h \
+	workloads/fleet_server.c \
 	workloads/gfp_names.c \
 	workloads/gfp_names.h \
 	workloads/kmt.h \

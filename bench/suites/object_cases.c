@@ -5,7 +5,13 @@
 #include <string.h>
 
 #include "bench/suites/arena.h"
+#include "bench/suites/falseshare.h"
 #include "bench/suites/objects.h"
+#include "bench/suites/slots.h"
+#include "bench/suites/xcpu.h"
+
+#define THREADTEST_COUNT (4 * BATCH_COUNT)
+#define FALSESHARE_SIZE  8
 
 uint64_t node_memory_bytes(const struct bench_env *env)
 {
@@ -61,6 +67,7 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 	c->size_bytes = cases->size_bytes;
 	c->order = cases->order;
 	c->count = cases->count;
+	c->memory = cases->memory && threads == (cases->threads ?: env->nr_threads_max);
 	c->ops_per_batch = cases->ops_per_batch ? cases->ops_per_batch : (uint64_t)cases->count;
 	if (cases->size)
 		snprintf(c->size, sizeof(c->size), "%s", cases->size);
@@ -79,6 +86,8 @@ static int add_case(const struct bench_env *env, struct case_list *list,
 		case_note(c, "%d objects", cases->count);
 	if (!c->skipped && cases->note)
 		case_note(c, "%s", cases->note);
+	if (!c->skipped && cases->note_of && cases->note_of(choice->peer))
+		case_note(c, "%s", cases->note_of(choice->peer));
 	*out = c;
 	return 0;
 }
@@ -150,4 +159,61 @@ int object_cases_add(const struct bench_env *env, struct case_list *list,
 		}
 	}
 	return 0;
+}
+
+/* What bulk_api does of an allocator that lacks a call. */
+static const char *bulk_api_note(const struct object_peer *peer)
+{
+	if (peer->alloc_bulk && peer->free_bulk)
+		return NULL;
+	if (peer->free_bulk)
+		return "no such call to allocate: one by one";
+	return "no such calls: one by one";
+}
+
+static int add_one(const struct bench_env *env, struct case_list *list,
+		   const struct object_cases *like, const char *name, const struct case_ops *ops,
+		   int threads, int count)
+{
+	struct object_cases cases = *like;
+
+	cases.name = name;
+	cases.ops = ops;
+	cases.threads = threads;
+	cases.count = count;
+	cases.one_placement = true;
+	return object_cases_add(env, list, &cases);
+}
+
+int object_cases_add_more(const struct bench_env *env, struct case_list *list,
+			  const struct object_cases *like, size_t size_bytes)
+{
+	struct object_cases cases = *like, bulk_api, held;
+	const struct case_ops *bulk = pattern_ops(PATTERN_BULK),
+			      *bulk_call = pattern_ops(PATTERN_BULK_API);
+
+	cases.size_bytes = size_bytes;
+	held = bulk_api = cases;
+	held.memory = true;
+	bulk_api.note_of = bulk_api_note;
+	if (add_one(env, list, &bulk_api, "bulk_api", bulk_call, 0, 64) ||
+	    add_one(env, list, &bulk_api, "bulk_api16", bulk_call, 1, 16) ||
+	    add_one(env, list, &cases, "repeat", &repeat_ops, 1, 1) ||
+	    add_one(env, list, &held, "occupancy", &occupancy_ops, 0, BATCH_COUNT) ||
+	    add_one(env, list, &cases, "xcpu", &xcpu_ops, 2, 1) ||
+	    add_one(env, list, &held, "remote", &remote_ops, max_t(int, env->nr_threads_max, 2), 1))
+		return -ENOMEM;
+	return add_one(env, list, &held, "threadtest", bulk, env->nr_threads_max, THREADTEST_COUNT);
+}
+
+int object_cases_add_falseshare(const struct bench_env *env, struct case_list *list,
+				const struct object_cases *like)
+{
+	struct object_cases cases = *like;
+
+	cases.size_bytes = FALSESHARE_SIZE;
+	if (add_one(env, list, &cases, "falseshare", &falseshare_ops, 0, FALSESHARE_COUNT))
+		return -ENOMEM;
+	return add_one(env, list, &cases, "falseshare_passive", &falseshare_passive_ops, 0,
+		       FALSESHARE_COUNT);
 }

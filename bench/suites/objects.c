@@ -29,11 +29,15 @@ static bool is_kmm(const struct bench_case *c)
 }
 
 static void bulk_run(struct bench_case *c, int thread, void *arg, uint64_t n);
-static void mixed_run(struct bench_case *c, int thread, void *arg, uint64_t n);
 
 static bool is_mixed(const struct bench_case *c)
 {
-	return c->ops->run == mixed_run;
+	return suite_of(c)->draw_size != NULL;
+}
+
+size_t mixed_size(uint64_t *random)
+{
+	return MIXED_MIN + bench_random(random) % (MIXED_MAX - MIXED_MIN + 1);
 }
 
 /*
@@ -111,7 +115,7 @@ static struct object_thread *make_state(struct bench_case *c, int thread)
 	int nr_verify = verify_count(c, c->size_bytes);
 	size_t count = (size_t)(c->count > 0 ? c->count : 1), nr = (size_t)nr_verify;
 	size_t bytes =
-		sizeof(struct object_thread) + count * (16 + 4 * NR_PERMS) + nr * 32 + PAGE_SIZE;
+		sizeof(struct object_thread) + count * (18 + 4 * NR_PERMS) + nr * 32 + PAGE_SIZE;
 	uint64_t random = (c->seed ^ (uint64_t)(thread + 1) * 0x9E3779B97F4A7C15UL) | 1;
 	struct object_thread *state;
 	char *at = harness_alloc(bytes, true, false);
@@ -123,14 +127,13 @@ static struct object_thread *make_state(struct bench_case *c, int thread)
 	state->state_bytes = bytes;
 	state->objects = carve(&at, count * sizeof(void *));
 	state->alloc_cycles = carve(&at, count * sizeof(uint64_t));
+	state->held = carve(&at, count * sizeof(uint16_t));
 	for (int i = 0; i < NR_PERMS; i++) {
 		state->perms[i] = carve(&at, count * sizeof(uint16_t));
 		state->sizes[i] = carve(&at, count * sizeof(uint16_t));
 		shuffle_order(state->perms[i], (int)count, &random);
 		for (size_t j = 0; mixed && j < count; j++)
-			state->sizes[i][j] =
-				(uint16_t)(MIXED_MIN +
-					   bench_random(&random) % (MIXED_MAX - MIXED_MIN + 1));
+			state->sizes[i][j] = (uint16_t)suite_of(c)->draw_size(&random);
 	}
 	state->verify.count = nr_verify;
 	state->verify.salt = bench_random(&random);
@@ -217,6 +220,8 @@ const char *objects_thread_end(struct bench_case *c, int thread, struct object_t
 	if (state) {
 		if (state->failed)
 			error = case_no_memory(c, "in a timed run");
+		else if (state->error)
+			error = state->error;
 		else
 			error = verify_run(c, &state->verify, thread == 0 ? count_node : NULL,
 					   &count);
@@ -344,6 +349,34 @@ static void mixed_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 	}
 }
 
+static void bulk_api_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	size_t (*alloc_bulk)(size_t, size_t, void **) = c->peer->alloc_bulk;
+	void (*free_bulk)(size_t, void **) = c->peer->free_bulk;
+	void *(*alloc)(size_t) = c->peer->alloc;
+	void (*release)(void *) = c->peer->free;
+	struct object_thread *state = arg;
+	void **objects = state->objects;
+	size_t size = c->size_bytes, count = (size_t)c->count;
+
+	(void)thread;
+	while (n--) {
+		for (size_t i = 0; !alloc_bulk && i < count; i++) {
+			objects[i] = alloc(size);
+			if (unlikely(!objects[i]))
+				state->failed = true;
+		}
+		if (alloc_bulk && unlikely(alloc_bulk(size, count, objects) != count)) {
+			state->failed = true;
+			return;
+		}
+		for (size_t i = 0; !free_bulk && i < count; i++)
+			release(objects[i]);
+		if (free_bulk)
+			free_bulk(count, objects);
+	}
+}
+
 /*
  * Latency: an operation is one allocation and the free of the same object, each timed, added up.
  */
@@ -430,6 +463,11 @@ static const struct case_ops pair_ops = {
 	}
 
 static const struct case_ops batch_ops[] = {
+	[PATTERN_BULK_API] = {.prepare = objects_prepare,
+			      .thread_begin = begin,
+			      .run = bulk_api_run,
+			      .thread_end = end,
+			      .finish = objects_finish},
 	[PATTERN_BULK] = BATCH_OPS(bulk_run),
 	[PATTERN_SHUFFLE] = BATCH_OPS(shuffle_run),
 	[PATTERN_MIXED] = BATCH_OPS(mixed_run),

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bench/suites/page_cases.h"
+#include "bench/suites/slots.h"
 #include "bench/suites/suites.h"
 #include "bench/suites/xcpu.h"
 

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cases of suite page beyond pair, bulk and shuffle, which are those of objects.h.
+ * The cases of suite page that no other suite has.
  *
- *	repeat		one block held: allocate another, free the one held
- *	occupancy	count blocks live: free a random one, allocate another in its place
  *	fillNN/...	a pattern of objects.h in what is left when NN % of memory is in use
  *	stress		random orders, contents checked
  *	ageing		rounds of churn in memory that is half full; ageing_mixed: of mixed orders
  *
- * threadtest (Hoard's) is bulk with more blocks than any cache of a CPU holds; xcpu is xcpu.h's.
+ * pair, bulk and shuffle are those of objects.h, repeat and occupancy slots.h's, xcpu is xcpu.h's;
+ * threadtest (Hoard's) is bulk with more blocks than any cache of a CPU holds.
  */
 #ifndef KMM_BENCH_SUITES_PAGE_CASES_H
 #define KMM_BENCH_SUITES_PAGE_CASES_H
 
 #include "bench/suites/objects.h"
 
-extern const struct case_ops repeat_ops, occupancy_ops, stress_ops, ageing_ops;
+extern const struct case_ops stress_ops, ageing_ops;
 
 /* Of suite page, for cases that need no more. */
 extern const struct object_suite page_suite;

@@ -58,6 +58,8 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 	} patterns[] = {
 		{"pair", PATTERN_PAIR}, {"bulk", PATTERN_BULK}, {"shuffle", PATTERN_SHUFFLE}};
 	static const size_t sizes[] = {64, 256, 1024};
+	static const struct object_cases like = {
+		.suite = "slab", .object_suite = &slab_suite, .kmm = kmm_slab_tables};
 
 	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
 		for (size_t j = 0; j < ARRAY_SIZE(sizes); j++) {
@@ -77,11 +79,16 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 				return -ENOMEM;
 		}
 	}
-	return 0;
+	for (size_t j = 0; j < (env->full ? ARRAY_SIZE(sizes) : 1); j++)
+		if (object_cases_add_more(env, list, &like, sizes[j]))
+			return -ENOMEM;
+	return object_cases_add_falseshare(env, list, &like);
 }
 
 const struct suite slab_bench_suite = {
 	.name = "slab",
-	.summary = "objects of one size from a cache: pair, bulk, shuffle",
+	.summary = "objects of one size from a cache: pair, bulk, shuffle, bulk_api, bulk_api16,\n"
+		   "             repeat, occupancy, threadtest, xcpu, remote, falseshare,\n"
+		   "             falseshare_passive",
 	.enumerate = enumerate,
 };

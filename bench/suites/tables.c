@@ -130,6 +130,17 @@ static void slab_free(void *object)
 	kmem_cache_free_inline(kmm_target.cache, object);
 }
 
+static size_t slab_alloc_bulk(size_t size, size_t nr, void **objects)
+{
+	(void)size;
+	return (size_t)kmem_cache_alloc_bulk(kmm_target.cache, GFP_KERNEL, nr, objects);
+}
+
+static void slab_free_bulk(size_t nr, void **objects)
+{
+	kmem_cache_free_bulk(kmm_target.cache, nr, objects);
+}
+
 static void add_cache(const struct slab_info *info, void *arg)
 {
 	struct object_peer_stats *stats = arg;
@@ -168,6 +179,12 @@ static void *kmalloc_alloc_interleave(size_t size)
 static void kmalloc_free(void *object)
 {
 	kfree_inline(object);
+}
+
+/* As in the kernel, there is none that allocates. */
+static void kmalloc_free_bulk(size_t nr, void **objects)
+{
+	kfree_bulk(nr, objects);
 }
 
 static size_t kmalloc_usable_size(void *object)
@@ -220,6 +237,13 @@ static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stat
 		.free = free_fn, .usable_size = usable_size_fn, .stats = stats_fn                  \
 	}
 
+#define KMM_BULK_TABLE(alloc_fn, free_fn, usable_size_fn, alloc_bulk_fn, free_bulk_fn)             \
+	{                                                                                          \
+		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
+		.free = free_fn, .usable_size = usable_size_fn, .stats = slab_stats,               \
+		.alloc_bulk = alloc_bulk_fn, .free_bulk = free_bulk_fn                             \
+	}
+
 #define KMM_PAGE_TABLE(alloc_fn)                                                                   \
 	{                                                                                          \
 		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
@@ -235,13 +259,15 @@ const struct object_peer kmm_page_tables[NR_PLACEMENTS] = {
 };
 
 const struct object_peer kmm_slab_tables[NR_PLACEMENTS] = {
-	[PLACE_LOCAL] = KMM_TABLE(slab_alloc, slab_free, NULL, slab_stats),
+	[PLACE_LOCAL] =
+		KMM_BULK_TABLE(slab_alloc, slab_free, NULL, slab_alloc_bulk, slab_free_bulk),
 	[PLACE_REMOTE] = KMM_TABLE(slab_alloc_remote, slab_free, NULL, slab_stats),
 	[PLACE_INTERLEAVE] = KMM_TABLE(slab_alloc_interleave, slab_free, NULL, slab_stats),
 };
 
 const struct object_peer kmm_kmalloc_tables[NR_PLACEMENTS] = {
-	[PLACE_LOCAL] = KMM_TABLE(kmalloc_alloc, kmalloc_free, kmalloc_usable_size, slab_stats),
+	[PLACE_LOCAL] = KMM_BULK_TABLE(kmalloc_alloc, kmalloc_free, kmalloc_usable_size, NULL,
+				       kmalloc_free_bulk),
 	[PLACE_REMOTE] =
 		KMM_TABLE(kmalloc_alloc_remote, kmalloc_free, kmalloc_usable_size, slab_stats),
 	[PLACE_INTERLEAVE] =

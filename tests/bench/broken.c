@@ -16,7 +16,7 @@
 #define RANGE	   (64UL << 30)
 #define NR_CLASSES 32
 #define EVERY	   5 /* "now and then" */
-#define LAST_ALLOC 100
+#define LAST_ALLOC 60
 
 const char *const breakage_names[] = {
 	"nothing broken", "a block given twice", "overlapping blocks", "a byte changed", "a leak",
