@@ -165,7 +165,7 @@ int fleet_read_stream(FILE *in, const char *path, struct fleet_profile *profile,
 		      char error[FLEET_ERROR_SIZE])
 {
 	struct reader r = {.in = in, .path = path, .error = error};
-	char line[LINE_MAX_BYTES], *text;
+	char line[LINE_MAX_BYTES], *text = line;
 	int status;
 
 	*profile = (struct fleet_profile){0};
