@@ -19,12 +19,6 @@
 #include "base/check.h"
 #include "boot_config.h"
 
-static const struct kmm_layer *const layers[] = {
-	&phys_layer,
-	&slab_layer,
-	&virt_layer,
-};
-
 static int copy_string(const char **string)
 {
 	if (*string && !(*string = strdup(*string)))
@@ -124,6 +118,12 @@ static int boot_layer(struct kmm *machine, const struct kmm_layer *layer)
 	return 0;
 }
 
+/* The list's end is NULL; a plain machine has no frames that vmalloc could map. */
+static bool has_layer(const struct kmm *machine, const struct kmm_layer *layer)
+{
+	return layer && !(layer->not_plain && machine->config.layout == ZONES_PLAIN);
+}
+
 /* Boot all layers. On success the calling thread has borrowed a slot, and was at *before. */
 static int boot_layers(struct kmm *machine, struct kmm_cpu **before)
 {
@@ -131,9 +131,9 @@ static int boot_layers(struct kmm *machine, struct kmm_cpu **before)
 	bool borrowed = false;
 	int error = 0;
 
-	machine->layers = layers;
-	for (unsigned int i = 0; i < ARRAY_SIZE(layers) && !error; i++) {
-		error = boot_layer(machine, layers[i]);
+	machine->layers = kmm_layers;
+	for (unsigned int i = 0; has_layer(machine, kmm_layers[i]) && !error; i++) {
+		error = boot_layer(machine, kmm_layers[i]);
 		if (!error && !borrowed) {
 			error = slot_borrow(machine, before);
 			borrowed = !error;

@@ -60,6 +60,11 @@ int config_check(const struct kmm_config *config)
 	if (slab_debug_parse(config->slub_debug, NULL, &debug))
 		return boot_refuse(-EINVAL, "slub_debug: %s: not letters of F, Z, P, U",
 				   config->slub_debug);
+	if (config->max_slots > KMM_MAX_SLOTS)
+		return boot_refuse(-EINVAL, "max_slots: %u is more than %u", config->max_slots,
+				   KMM_MAX_SLOTS);
+	if (config->layout == ZONES_PLAIN && config->shared_bytes)
+		return boot_refuse(-EINVAL, "shared_bytes: a plain machine has no Shared zone");
 	if (config->no_watermarks && (config->min_free_kbytes || config->watermark_scale_factor))
 		return boot_refuse(-EINVAL, "no_watermarks: %s says how large they are",
 				   config->min_free_kbytes ? "min_free_kbytes"
@@ -104,8 +109,12 @@ int config_fill(struct kmm *machine)
 {
 	struct kmm_config *config = &machine->config;
 	unsigned int nr_nodes = topology_nr_nodes(machine->topology);
-	u64 available = min_t(u64, host_available_bytes(), MAX_ALL_BYTES);
+	u64 available;
 
+	/* Memory that nobody touches costs nothing, so what the host has left is no limit. */
+	if (config->layout == ZONES_PLAIN && config->node_bytes)
+		return 0;
+	available = min_t(u64, host_available_bytes(), MAX_ALL_BYTES);
 	if (!config->node_bytes)
 		config->node_bytes = default_node_bytes(machine->topology, available);
 	if (!config->node_bytes)
@@ -114,6 +123,8 @@ int config_fill(struct kmm *machine)
 		return boot_refuse(
 			-ENOMEM, "memory: %u node%s of %.2f GiB asked, this host has %.2f GiB left",
 			nr_nodes, nr_nodes > 1 ? "s" : "", gib(config->node_bytes), gib(available));
+	if (config->layout == ZONES_PLAIN)
+		return 0;
 	if (!config->shared_bytes)
 		config->shared_bytes = ALIGN_DOWN(config->node_bytes / 4, BLOCK_BYTES);
 	if (config->shared_bytes >= config->node_bytes)

@@ -17,7 +17,8 @@
  * fork: the child has the one thread that forked, and that thread's slot is good. What other
  * threads owned stays owned for ever: they may have been stopped half way. So may their locks; as
  * with any lock, a process of several threads should not fork while they are inside the machine,
- * unless the child calls exec.
+ * unless the child calls exec; or whoever forks holds every lock meanwhile, and the child gives up
+ * what those slots cache, by slots_after_fork().
  */
 #include "arch/slots.h"
 
@@ -31,6 +32,7 @@
 
 #include "arch/host.h"
 #include "arch/topology.h"
+#include "base/bits.h"
 #include "base/check.h"
 
 #define PERCPU_LINES (PERCPU_SIZE / CACHELINE_SIZE)
@@ -230,7 +232,7 @@ static int take_locked(struct kmm *machine, unsigned int cpu, struct kmm_cpu **o
 	int error = -EAGAIN;
 
 	*out = adopt_locked(machine, cpu, false);
-	if (!*out && machine->nr_slots < KMM_MAX_SLOTS)
+	if (!*out && machine->nr_slots < machine->config.max_slots)
 		error = make_locked(machine, cpu, out);
 	if (!*out) {
 		find_lost_locked(machine);
@@ -363,14 +365,40 @@ void slots_drain(struct kmm *machine)
 	lock_release(&machine->slots_lock);
 }
 
+void slots_after_fork(struct kmm *machine, const struct kmm_cpu *keep)
+{
+	machine->pid = getpid();
+	for (u32 i = 0; i < machine->nr_slots; i++) {
+		struct kmm_cpu *slot = slot_at(machine, i);
+
+		if (!slot->owned || slot == keep)
+			continue;
+		if (slot == this_cpu) {
+			slot->owner_tid = (s32)syscall(SYS_gettid);
+			continue;
+		}
+		for (unsigned int layer = machine->nr_layers; layer-- > 0;)
+			if (machine->layers[layer]->cpu_forget)
+				machine->layers[layer]->cpu_forget(machine, slot);
+		give_locked(slot);
+	}
+}
+
 /*
  * Boot and shutdown
  */
+
+static size_t slots_size(const struct kmm *machine)
+{
+	return machine->config.max_slots * PERCPU_SIZE;
+}
 
 int slots_boot(struct kmm *machine)
 {
 	int error;
 
+	if (!machine->config.max_slots)
+		machine->config.max_slots = KMM_MAX_SLOTS;
 	machine->pid = getpid();
 	machine->idle = calloc(topology_nr_cpus(machine->topology), sizeof(*machine->idle));
 	machine->percpu_map = calloc(PERCPU_LINES / 64, sizeof(u64));
@@ -378,7 +406,8 @@ int slots_boot(struct kmm *machine)
 		error = boot_refuse(-ENOMEM, "CPU slots: no memory");
 		goto free_tables;
 	}
-	machine->percpu_map[0] = (1UL << (sizeof(struct kmm_cpu) / CACHELINE_SIZE)) - 1;
+	machine->percpu_full = sizeof(struct kmm_cpu) / CACHELINE_SIZE;
+	machine->percpu_map[0] = (1UL << machine->percpu_full) - 1;
 	error = lock_init(&machine->slots_lock, "slots", RANK_MACHINE, machine->config.lock_kind);
 	if (error)
 		goto free_tables;
@@ -387,10 +416,10 @@ int slots_boot(struct kmm *machine)
 		boot_refuse(error, "CPU slots: the process has no pthread key left");
 		goto destroy_lock;
 	}
-	machine->slots_base = host_reserve(KMM_MAX_SLOTS * PERCPU_SIZE, PERCPU_SIZE);
+	machine->slots_base = host_reserve(slots_size(machine), PERCPU_SIZE);
 	if (!machine->slots_base) {
 		error = boot_refuse(-ENOMEM, "CPU slots: the host refuses %lu MiB of address space",
-				    KMM_MAX_SLOTS * PERCPU_SIZE >> 20);
+				    slots_size(machine) >> 20);
 		goto delete_key;
 	}
 	return 0;
@@ -421,7 +450,7 @@ static bool others_attached(struct kmm *machine)
 
 void slots_shutdown(struct kmm *machine)
 {
-	size_t size = KMM_MAX_SLOTS * PERCPU_SIZE;
+	size_t size = slots_size(machine);
 
 	pthread_key_delete(machine->detach_key);
 	/*
@@ -447,21 +476,38 @@ static bool line_used(const struct kmm *machine, size_t line)
 
 static void mark_lines(struct kmm *machine, size_t first, size_t nr)
 {
-	for (size_t line = first; line < first + nr; line++)
-		machine->percpu_map[line / 64] ^= 1UL << (line % 64);
+	for (size_t line = first, end = first + nr; line < end;) {
+		size_t here = min_t(size_t, 64 - line % 64, end - line);
+
+		machine->percpu_map[line / 64] ^= (~0UL >> (64 - here)) << line % 64;
+		line += here;
+	}
+}
+
+/* The first line from `line` on that is handed out; end if none before it is. */
+static size_t next_used(const struct kmm *machine, size_t line, size_t end)
+{
+	while (line < end) {
+		u64 bits = machine->percpu_map[line / 64] >> line % 64;
+
+		if (bits)
+			return min_t(size_t, line + __ffs(bits), end);
+		line = ALIGN_DOWN(line, 64UL) + 64;
+	}
+	return end;
 }
 
 /* The lowest run of nr free lines that starts at a multiple of align lines; 0 if there is none. */
 static size_t find_lines(const struct kmm *machine, size_t nr, size_t align)
 {
-	size_t start = 0, line = 0;
+	size_t start = ALIGN_UP((size_t)machine->percpu_full, align);
 
 	while (start + nr <= PERCPU_LINES) {
-		for (line = start; line < start + nr && !line_used(machine, line); line++)
-			;
-		if (line == start + nr)
+		size_t used = next_used(machine, start, start + nr);
+
+		if (used == start + nr)
 			return start;
-		start = ALIGN_UP(line + 1, align);
+		start = ALIGN_UP(used + 1, align);
 	}
 	return 0;
 }
@@ -479,6 +525,8 @@ size_t percpu_alloc(struct kmm *machine, size_t size, size_t align)
 	first = find_lines(machine, nr, max_t(size_t, align / CACHELINE_SIZE, 1));
 	if (first)
 		mark_lines(machine, first, nr);
+	if (first == machine->percpu_full)
+		machine->percpu_full += (u32)nr;
 	lock_release(&machine->slots_lock);
 	return first * CACHELINE_SIZE;
 }
@@ -493,5 +541,6 @@ void percpu_free(struct kmm *machine, size_t offset, size_t size)
 		KMM_BUG_ON(line >= PERCPU_LINES || !line_used(machine, line),
 			   "offset %zu, size %zu: not handed out", offset, size);
 	mark_lines(machine, first, nr);
+	machine->percpu_full = min_t(u32, machine->percpu_full, first);
 	lock_release(&machine->slots_lock);
 }

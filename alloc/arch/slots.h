@@ -26,6 +26,10 @@ void slot_detach(void);
 /* Drain this thread's slot and all idle ones, as kmm_drain says. */
 void slots_drain(struct kmm *machine);
 
+/* In the child of a fork that was made with all of the machine's locks held: the slots of threads that
+ * are not here, all but this thread's and `keep` (or NULL), become idle and empty. */
+void slots_after_fork(struct kmm *machine, const struct kmm_cpu *keep);
+
 /*
  * Let the calling thread use a slot of the machine for a while without being attached to it:
  * returns where it was, for slot_return. On an error (-EAGAIN, -ENOMEM) nothing has changed.

@@ -15,7 +15,10 @@
 #define KMM_END_DECLS
 #endif
 
+/* What the shared library shows. A library that only has kmm inside defines it as nothing. */
+#ifndef KMM_API
 #define KMM_API __attribute__((visibility("default")))
+#endif
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

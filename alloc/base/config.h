@@ -10,8 +10,10 @@
  * Where zones begin and end in physical memory.
  *	x86_64	DMA below 16 MiB, DMA32 below 4 GiB, NORMAL above; SHARED (memfd) at each node's top
  *	i386	DMA below 16 MiB, NORMAL below 896 MiB, HIGHMEM (memfd-backed) above
+ *	plain	NORMAL alone, as a process's heap wants it: no vmalloc, which must not be called, and
+ *		one set of kmalloc caches for all kinds of pages, aligned to 16 at least
  */
-enum zone_layout { ZONES_X86_64, ZONES_I386, NR_ZONE_LAYOUTS };
+enum zone_layout { ZONES_X86_64, ZONES_I386, ZONES_PLAIN, NR_ZONE_LAYOUTS };
 
 struct kmm_config {
 	/* Topology: at most one of the two; neither means this host. Strings need live only through
@@ -32,6 +34,10 @@ struct kmm_config {
 	 * and order (each as far as its array has room, phys/pcp.h). 0: tuned from the zone. */
 	unsigned int pcp_batch;
 	unsigned int pcp_high;
+
+	/* Threads attached at one time, at most; 0: KMM_MAX_SLOTS. Each costs 4 MiB of address
+	 * space. */
+	unsigned int max_slots;
 
 	/* Free memory that is kept for those who cannot wait (phys/watermark.h). KiB in all zones
 	 * together, 0: computed from the memory there is; and the distance between the watermarks

@@ -52,6 +52,7 @@ struct kmm {
 	u32 nr_slots;		/* made so far; grows only; cpu_first/next read it without */
 	struct kmm_cpu **idle;	/* [cpu]: slots of that CPU without a thread, last left first */
 	u64 *percpu_map;	/* a bit a cache line of a slot: handed out */
+	u32 percpu_full;	/* all lines before this one are handed out */
 };
 
 /*
@@ -64,6 +65,7 @@ struct kmm {
  */
 struct kmm_layer {
 	const char *name;
+	bool not_plain; /* machines of layout ZONES_PLAIN do without it, and those after it */
 	/* 0; or -errno, and then nothing is left behind. */
 	int (*boot)(struct kmm *machine);
 	/* A new slot: its caches may open now. */
@@ -72,11 +74,16 @@ struct kmm_layer {
 	void (*cpu_adopt)(struct kmm *machine, struct kmm_cpu *cpu);
 	/* Give back all that the slot caches; it is this thread's or idle, or the machine ends. */
 	void (*cpu_drain)(struct kmm *machine, struct kmm_cpu *cpu);
+	/* In the child of a fork: the slot's owner stayed behind, and may have been anywhere. Empty
+	 * what the slot caches without a look at it; what that was is lost. May be NULL. */
+	void (*cpu_forget)(struct kmm *machine, struct kmm_cpu *cpu);
 	/* Count leaks, release all. */
 	void (*shutdown)(struct kmm *machine, struct kmm_leaks *leaks);
 };
 
 extern const struct kmm_layer phys_layer, slab_layer, virt_layer;
+/* What a machine is booted from, in order, and then NULL; whatever kmm is linked into says it. */
+extern const struct kmm_layer *const kmm_layers[];
 
 /*
  * Say in one line why this thread's boot fails ("what: what is wrong", no newline), for

@@ -442,6 +442,14 @@ unsigned long pcp_drain(struct phys *phys, struct kmm_cpu *cpu)
 	return nr_pages;
 }
 
+void pcp_forget(struct kmm_cpu *cpu)
+{
+	struct phys_cpu *pcpu = phys_cpu(cpu);
+
+	for_each_pcp_stack(pcpu, row, order) if (pcpu->stack[row][order].nr)
+		WRITE_ONCE(pcpu->stack[row][order].nr, 0);
+}
+
 void pcp_close(struct kmm_cpu *cpu)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);

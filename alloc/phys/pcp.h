@@ -237,6 +237,9 @@ static inline bool pcp_drain_wanted(const struct phys_cpu *pcpu)
 	return unlikely(__atomic_load_n(&pcpu->drain_wanted, __ATOMIC_ACQUIRE));
 }
 
+/* Empty all stacks of a slot whose owner is gone without a trace; the blocks are lost. */
+void pcp_forget(struct kmm_cpu *cpu);
+
 /* Ask a slot's owner for its blocks; or, for a slot that is empty and may move to another node,
  * make its next owner come through pcp_honour_drain(). */
 void pcp_close(struct kmm_cpu *cpu);

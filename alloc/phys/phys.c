@@ -221,6 +221,12 @@ static void phys_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
 	pcp_close(cpu);
 }
 
+static void phys_cpu_forget(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	(void)machine;
+	pcp_forget(cpu);
+}
+
 static void phys_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
 {
 	struct phys *phys = machine->phys;
@@ -243,5 +249,6 @@ const struct kmm_layer phys_layer = {
 	.cpu_init = phys_cpu_init,
 	.cpu_adopt = phys_cpu_adopt,
 	.cpu_drain = phys_cpu_drain,
+	.cpu_forget = phys_cpu_forget,
 	.shutdown = phys_shutdown,
 };

@@ -26,6 +26,8 @@ const char *const zone_names[NR_ZONE_TYPES] = {
 
 enum zone_type gfp_zone(gfp_t gfp, enum zone_layout layout)
 {
+	if (layout == ZONES_PLAIN)
+		return ZONE_NORMAL;
 	if (gfp & __GFP_SHARED)
 		return ZONE_SHARED;
 	if (gfp & __GFP_DMA)
@@ -109,7 +111,9 @@ int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_la
 				.memfd = -1,
 				.direct_mapped = true,
 			};
-		if (layout == ZONES_I386)
+		if (layout == ZONES_PLAIN)
+			zone_set_range(node, ZONE_NORMAL, node->start_pfn, node->end_pfn);
+		else if (layout == ZONES_I386)
 			lay_out_i386(node);
 		else
 			err = lay_out_x86_64(node, shared_bytes);

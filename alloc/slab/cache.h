@@ -194,6 +194,7 @@ KMM_COLD void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp);
 KMM_COLD void cache_free_slow(struct kmem_cache *cache, void *object);
 KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object);
 void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu);
+void cache_forget_slot(struct kmem_cache *cache, struct kmm_cpu *cpu);
 
 /* cache.c */
 size_t cache_struct_size(u32 nr_nodes);

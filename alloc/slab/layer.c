@@ -183,10 +183,19 @@ static void slab_cpu_init(struct kmm *machine, struct kmm_cpu *cpu)
 	kmalloc_cpu_init(machine->slab, cpu);
 }
 
+static void slab_cpu_forget(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	struct kmem_cache *cache;
+
+	list_for_each_entry(cache, &machine->slab->caches, list)
+		cache_forget_slot(cache, cpu);
+}
+
 const struct kmm_layer slab_layer = {
 	.name = "slab",
 	.boot = slab_boot,
 	.cpu_init = slab_cpu_init,
 	.cpu_drain = slab_cpu_drain,
+	.cpu_forget = slab_cpu_forget,
 	.shutdown = slab_shutdown,
 };

@@ -287,6 +287,18 @@ void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
 		empty_magazine(cache, cache_remote_magazine(cache, cpu));
 }
 
+/* Empty a slot's magazines whose owner is gone without a trace; the objects are lost. */
+void cache_forget_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
+{
+	struct magazine *mags[] = {cache_magazine(cache, cpu), cache_remote_magazine(cache, cpu)};
+
+	for (unsigned int i = 0; i < (cache->remote_capacity ? 2U : 1U); i++)
+		if (mags[i]->capacity) {
+			magazine_set_nr(mags[i], 0);
+			mags[i]->strays = 0;
+		}
+}
+
 /*
  * Debug builds: at each free, what other builds find when the object reaches its slab. Mistakes
  * about whose it is are left to the slow path, which names them.

@@ -209,6 +209,7 @@ static void virt_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
 
 const struct kmm_layer virt_layer = {
 	.name = "virt",
+	.not_plain = true,
 	.boot = virt_boot,
 	.cpu_init = virt_cpu_init,
 	.cpu_drain = virt_cpu_drain,
