@@ -11,6 +11,13 @@
  *
  * No locks but the zone's, inside of __free_pages().
  *
+ * A run is the same without being split to frames: the end is given back, and what stays is the blocks
+ * that are the bits of its size, the largest first. It costs as many steps as there are bits, both ways,
+ * and its owner keeps the size.
+ *
+ *	alloc_page_run(11)		| 0 .. 7         | 8 9 | 10 | 11 | 12 .. 15 |
+ *					  order 3          1     0    free
+ *
  * After mm/page_alloc.c (6.1), which gives the end back frame by frame.
  */
 #include "base/bits.h"
@@ -45,7 +52,8 @@ static unsigned long nr_frames_of(size_t size)
 
 /*
  * Keep the first nr frames of a block, and give the rest back in the largest blocks there are: the
- * block is halved as long as one half lies behind the end.
+ * block is halved as long as one half lies behind the end. What is kept is a block for each bit of nr,
+ * the largest first.
  */
 static void trim_block(struct page *page, unsigned int order, unsigned long nr)
 {
@@ -57,12 +65,46 @@ static void trim_block(struct page *page, unsigned int order, unsigned long nr)
 		if (left <= 1UL << order) {
 			__free_pages(page + (1UL << order), order);
 		} else {
-			split_block(page, order, 0);
 			page += 1UL << order;
 			left -= 1UL << order;
 		}
 	}
-	split_block(page, order, 0);
+}
+
+/* Split each block of a run to single frames. */
+static void split_run(struct page *page, unsigned long nr)
+{
+	for (; nr; page += 1UL << __fls(nr), nr -= 1UL << __fls(nr))
+		split_block(page, __fls(nr), 0);
+}
+
+struct page *alloc_page_run(unsigned long nr, unsigned int align_order, gfp_t gfp)
+{
+	unsigned int order = max_t(unsigned int, get_order(nr << PAGE_SHIFT), align_order);
+	struct page *page;
+
+	if (!nr || nr > MAX_ORDER_NR_PAGES)
+		return NULL;
+	page = alloc_pages(gfp & ~(__GFP_COMP | __GFP_HIGHMEM), order);
+	if (page)
+		trim_block(page, order, nr);
+	return page;
+}
+
+void shrink_page_run(struct page *page, unsigned long nr, unsigned long keep)
+{
+	while (nr) {
+		unsigned int order = __fls(nr);
+		unsigned long here = min_t(unsigned long, keep, 1UL << order);
+
+		if (!here)
+			__free_pages(page, order);
+		else if (here < 1UL << order)
+			trim_block(page, order, here);
+		page += 1UL << order;
+		nr -= 1UL << order;
+		keep -= here;
+	}
 }
 
 void *alloc_pages_exact_nid(int nid, size_t size, gfp_t gfp)
@@ -81,6 +123,7 @@ void *alloc_pages_exact_nid(int nid, size_t size, gfp_t gfp)
 		return NULL;
 	}
 	trim_block(page, order, nr_frames_of(size));
+	split_run(page, nr_frames_of(size));
 	for (unsigned long i = 0; i < nr_frames_of(size); i++)
 		WRITE_ONCE(page[i].head, page);
 	return page_address(page);

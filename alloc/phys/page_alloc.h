@@ -77,6 +77,15 @@ KMM_API void *alloc_pages_exact(size_t size, gfp_t gfp);
 KMM_API void *alloc_pages_exact_nid(int nid, size_t size, gfp_t gfp);
 KMM_API void free_pages_exact(void *addr, size_t size);
 
+/*
+ * A run: nr contiguous frames (1 to 1024), the first a multiple of 2^order for the smallest order that
+ * holds them and of 2^align_order, whose number the owner keeps; NULL for no memory, or another
+ * number. shrink_page_run keeps the first `keep` of nr frames, 0 for none. One block is allocated, or
+ * as many freed as there are bits in the numbers.
+ */
+KMM_API struct page *alloc_page_run(unsigned long nr, unsigned int align_order, gfp_t gfp);
+KMM_API void shrink_page_run(struct page *page, unsigned long nr, unsigned long keep);
+
 #define alloc_page(gfp)	     alloc_pages((gfp), 0)
 #define __free_page(page)    __free_pages((page), 0)
 #define __get_free_page(gfp) __get_free_pages((gfp), 0)
