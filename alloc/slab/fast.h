@@ -41,17 +41,24 @@ static inline void kmem_cache_free_inline(struct kmem_cache *cache, void *object
 	cache_free_slow(cache, object);
 }
 
+/*
+ * Half of kmalloc: an object of the class of index * 8 bytes, up to KMALLOC_MAX_CACHE_SIZE. False when
+ * the slot has none at hand, and for index 0.
+ */
+static inline bool kmalloc_pop(struct kmm_cpu *cpu, size_t index, void **object)
+{
+	const u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
+
+	return magazine_pop(percpu_ptr(cpu, (size_t)table[index] * CACHELINE_SIZE), object);
+}
+
 static inline void *kmalloc_inline(size_t size, gfp_t gfp)
 {
-	struct kmm_cpu *cpu = this_cpu;
-	const u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
-	struct magazine *mag;
 	void *object;
 
 	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE) || unlikely(gfp & KMALLOC_GFP_SPECIAL))
 		return kmalloc_slow(size, gfp);
-	mag = percpu_ptr(cpu, (size_t)table[(size + 7) / 8] * CACHELINE_SIZE);
-	if (likely(magazine_pop(mag, &object)))
+	if (likely(kmalloc_pop(this_cpu, (size + 7) / 8, &object)))
 		return object;
 	return kmalloc_slow(size, gfp);
 }
@@ -63,22 +70,26 @@ static inline void *kmalloc_inline(size_t size, gfp_t gfp)
 _Static_assert(offsetof(struct magazine, key) == offsetof(struct kmm_cpu, kmalloc_table),
 	       "key 0 meets an offset that is not 0");
 
-static inline void kfree_inline(void *object)
+/* Half of kfree: false when the slot has no room for the object, or it is none of a cache's here. */
+static inline bool kfree_push(struct kmm_cpu *cpu, void *object)
 {
-	struct kmm_cpu *cpu = this_cpu;
 	struct magazine *mag;
 	struct page *page;
+	u32 key;
 
-	if (likely(cpu_frame(cpu, object, &page))) {
-		u32 key = page->slab_key;
+	if (unlikely(!cpu_frame(cpu, object, &page)))
+		return false;
+	key = page->slab_key;
+	if (KMM_DEBUG && key)
+		cache_check_free(page->slab_cache, object);
+	mag = percpu_ptr(cpu, slab_key_offset(key));
+	return likely(mag->key == key) && likely(magazine_push(mag, object));
+}
 
-		if (KMM_DEBUG && key)
-			cache_check_free(page->slab_cache, object);
-		mag = percpu_ptr(cpu, slab_key_offset(key));
-		if (likely(mag->key == key) && likely(magazine_push(mag, object)))
-			return;
-	}
-	kfree_slow(object);
+static inline void kfree_inline(void *object)
+{
+	if (unlikely(!kfree_push(this_cpu, object)))
+		kfree_slow(object);
 }
 
 #endif
