@@ -8,7 +8,9 @@ noinst_LTLIBRARIES += libkmmcore.la
 lib_LTLIBRARIES    += libkmm.la
 pkgconfig_DATA     += alloc/kmm.pc
 
-libkmmcore_la_SOURCES =
+# What libkmm-malloc.so is made of, too: all but hwloc, virt and the reports.
+heap_core_sources =
+libkmmcore_la_SOURCES = $(heap_core_sources)
 libkmmcore_la_CFLAGS  = $(AM_CFLAGS) -fvisibility=hidden
 libkmmcore_la_LIBADD  = $(HWLOC_LIBS)
 
@@ -20,7 +22,7 @@ kmmincludedir = $(includedir)/kmm
 nobase_kmminclude_HEADERS =
 
 # base
-libkmmcore_la_SOURCES += \
+heap_core_sources += \
 	alloc/base/bits.h \
 	alloc/base/check.c \
 	alloc/base/check.h \
@@ -38,13 +40,14 @@ nobase_kmminclude_HEADERS += \
 	alloc/base/types.h
 
 # arch
-libkmmcore_la_SOURCES += \
-	alloc/arch/binding.c \
+heap_core_sources += \
 	alloc/arch/cpu.c \
 	alloc/arch/host.c \
 	alloc/arch/host.h \
 	alloc/arch/hostmem.c \
-	alloc/arch/slots.h \
+	alloc/arch/slots.h
+libkmmcore_la_SOURCES += \
+	alloc/arch/binding.c \
 	alloc/arch/topology.c \
 	alloc/arch/topology_impl.h \
 	alloc/arch/topology_print.c
@@ -52,7 +55,7 @@ nobase_kmminclude_HEADERS += \
 	alloc/arch/topology.h
 
 # phys
-libkmmcore_la_SOURCES += \
+heap_core_sources += \
 	alloc/phys/alloc.h \
 	alloc/phys/alloc_slow.c \
 	alloc/phys/buddy.c \
@@ -90,7 +93,7 @@ nobase_kmminclude_HEADERS += \
 	alloc/phys/page_ref.h
 
 # slab
-libkmmcore_la_SOURCES += \
+heap_core_sources += \
 	alloc/slab/bulk.c \
 	alloc/slab/cache.c \
 	alloc/slab/cache.h \
@@ -140,9 +143,41 @@ nobase_kmminclude_HEADERS += \
 	alloc/report/report.h
 
 # the machine
-libkmmcore_la_SOURCES += \
+heap_core_sources += \
 	alloc/boot.c \
 	alloc/boot_config.c \
 	alloc/boot_config.h
+libkmmcore_la_SOURCES += \
+	alloc/layers.c
 nobase_kmminclude_HEADERS += \
 	alloc/kmm.h
+
+# libkmm-malloc.so: malloc on kmm, for LD_PRELOAD and for linking. It shows nothing but malloc's family, and has
+# neither hwloc nor any other library in it but the C library.
+if MALLOC_LIBRARY
+lib_LTLIBRARIES += libkmm-malloc.la
+endif
+libkmm_malloc_la_SOURCES = $(heap_core_sources) \
+	alloc/malloc/early.c \
+	alloc/malloc/fork.c \
+	alloc/malloc/heap.h \
+	alloc/malloc/huge.c \
+	alloc/malloc/info.c \
+	alloc/malloc/layers.c \
+	alloc/malloc/malloc.c \
+	alloc/malloc/malloc_fast.h \
+	alloc/malloc/new.c \
+	alloc/malloc/objects.c \
+	alloc/malloc/options.c \
+	alloc/malloc/start.c \
+	alloc/malloc/topology.c \
+	alloc/malloc/trim.c
+# The compiler must not make calls of malloc out of ours, and a thread-local must not need one.
+libkmm_malloc_la_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_API=
+libkmm_malloc_la_CFLAGS   = $(AM_CFLAGS) -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc \
+			    -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
+libkmm_malloc_la_LDFLAGS  = $(AM_LDFLAGS) -shared -avoid-version -Wl,-Bsymbolic -Wl,-z,now \
+			    -Wl,--version-script=$(srcdir)/alloc/malloc/libkmm-malloc.map
+libkmm_malloc_la_LIBTOOLFLAGS = --tag=disable-static
+EXTRA_libkmm_malloc_la_DEPENDENCIES = alloc/malloc/libkmm-malloc.map
+EXTRA_DIST += alloc/malloc/libkmm-malloc.map

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arch/topology.h once more, for a library that may not have hwloc in it: hwloc calls malloc, brings
+ * libraries of its own, and takes longer to look around than many programs run.
+ *
+ * CPUs are those that the process may run on; nodes those that it may have memory from, which one
+ * system call says. With a single one, as nearly always, that is all. Else /sys/devices/system/node
+ * says which CPUs are near each node, and how far they are from each other.
+ *
+ * No locks; constant once loaded. One topology a process, so it lies in static memory.
+ */
+#include "arch/topology.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/compiler.h"
+
+#define MAX_OS_CPUS  8192
+#define MAX_OS_NODES 1024 /* the kernel wants room for all there could be */
+
+#define MPOL_BIND	    2
+#define MPOL_F_MEMS_ALLOWED (1 << 2)
+
+#define DISTANCE_LOCAL 10
+#define DISTANCE_FAR   20
+
+struct topology {
+	unsigned int nr_nodes, nr_cpus;
+	struct topology_node nodes[KMM_MAX_NODES];
+	struct topology_cpu cpus[KMM_MAX_CPUS];
+	u16 distance[KMM_MAX_NODES][KMM_MAX_NODES];
+};
+
+static struct topology flat;
+
+/* A file of a node in sysfs, as text; false if it cannot be read. */
+static bool read_node_file(int os_node, const char *name, char *text, size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/%s", os_node, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, size - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* The CPUs of a list such as 0-3,8,10-11 are near node nid. */
+static void take_cpu_list(struct topology *topo, int nid, char *text)
+{
+	while (*text >= '0' && *text <= '9') {
+		long first = strtol(text, &text, 10), last = first;
+
+		if (*text == '-')
+			last = strtol(text + 1, &text, 10);
+		for (unsigned int cpu = 0; cpu < topo->nr_cpus; cpu++)
+			if (topo->cpus[cpu].os_index >= first && topo->cpus[cpu].os_index <= last)
+				topo->cpus[cpu].nid = nid;
+		text += *text == ',';
+	}
+}
+
+/* The kernel's line has a distance for each of its nodes, in ascending order; ours may be fewer. */
+static void take_distances(struct topology *topo, int nid, char *text)
+{
+	char *end = text;
+	long distance;
+
+	for (int os_node = 0; (distance = strtol(text, &end, 10)), end != text; os_node++) {
+		for (unsigned int to = 0; to < topo->nr_nodes; to++)
+			if (topo->nodes[to].os_index == os_node && distance > 0)
+				topo->distance[nid][to] = (u16)min_t(long, distance, UINT16_MAX);
+		text = end;
+	}
+}
+
+static void load_cpus(struct topology *topo)
+{
+	static cpu_set_t mask[MAX_OS_CPUS / CPU_SETSIZE];
+
+	if (!sched_getaffinity(0, sizeof(mask), mask))
+		for (int os = 0; os < MAX_OS_CPUS && topo->nr_cpus < KMM_MAX_CPUS; os++)
+			if (CPU_ISSET_S(os, sizeof(mask), mask))
+				topo->cpus[topo->nr_cpus++].os_index = os;
+	if (!topo->nr_cpus)
+		topo->nr_cpus = 1;
+}
+
+static void load_nodes(struct topology *topo)
+{
+	unsigned long mask[MAX_OS_NODES / 64] = {0};
+
+	if (!syscall(SYS_get_mempolicy, NULL, mask, MAX_OS_NODES, NULL, MPOL_F_MEMS_ALLOWED))
+		for (int os = 0; os < MAX_OS_NODES && topo->nr_nodes < KMM_MAX_NODES; os++)
+			if (mask[os / 64] >> os % 64 & 1)
+				topo->nodes[topo->nr_nodes++].os_index = os;
+	if (!topo->nr_nodes)
+		topo->nr_nodes = 1;
+}
+
+static void load_places(struct topology *topo)
+{
+	char text[4096];
+
+	for (unsigned int from = 0; from < topo->nr_nodes; from++) {
+		for (unsigned int to = 0; to < topo->nr_nodes; to++)
+			topo->distance[from][to] = from == to ? DISTANCE_LOCAL : DISTANCE_FAR;
+		if (topo->nr_nodes == 1)
+			return;
+		if (read_node_file(topo->nodes[from].os_index, "cpulist", text, sizeof(text)))
+			take_cpu_list(topo, (int)from, text);
+		if (read_node_file(topo->nodes[from].os_index, "distance", text, sizeof(text)))
+			take_distances(topo, (int)from, text);
+	}
+}
+
+int topology_load(const char *synthetic, const char *xml, struct topology **out, char *error,
+		  size_t error_size)
+{
+	struct topology *topo = &flat;
+
+	*out = NULL;
+	if (synthetic || xml) {
+		snprintf(error, error_size, "topology: there is no hwloc here");
+		return -EINVAL;
+	}
+	memset(topo->nodes, 0, sizeof(topo->nodes));
+	topo->nr_nodes = topo->nr_cpus = 0;
+	load_cpus(topo);
+	load_nodes(topo);
+	load_places(topo);
+	for (unsigned int cpu = 0; cpu < topo->nr_cpus; cpu++)
+		topo->nodes[topo->cpus[cpu].nid].nr_cpus++;
+	*out = topo;
+	return 0;
+}
+
+void topology_free(struct topology *topo)
+{
+	(void)topo;
+}
+
+bool topology_emulated(const struct topology *topo)
+{
+	(void)topo;
+	return false;
+}
+
+unsigned int topology_nr_nodes(const struct topology *topo)
+{
+	return topo->nr_nodes;
+}
+
+unsigned int topology_nr_cpus(const struct topology *topo)
+{
+	return topo->nr_cpus;
+}
+
+const struct topology_node *topology_node(const struct topology *topo, int nid)
+{
+	return &topo->nodes[nid];
+}
+
+const struct topology_cpu *topology_cpu(const struct topology *topo, unsigned int cpu)
+{
+	return &topo->cpus[cpu];
+}
+
+unsigned int topology_distance(const struct topology *topo, int from, int to)
+{
+	return topo->distance[from][to];
+}
+
+int topology_cpu_of_os(const struct topology *topo, int os_index)
+{
+	for (unsigned int cpu = 0; cpu < topo->nr_cpus; cpu++)
+		if (topo->cpus[cpu].os_index == os_index)
+			return (int)cpu;
+	return -1;
+}
+
+int topology_bind_memory(const struct topology *topo, void *addr, size_t size, int nid)
+{
+	unsigned long mask[MAX_OS_NODES / 64] = {0};
+	int os;
+
+	if (nid < 0 || (unsigned int)nid >= topo->nr_nodes)
+		return -EINVAL;
+	if (topo->nr_nodes == 1)
+		return 1;
+	os = topo->nodes[nid].os_index;
+	mask[os / 64] |= 1UL << os % 64;
+	if (!syscall(SYS_mbind, addr, size, MPOL_BIND, mask, MAX_OS_NODES, 0))
+		return 0;
+	return errno == EPERM || errno == ENOSYS ? 1 : -errno;
+}
