@@ -57,7 +57,8 @@ KMM_BEGIN_DECLS
  *
  * Returns 0; -EINVAL for a configuration that cannot be (kmm_boot_error() says what is wrong with
  * it); -ENOMEM when the host refuses the memory; or another errno of the host. On an error *machine
- * is NULL and nothing is left behind. Costs a few milliseconds a GiB, for mem_map.
+ * is NULL and nothing is left behind. Touches little of the memory that it makes, however much that
+ * is: struct pages are initialised when their frames are allocated.
  */
 KMM_API int kmm_boot(const struct kmm_config *config, struct kmm **machine);
 

@@ -31,6 +31,7 @@
 #include "arch/host.h"
 #include "bench/peers_internal.h"
 #include "bench/suites/common.h"
+#include "phys/phys.h"
 
 #define ALL_ORDERS ((1U << KMM_PAGE_PEER_ORDERS) - 1)
 #define BASE_ALIGN (1UL << 30) /* as the machine's direct map */
@@ -293,7 +294,7 @@ static void find_nodes(struct page_peer *p, const struct kmm *machine)
 	unsigned int nid = 0;
 
 	for (unsigned long pfn = 0; pfn < machine->nr_frames; pfn += 1UL << MAX_PAGE_ORDER)
-		while (nid < (unsigned int)machine->mem_map[pfn].nid)
+		while ((int)nid < pfn_to_nid(machine, pfn))
 			p->node_first[++nid] = pfn;
 	p->range.nr_nodes = nid + 1;
 	p->node_first[nid + 1] = machine->nr_frames;

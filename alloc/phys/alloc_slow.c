@@ -253,9 +253,11 @@ static KMM_COLD int zero_highmem(struct page *page, unsigned int order)
 static int prepare_block(struct page *page, gfp_t gfp, unsigned int order)
 {
 	if ((gfp & __GFP_COMP) && order > 0) {
+		const u32 kind = READ_ONCE(page->kind);
+
 		page_set_type(page, PG_TYPE_HEAD);
 		for (unsigned long i = 1; i < 1UL << order; i++)
-			page_make_tail(page + i, page);
+			page_make_tail(page + i, page, kind);
 	}
 	if (gfp & __GFP_ZERO) {
 		if (PageHighMem(page))

@@ -6,7 +6,6 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/compiler.h"
-#include "phys/page_flags.h"
 
 /* Where else to look for a block, in this order (6.1: fallbacks[]). */
 static const enum migratetype fallbacks[NR_MIGRATETYPES][NR_MIGRATETYPES - 1] = {
@@ -290,13 +289,6 @@ void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order
 	buddy->nr_merge--; /* the two had not been cut */
 }
 
-/* A frame that boot does not keep. */
-static void free_struct(struct page *page)
-{
-	page_set_type(page, PG_TYPE_NONE);
-	__ClearPageReserved(page);
-}
-
 void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn)
 {
 	KMM_BUG_ON(start_pfn < buddy->start_pfn || end_pfn > buddy->end_pfn,
@@ -308,8 +300,6 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 
 		if (start_pfn)
 			order = min_t(unsigned int, order, __ffs(start_pfn));
-		for (unsigned long pfn = start_pfn; pfn < start_pfn + (1UL << order); pfn++)
-			free_struct(buddy->mem_map + pfn);
 		buddy_give(buddy, buddy->mem_map + start_pfn, order);
 		start_pfn += 1UL << order;
 	}
@@ -318,6 +308,15 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 /*
  * Questions
  */
+
+bool buddy_used_frames(const struct buddy *buddy, unsigned long pfn, u64 used[PAGEBLOCK_WORDS])
+{
+	const struct pageblock *block = pfn_to_pageblock(buddy, pfn);
+
+	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++)
+		used[i] = ~block->free[i];
+	return !pageblock_is_whole(block);
+}
 
 bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int order)
 {

@@ -114,6 +114,9 @@ unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetyp
 /* Give one block of the range back. Stops the program if one of its frames is free already. */
 void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
 
+/* The frames of the pageblock of a frame that are not free, a bit each, to used[]; false: none. */
+bool buddy_used_frames(const struct buddy *buddy, unsigned long pfn, u64 used[PAGEBLOCK_WORDS]);
+
 /* Whether all frames of an aligned block inside the range are free. */
 bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int order);
 
@@ -128,8 +131,9 @@ void buddy_count_pageblocks(const struct buddy *buddy, unsigned long nr[NR_MIGRA
  * the program with what differs. `name` is for the message. */
 void buddy_validate_lists(const struct buddy *buddy, const char *name);
 
-/* The same, and every frame's struct page, in O(frames). Returns the frames that are neither free
- * nor reserved nor in an allocated block: those of per-CPU lists. */
+/* The same, and every frame's struct page, in O(frames). nr_managed: frames that were added, and so
+ * are not boot's. Returns how many of these are neither free nor in an allocated block: those of
+ * per-CPU lists. */
 unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsigned long nr_managed);
 
 #endif

@@ -133,8 +133,8 @@ static void check_allocated(const struct buddy *buddy, const char *name, unsigne
 
 unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsigned long nr_managed)
 {
-	unsigned long nr_reserved = 0, nr_elsewhere = 0;
-	unsigned long pfn = buddy->start_pfn;
+	const unsigned long nr_kept = buddy->end_pfn - buddy->start_pfn - nr_managed;
+	unsigned long pfn = buddy->start_pfn, nr_elsewhere = 0;
 
 	buddy_validate_lists(buddy, name);
 	while (pfn < buddy->end_pfn) {
@@ -145,17 +145,12 @@ unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsign
 			pfn += 1UL << page->order;
 			continue;
 		}
-		if (page->type == PG_TYPE_RESERVED)
-			nr_reserved++;
-		else if (!buddy_is_free(buddy, pfn, 0))
-			nr_elsewhere++;
-		KMM_BUG_ON(page->type > PG_TYPE_TABLE ||
-				   (page->type == PG_TYPE_RESERVED && buddy_is_free(buddy, pfn, 0)),
-			   "%s: frame %lu of type %u begins no block", name, pfn, page->type);
+		nr_elsewhere += !buddy_is_free(buddy, pfn, 0);
+		KMM_BUG_ON(page->type > PG_TYPE_TAIL, "%s: frame %lu of type %u begins no block",
+			   name, pfn, page->type);
 		pfn++;
 	}
-	KMM_BUG_ON(buddy->end_pfn - buddy->start_pfn - nr_reserved != nr_managed,
-		   "%s: %lu frames are not reserved, %lu are managed", name,
-		   buddy->end_pfn - buddy->start_pfn - nr_reserved, nr_managed);
-	return nr_elsewhere;
+	KMM_BUG_ON(nr_elsewhere < nr_kept, "%s: %lu frames have no use, boot keeps %lu", name,
+		   nr_elsewhere, nr_kept);
+	return nr_elsewhere - nr_kept;
 }

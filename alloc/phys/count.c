@@ -168,25 +168,66 @@ void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zon
 	}
 }
 
+int pfn_to_nid(const struct kmm *machine, unsigned long pfn)
+{
+	return pfn_node(machine->phys, pfn)->nid;
+}
+
+int page_to_nid(const struct page *page)
+{
+	return pfn_to_nid(cpu_get()->machine, page_to_pfn(page));
+}
+
+static void count_page(const struct page *page, struct phys_use *use)
+{
+	enum page_type type = READ_ONCE(page->type);
+
+	if (type == PG_TYPE_SLAB)
+		use->nr_slab += 1UL << READ_ONCE(page->order);
+	else if (type == PG_TYPE_TABLE)
+		use->nr_table += 1UL << READ_ONCE(page->order);
+}
+
+/* Frames that are free, or boot's, are passed over: what was never used of mem_map stays unread. */
+static void count_zone(const struct phys *phys, struct zone *zone, struct phys_use *use)
+{
+	const struct page *mem_map = phys->machine->mem_map;
+	u64 used[PAGEBLOCK_WORDS];
+
+	for (unsigned long pfn = zone->start_pfn; pfn < zone->end_pfn; pfn += PAGEBLOCK_NR_PAGES) {
+		bool any;
+
+		lock_acquire(&zone->lock);
+		any = buddy_used_frames(&zone->buddy, pfn, used);
+		lock_release(&zone->lock);
+		if (!any)
+			continue;
+		for (unsigned int i = 0; i < PAGEBLOCK_NR_PAGES; i++)
+			if (used[i / 64] >> i % 64 & 1 && !pfn_is_reserved(phys, pfn + i))
+				count_page(mem_map + pfn + i, use);
+	}
+}
+
 void phys_count_use(struct kmm *machine, int nid, struct phys_use *use)
 {
-	const struct phys *phys = machine->phys;
-
 	*use = (struct phys_use){0};
-	for (const struct pglist_data *node = phys->nodes; node < phys->nodes + phys->nr_nodes;
-	     node++) {
-		if (nid != NUMA_NO_NODE && nid != node->nid)
-			continue;
-		for (unsigned long pfn = node->start_pfn; pfn < node->end_pfn; pfn++) {
-			const struct page *page = &machine->mem_map[pfn];
-			enum page_type type = READ_ONCE(page->type);
+	for_each_zone(machine->phys, node, zone)
+		if (nid == NUMA_NO_NODE || nid == zone->nid)
+			count_zone(machine->phys, zone, use);
+}
 
-			if (type == PG_TYPE_SLAB)
-				use->nr_slab += 1UL << READ_ONCE(page->order);
-			else if (type == PG_TYPE_TABLE)
-				use->nr_table += 1UL << READ_ONCE(page->order);
-		}
-	}
+/* What boot keeps has not been given out. */
+static void validate_reserved(const struct phys *phys, const struct zone *zone)
+{
+	const struct pglist_data *node = &phys->nodes[zone->nid];
+	unsigned long start = max_t(unsigned long, zone->start_pfn, node->reserved_start_pfn);
+	unsigned long end = min_t(unsigned long, zone->end_pfn, node->reserved_end_pfn);
+
+	for (unsigned long pfn = start; pfn < end; pfn++)
+		KMM_BUG_ON(buddy_is_free(&zone->buddy, pfn, 0) ||
+				   READ_ONCE(phys->machine->mem_map[pfn].type) != PG_TYPE_NONE,
+			   "%s: frame %lu is boot's, and of type %u or free", zone->lock_name, pfn,
+			   phys->machine->mem_map[pfn].type);
 }
 
 void phys_validate(struct kmm *machine)
@@ -201,6 +242,7 @@ void phys_validate(struct kmm *machine)
 
 		lock_acquire(&zone->lock);
 		nr_seen = buddy_validate(&zone->buddy, zone->lock_name, zone->nr_managed);
+		validate_reserved(phys, zone);
 		lock_release(&zone->lock);
 		KMM_BUG_ON(nr_seen != nr_pcp[zone->nid][zone->type],
 			   "%s: %lu frames say they are in per-CPU lists, %lu are", zone->lock_name,

@@ -12,8 +12,8 @@
  * mem_map follows the kernel's SPARSEMEM_VMEMMAP: the frames that hold a node's structs are taken
  * from the node at boot, and appear at the virtual address of mem_map. Here too they are taken
  * (reserved in memblock, and so missing from the zone's managed pages); what appears at mem_map is
- * host memory of the same size on the same node, and the reserved frames' own place in the direct
- * map is never touched, so the host pays for them once. The descriptors of a node's pageblocks (128
+ * host memory of the same size on the same node, given as it is touched, and the reserved frames' own
+ * place in the direct map is never touched, so the host pays for them once at most. The descriptors of a node's pageblocks (128
  * bytes each 2 MiB) are paid for likewise.
  */
 #include "phys/mem_map.h"
@@ -24,7 +24,6 @@
 #include "arch/host.h"
 #include "arch/topology.h"
 #include "base/compiler.h"
-#include "phys/page_flags.h"
 
 #define DIRECT_MAP_ALIGN (1UL << 30)
 
@@ -109,25 +108,33 @@ int memory_map(struct phys *phys)
 
 /* Frames of a node that its structs cost: below its memfd-backed zones where there is room, as
  * those are precious. */
-static int reserve_node(struct memblock *mb, const struct pglist_data *node, u64 size)
+static int reserve_node(struct memblock *mb, struct pglist_data *node, u64 size)
 {
 	u64 limit = 0, base;
+	int err;
 
 	for (int type = 0; type < NR_ZONE_TYPES; type++)
 		if (zone_populated(&node->zones[type]) && !node->zones[type].memfd_backed)
 			limit = max_t(u64, limit, (u64)node->zones[type].end_pfn << PAGE_SHIFT);
-	if (memblock_alloc(mb, size, PAGE_SIZE, 0, limit, node->nid, &base) == 0)
-		return 0;
-	return memblock_alloc(mb, size, PAGE_SIZE, 0, UINT64_MAX, node->nid, &base);
+	err = memblock_alloc(mb, size, PAGE_SIZE, 0, limit, node->nid, &base);
+	if (err)
+		err = memblock_alloc(mb, size, PAGE_SIZE, 0, UINT64_MAX, node->nid, &base);
+	if (err)
+		return err;
+	node->reserved_start_pfn = base >> PAGE_SHIFT;
+	node->reserved_end_pfn = (base + size) >> PAGE_SHIFT;
+	return 0;
 }
 
-static void init_structs(struct page *mem_map, const struct pglist_data *node)
+/* All other structs are zeros, and become something when their frames are allocated. */
+static void init_highmem_structs(struct page *mem_map, const struct pglist_data *node)
 {
 	for (const struct zone *zone = node->zones; zone < node->zones + NR_ZONE_TYPES; zone++)
 		for (unsigned long pfn = zone->start_pfn; pfn < zone->end_pfn; pfn++) {
+			if (zone->direct_mapped)
+				break;
 			mem_map[pfn].kind =
-				page_kind(zone->type, (unsigned int)node->nid, PG_TYPE_RESERVED, 0);
-			mem_map[pfn].flags = PAGE_FLAG(PG_reserved);
+				page_kind(zone->type, (unsigned int)node->nid, PG_TYPE_NONE, 0);
 		}
 }
 
@@ -171,7 +178,7 @@ int mem_map_create(struct phys *phys, struct memblock *mb)
 			return boot_refuse(err, "phys: no memory for mem_map of node %d (errno %d)",
 					   node->nid, -err);
 		bind(phys, slice, size, node->nid);
-		init_structs(machine->mem_map, node);
+		init_highmem_structs(machine->mem_map, node);
 	}
 	return 0;
 }

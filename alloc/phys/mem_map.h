@@ -15,9 +15,8 @@
 int memory_map(struct phys *phys);
 
 /*
- * Make mem_map, and take from each node in mb the frames that its part of mem_map costs. Every
- * struct page says its zone, its node and PG_TYPE_RESERVED. Sets machine->mem_map. 0 or -errno, as
- * above.
+ * Make mem_map, of zeros that the host has not given yet, and take from each node in mb the frames
+ * that its part of mem_map will cost. Sets machine->mem_map. 0 or -errno, as above.
  */
 int mem_map_create(struct phys *phys, struct memblock *mb);
 

@@ -4,7 +4,6 @@
  * change the rest follows from that:
  *
  *	PG_TYPE_NONE      never freed, or inside a block                 see below
- *	PG_TYPE_RESERVED  boot's own, never free                         constant
  *	PG_TYPE_FREE      freed as the head of a block                   zone->lock, or the slot's owner
  *	PG_TYPE_ALLOC     head of an allocated block of `order`          its owner
  *	PG_TYPE_HEAD      the same, of a compound block (__GFP_COMP)     its owner
@@ -16,6 +15,13 @@
  * is taken and merged without a look at its struct pages. So a frame that is free, or lies inside a
  * block behind its head, is of PG_TYPE_NONE, or of PG_TYPE_FREE from when it was freed itself;
  * never of a type of an allocated head.
+ *
+ * mem_map is memory that the host gives when it is first written to, and boot writes nothing: a
+ * frame's struct page is all zeros, which is PG_TYPE_NONE, until the frame is allocated as a head or
+ * becomes the tail of a compound block. So a machine is as large as its user likes and costs what is
+ * used of it. Only HighMem's structs have their place and node from boot on, since an address is
+ * looked for in them before anything else is known. Frames that boot keeps (mem_map's own) are never
+ * given out and stay zeros, too; struct pglist_data knows which those are.
  */
 #ifndef KMM_PHYS_PAGE_H
 #define KMM_PHYS_PAGE_H
@@ -26,7 +32,6 @@
 
 enum page_type {
 	PG_TYPE_NONE,
-	PG_TYPE_RESERVED,
 	PG_TYPE_FREE,
 	PG_TYPE_ALLOC,
 	PG_TYPE_HEAD,
@@ -43,7 +48,7 @@ struct page {
 			union {
 				struct {
 					u8 place; /* page_place(), page_zonenum() */
-					u8 nid;	  /* set at boot, then constant */
+					u8 nid; /* from its first allocation on, then constant */
 					u8 type; /* enum page_type; see above, and page_set_type() */
 					u8 order; /* of the block this frame heads */
 				};
@@ -91,7 +96,7 @@ _Static_assert(sizeof(struct page) == 64, "one cache line a frame");
 #define PAGE_STRUCT_SHIFT 6 /* log2(sizeof(struct page)) */
 
 /*
- * `place` of a frame: its zone, set at boot, in the lowest three bits; above them the migratetype
+ * `place` of a frame: its zone in the lowest three bits; above them the migratetype
  * that its block was last allocated for, which names the per-CPU list that it goes back to. The
  * highest bit is set with the first page flag of a block: no list has such a name, so its free goes
  * the slow way, where flags are looked at and cleared, and the fast path need not look.
@@ -105,7 +110,8 @@ static inline unsigned int page_place(unsigned int zone, unsigned int migratetyp
 	return zone | migratetype << PLACE_ZONE_BITS;
 }
 
-/* enum zone_type of a frame. */
+/* enum zone_type of an allocated head, a tail of a compound block, or any HighMem frame; page_to_nid()
+ * and pfn_zone() know of all others. */
 static inline unsigned int page_zonenum(const struct page *page)
 {
 	return READ_ONCE(page->place) & PLACE_ZONE_MASK;
@@ -132,11 +138,14 @@ static inline void page_set_type(struct page *page, enum page_type type)
 	WRITE_ONCE(page->type, (u8)type);
 }
 
-/* The owner makes a frame the tail of a block. Release: who sees a tail sees where its head is. */
-static inline void page_make_tail(struct page *page, struct page *head)
+/* The owner makes a frame the tail of a block; kind: the head's. Release: who sees a tail sees where
+ * its head is. */
+static inline void page_make_tail(struct page *page, struct page *head, u32 kind)
 {
+	const u32 place = kind & (0xffffU & ~PLACE_FLAGGED); /* and node */
+
 	WRITE_ONCE(page->head, head);
-	__atomic_store_n(&page->type, (u8)PG_TYPE_TAIL, __ATOMIC_RELEASE);
+	__atomic_store_n(&page->state, place | (u32)PG_TYPE_TAIL << 16, __ATOMIC_RELEASE);
 }
 
 /*

@@ -55,11 +55,12 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 	switch ((enum page_type)READ_ONCE(page->type)) {
 	case PG_TYPE_FREE:
 		KMM_BUG("double free of frame %lu, order %u: it is free already", pfn, order);
-	case PG_TYPE_TAIL:
 	case PG_TYPE_NONE:
+		KMM_BUG_ON(pfn_is_reserved(cpu->machine->phys, pfn),
+			   "free of frame %lu, order %u: it is reserved", pfn, order);
+		__attribute__((fallthrough));
+	case PG_TYPE_TAIL:
 		KMM_BUG("free of frame %lu, order %u: it begins no block", pfn, order);
-	case PG_TYPE_RESERVED:
-		KMM_BUG("free of frame %lu, order %u: it is reserved", pfn, order);
 	case PG_TYPE_SLAB:
 	case PG_TYPE_TABLE:
 		KMM_BUG("free of frame %lu, order %u: it is in use (type %u)", pfn, order,

@@ -103,6 +103,9 @@ static inline struct page *pfn_to_page(unsigned long pfn)
 	return cpu_get()->mem_map + pfn;
 }
 
+/* The node of any frame of this thread's machine, whether it was ever allocated or not. O(nodes). */
+KMM_API int page_to_nid(const struct page *page);
+
 KMM_API void *page_address(const struct page *page);
 
 static inline bool virt_addr_valid(const void *addr)

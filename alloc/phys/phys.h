@@ -72,8 +72,12 @@ struct phys_traffic {
 };
 void phys_count_traffic(struct kmm *machine, struct phys_traffic *traffic);
 
+/* The node of any frame of the machine. */
+int pfn_to_nid(const struct kmm *machine, unsigned long pfn);
+
 /* Frames of one node (NUMA_NO_NODE: of the machine) by what they are in use for. Looks at every
- * frame of it, without a lock: exact while nothing runs. */
+ * frame of it that is not free: exact while nothing runs. Takes each zone's lock for each
+ * pageblock. */
 struct phys_use {
 	unsigned long nr_slab, nr_table;
 };

@@ -65,6 +65,7 @@ struct pglist_data {
 	int nid;
 	unsigned int nr_cpus; /* of the topology, with this node nearest */
 	unsigned long start_pfn, end_pfn;
+	unsigned long reserved_start_pfn, reserved_end_pfn; /* frames that boot keeps */
 	struct pageblock *pageblocks; /* of start_pfn, a multiple of 4 MiB, on */
 	struct zone zones[NR_ZONE_TYPES];
 	/* Where an allocation that asks for zone type i on this node looks, in order; ends with
@@ -88,9 +89,37 @@ struct phys {
 	bool warned;			       /* of an allocation that failed */
 };
 
+/* Of a frame that is or was allocated as a head, is a tail of a compound block, or in HighMem. */
 static inline struct zone *page_zone(const struct phys *phys, const struct page *page)
 {
 	return &phys->nodes[READ_ONCE(page->nid)].zones[page_zonenum(page)];
+}
+
+/* Node and zone of any frame of the machine. O(nodes). */
+static inline struct pglist_data *pfn_node(const struct phys *phys, unsigned long pfn)
+{
+	struct pglist_data *node = phys->nodes;
+
+	while (pfn >= node->end_pfn)
+		node++;
+	return node;
+}
+
+static inline struct zone *pfn_zone(const struct phys *phys, unsigned long pfn)
+{
+	struct zone *zone = pfn_node(phys, pfn)->zones;
+
+	while (pfn < zone->start_pfn || pfn >= zone->end_pfn)
+		zone++;
+	return zone;
+}
+
+/* Is it a frame that boot keeps? */
+static inline bool pfn_is_reserved(const struct phys *phys, unsigned long pfn)
+{
+	const struct pglist_data *node = pfn_node(phys, pfn);
+
+	return pfn >= node->reserved_start_pfn && pfn < node->reserved_end_pfn;
 }
 
 /* A bit for each node that the machine has. */

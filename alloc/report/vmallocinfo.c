@@ -11,7 +11,7 @@
 #include <errno.h>
 
 #include "base/machine.h"
-#include "phys/page.h"
+#include "phys/phys.h"
 #include "report/report.h"
 #include "virt/pgtable.h"
 #include "virt/vmalloc.h"
@@ -29,7 +29,7 @@ static void print_nodes(const struct printer *printer, const struct vm_area_info
 	for (unsigned long i = 0; i < info->nr_pages; i++)
 		if (pgtable_walk(kernel_pgtable(printer->machine),
 				 (u64)info->addr + (i << PAGE_SHIFT), &walk))
-			nr_on_node[printer->machine->mem_map[walk.pfn].nid]++;
+			nr_on_node[pfn_to_nid(printer->machine, walk.pfn)]++;
 	for (int nid = 0; nid < KMM_MAX_NODES; nid++)
 		if (nr_on_node[nid])
 			fprintf(printer->out, " N%d=%u", nid, nr_on_node[nid]);

@@ -5,6 +5,7 @@
  * sure that no block begins there, so such cases ask for "free of frame" alone.
  */
 #include "phys/page_alloc.h"
+#include "phys/zone.h"
 
 #include "tests/alloc/phys/machine.h"
 #include "tests/tap/dies.h"
@@ -257,7 +258,7 @@ static void what_boot_and_others_keep_is_not_freed(void)
 	bool reserved = false;
 
 	for (unsigned long pfn = 0; pfn < machine->nr_frames && !reserved; pfn++)
-		if (mem_map[pfn].type == PG_TYPE_RESERVED) {
+		if (pfn_is_reserved(machine->phys, pfn)) {
 			ok_dies("reserved", __free_pages(mem_map + pfn, 0));
 			ok_dies("reserved", __free_pages(mem_map + pfn, 3));
 			reserved = true;

@@ -354,7 +354,7 @@ static void wrong_frees_stop_the_program(void)
 	ok_dies("not the start of a page", free_pages(addr + 2048, 0));
 	ok_dies("not the start of a page", free_pages((unsigned long)&addr & PAGE_MASK, 0));
 	for (unsigned long pfn = 0; pfn < machine->nr_frames; pfn++)
-		if (mem_map[pfn].type == PG_TYPE_RESERVED) {
+		if (pfn_is_reserved(machine->phys, pfn)) {
 			ok_dies("reserved", __free_pages(mem_map + pfn, 0));
 			break;
 		}

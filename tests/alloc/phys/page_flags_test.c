@@ -114,24 +114,6 @@ static void slabs_say_what_they_are(void)
 	shut_down(machine);
 }
 
-static void frames_that_boot_kept_are_reserved(void)
-{
-	struct kmm *machine = boot((struct kmm_config){0});
-	struct free_area_counts counts;
-	unsigned long nr = 0;
-	struct page *page;
-
-	for (unsigned long pfn = 0; pfn < machine->nr_frames; pfn++)
-		nr += PageReserved(pfn_to_page(pfn));
-	count_free_areas(machine, NUMA_NO_NODE, &counts);
-	ok(nr >= machine->nr_frames / 64, "%lu frames are fewer than mem_map costs", nr);
-	ok_eq(nr, machine->nr_frames - counts.nr_managed_pages);
-	page = alloc_pages(GFP_KERNEL, 0);
-	ok(!PageReserved(page), "an allocated frame is reserved");
-	__free_pages(page, 0);
-	shut_down(machine);
-}
-
 /* By the fast path (order 0), the slow one (other node, compound) and the last put. */
 static void flags_end_with_the_block(void)
 {
@@ -248,7 +230,6 @@ int main(void)
 	RUN(a_compound_block_has_its_heads_flags);
 	RUN(compound_blocks_say_what_they_are);
 	RUN(slabs_say_what_they_are);
-	RUN(frames_that_boot_kept_are_reserved);
 	RUN(flags_end_with_the_block);
 	RUN(a_block_that_somebody_has_is_not_freed);
 	RUN(threads_change_flags_without_losing_others);
