@@ -62,6 +62,7 @@ heap_core_sources += \
 	alloc/phys/buddy.h \
 	alloc/phys/buddy_validate.c \
 	alloc/phys/bulk.c \
+	alloc/phys/contig.c \
 	alloc/phys/count.c \
 	alloc/phys/exact.c \
 	alloc/phys/highmem.c \

@@ -33,6 +33,15 @@ unsigned int zone_take_direct(struct phys_cpu *pcpu, struct zone *zone, unsigned
 /* Give an allocated block straight to the zone's buddy. Takes the zone's lock. */
 void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsigned int order);
 
+/* contig.c. Free a run (PG_TYPE_CONTIG) that has no references. Takes its zone's lock. */
+void contig_release(struct kmm_cpu *cpu, struct page *page);
+
+/* alloc_slow.c. Say once a machine that an allocation failed, if its configuration wants that. */
+void warn_of_failure(struct phys *phys, gfp_t gfp, unsigned int order);
+
+/* Fill nr frames with zeros. 0, or -ENOMEM when one in HighMem can have no window. */
+int zero_pages(struct page *page, unsigned long nr);
+
 /* page_ref.c. What is undone of an allocated block before it is free, its references being gone:
  * flags, tails. Stops the program if its flags say that somebody still has it. */
 void page_prepare_free(struct page *page);

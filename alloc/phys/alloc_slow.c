@@ -240,14 +240,22 @@ static KMM_COLD struct page *alloc_below_low(struct request *req)
 	return page;
 }
 
-/* Zero a block that the direct map does not cover. 0 or -ENOMEM. */
-static KMM_COLD int zero_highmem(struct page *page, unsigned int order)
+/* Zero frames that the direct map does not cover. */
+static KMM_COLD int zero_highmem(struct page *page, unsigned long nr)
 {
 	int err = 0;
 
-	for (unsigned long i = 0; i < 1UL << order && !err; i++)
+	for (unsigned long i = 0; i < nr && !err; i++)
 		err = clear_highpage(page + i);
 	return err;
+}
+
+int zero_pages(struct page *page, unsigned long nr)
+{
+	if (PageHighMem(page))
+		return zero_highmem(page, nr);
+	memset(page_address(page), 0, nr << PAGE_SHIFT);
+	return 0;
 }
 
 static int prepare_block(struct page *page, gfp_t gfp, unsigned int order)
@@ -259,16 +267,10 @@ static int prepare_block(struct page *page, gfp_t gfp, unsigned int order)
 		for (unsigned long i = 1; i < 1UL << order; i++)
 			page_make_tail(page + i, page, kind);
 	}
-	if (gfp & __GFP_ZERO) {
-		if (PageHighMem(page))
-			return zero_highmem(page, order);
-		memset(page_address(page), 0, PAGE_SIZE << order);
-	}
-	return 0;
+	return gfp & __GFP_ZERO ? zero_pages(page, 1UL << order) : 0;
 }
 
-/* Say so once a machine, if its configuration wants that. */
-static KMM_COLD void warn_of_failure(struct phys *phys, gfp_t gfp, unsigned int order)
+KMM_COLD void warn_of_failure(struct phys *phys, gfp_t gfp, unsigned int order)
 {
 	unsigned long nr_free = 0;
 

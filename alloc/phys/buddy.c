@@ -89,14 +89,15 @@ static void list_whole(struct buddy *buddy, struct pageblock *block)
 	buddy->nr_merge++;
 }
 
-/* Take a listed pageblock that is free as a whole off its list; a buddy listed with it stays. */
-static void unlist_whole(struct buddy *buddy, struct pageblock *block)
+/* Take a pageblock that is free as a whole off its list; a buddy listed with it stays. listed: itself,
+ * or the lower of the two. */
+static void unlist_whole(struct buddy *buddy, struct pageblock *listed, struct pageblock *block)
 {
-	bool pair = block->order == MAX_PAGE_ORDER;
+	bool pair = listed->order == MAX_PAGE_ORDER;
 
-	unlist(buddy, block);
+	unlist(buddy, listed);
 	if (pair) {
-		enlist(buddy, block + 1, PAGEBLOCK_ORDER, 0);
+		enlist(buddy, block == listed ? listed + 1 : listed, PAGEBLOCK_ORDER, 0);
 		buddy->nr_split++;
 	}
 }
@@ -234,7 +235,7 @@ static unsigned int take_from(struct buddy *buddy, struct pageblock *block, unsi
 	unsigned int taken;
 
 	if (pageblock_is_whole(block))
-		unlist_whole(buddy, block);
+		unlist_whole(buddy, block, block);
 	taken = pageblock_take(block, order, nr, frames, &buddy->nr_split);
 	relist(buddy, block);
 	for (unsigned int i = 0; i < taken; i++)
@@ -289,11 +290,8 @@ void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order
 	buddy->nr_merge--; /* the two had not been cut */
 }
 
-void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn)
+void buddy_give_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn)
 {
-	KMM_BUG_ON(start_pfn < buddy->start_pfn || end_pfn > buddy->end_pfn,
-		   "frames %lu-%lu are not in the zone's %lu-%lu", start_pfn, end_pfn,
-		   buddy->start_pfn, buddy->end_pfn);
 	while (start_pfn < end_pfn) {
 		unsigned int order =
 			min_t(unsigned int, PAGEBLOCK_ORDER, ilog2(end_pfn - start_pfn));
@@ -303,6 +301,63 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 		buddy_give(buddy, buddy->mem_map + start_pfn, order);
 		start_pfn += 1UL << order;
 	}
+}
+
+void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn)
+{
+	KMM_BUG_ON(start_pfn < buddy->start_pfn || end_pfn > buddy->end_pfn,
+		   "frames %lu-%lu are not in the zone's %lu-%lu", start_pfn, end_pfn,
+		   buddy->start_pfn, buddy->end_pfn);
+	buddy_give_range(buddy, start_pfn, end_pfn);
+}
+
+/*
+ * Runs
+ */
+
+/* The first of nr pageblocks in a row that are free as a whole; NULL if there are none. */
+static struct pageblock *find_run(const struct buddy *buddy, unsigned long nr)
+{
+	unsigned long run = 0;
+
+	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
+		run = pageblock_is_whole(&buddy->blocks[i]) ? run + 1 : 0;
+		if (run == nr)
+			return &buddy->blocks[i + 1 - nr];
+	}
+	return NULL;
+}
+
+/* Take the first nr frames of a pageblock that is free as a whole. */
+static void take_first(struct buddy *buddy, struct pageblock *block, unsigned int nr,
+		       enum migratetype type)
+{
+	u16 frame;
+
+	if (block->order == PAGEBLOCK_UNLISTED) /* its lower buddy is listed for both */
+		unlist_whole(buddy, block - 1, block);
+	else
+		unlist_whole(buddy, block, block);
+	pageblock_take(block, PAGEBLOCK_ORDER, 1, &frame, &buddy->nr_split);
+	block->migratetype = (u8)type;
+	for (unsigned int rest = nr; rest < PAGEBLOCK_NR_PAGES; rest += 1U << __ffs(rest)) {
+		pageblock_give(block, rest, __ffs(rest));
+		buddy->nr_split++;
+	}
+	relist(buddy, block);
+}
+
+struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages, enum migratetype type)
+{
+	const unsigned long nr = (nr_pages + PAGEBLOCK_NR_PAGES - 1) >> PAGEBLOCK_ORDER;
+	struct pageblock *first = nr_pages <= buddy->nr_pages ? find_run(buddy, nr) : NULL;
+
+	if (!first)
+		return NULL;
+	for (unsigned long i = 0, left = nr_pages; i < nr; i++, left -= PAGEBLOCK_NR_PAGES)
+		take_first(buddy, first + i, min_t(unsigned long, left, PAGEBLOCK_NR_PAGES), type);
+	WRITE_ONCE(buddy->nr_pages, buddy->nr_pages - nr_pages);
+	return first_page(buddy, first);
 }
 
 /*

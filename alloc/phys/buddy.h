@@ -114,6 +114,15 @@ unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetyp
 /* Give one block of the range back. Stops the program if one of its frames is free already. */
 void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
 
+/* Take nr_pages frames in a row, from the start of the first pageblock that has enough of them free
+ * as a whole behind it: its first frame, or NULL. These pageblocks become of the migratetype.
+ * O(pageblocks). */
+struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages,
+			    enum migratetype migratetype);
+
+/* Give the frames [start_pfn, end_pfn) back, none of which is free. */
+void buddy_give_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn);
+
 /* The frames of the pageblock of a frame that are not free, a bit each, to used[]; false: none. */
 bool buddy_used_frames(const struct buddy *buddy, unsigned long pfn, u64 used[PAGEBLOCK_WORDS]);
 

@@ -106,18 +106,25 @@ void buddy_validate_lists(const struct buddy *buddy, const char *name)
 static bool is_head(const struct page *page)
 {
 	return page->type == PG_TYPE_ALLOC || page->type == PG_TYPE_HEAD ||
-	       page->type == PG_TYPE_SLAB || page->type == PG_TYPE_TABLE;
+	       page->type == PG_TYPE_SLAB || page->type == PG_TYPE_TABLE ||
+	       page->type == PG_TYPE_CONTIG;
+}
+
+static unsigned long nr_frames_of(const struct page *page)
+{
+	return page->type == PG_TYPE_CONTIG ? page->nr_contig : 1UL << (page->order & 31);
 }
 
 static void check_allocated(const struct buddy *buddy, const char *name, unsigned long pfn)
 {
 	const struct page *page = buddy->mem_map + pfn;
 	const unsigned int order = page->order;
-	const unsigned long nr = 1UL << (order & 31);
+	const unsigned long nr = nr_frames_of(page);
+	const bool block = page->type != PG_TYPE_CONTIG;
 
 	KMM_BUG_ON(order > MAX_PAGE_ORDER, "%s: frame %lu heads a block of order %u", name, pfn,
 		   order);
-	KMM_BUG_ON(pfn & (nr - 1), "%s: frame %lu, order %u: not aligned", name, pfn, order);
+	KMM_BUG_ON(block && pfn & (nr - 1), "%s: frame %lu, order %u: not aligned", name, pfn, order);
 	KMM_BUG_ON(pfn + nr > buddy->end_pfn, "%s: frame %lu, order %u: beyond the zone", name, pfn,
 		   order);
 	for (unsigned long i = 0; i < nr; i++) {
@@ -142,7 +149,7 @@ unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsign
 
 		if (is_head(page)) {
 			check_allocated(buddy, name, pfn);
-			pfn += 1UL << page->order;
+			pfn += nr_frames_of(page);
 			continue;
 		}
 		nr_elsewhere += !buddy_is_free(buddy, pfn, 0);

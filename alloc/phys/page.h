@@ -8,6 +8,7 @@
  *	PG_TYPE_ALLOC     head of an allocated block of `order`          its owner
  *	PG_TYPE_HEAD      the same, of a compound block (__GFP_COMP)     its owner
  *	PG_TYPE_TAIL      another frame of a compound block              head's owner; `head` is set
+ *	PG_TYPE_CONTIG    first frame of a run (alloc_contig_pages)      its owner; `nr_contig` is set
  *	PG_TYPE_SLAB      head frame of a slab, allocated through slab   slab's node lock
  *	PG_TYPE_TABLE     a page table                                   the table's lock
  *
@@ -36,6 +37,7 @@ enum page_type {
 	PG_TYPE_ALLOC,
 	PG_TYPE_HEAD,
 	PG_TYPE_TAIL,
+	PG_TYPE_CONTIG,
 	PG_TYPE_SLAB,
 	PG_TYPE_TABLE,
 };
@@ -64,12 +66,13 @@ struct page {
 		struct {			    /* PG_TYPE_SLAB */
 			struct list_head slab_list; /* its node's partial list */
 		};
+		unsigned long nr_contig; /* PG_TYPE_CONTIG: frames of the run */
 	};
 	union {
 #ifdef __cplusplus
 		unsigned long private_; /* `private` is a word of the language */
 #else
-		unsigned long private; /* PG_TYPE_ALLOC: the owner's */
+		unsigned long private; /* PG_TYPE_ALLOC, PG_TYPE_CONTIG: the owner's */
 #endif
 		struct {	       /* PG_TYPE_SLAB, see slab/page.c */
 			u64 slab_free; /* a bit an object that lies free in the slab ... */

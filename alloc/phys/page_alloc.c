@@ -61,6 +61,9 @@ static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *p
 		__attribute__((fallthrough));
 	case PG_TYPE_TAIL:
 		KMM_BUG("free of frame %lu, order %u: it begins no block", pfn, order);
+	case PG_TYPE_CONTIG:
+		KMM_BUG("free of frame %lu, order %u: it begins a run of %lu frames", pfn, order,
+			page->nr_contig);
 	case PG_TYPE_SLAB:
 	case PG_TYPE_TABLE:
 		KMM_BUG("free of frame %lu, order %u: it is in use (type %u)", pfn, order,
@@ -113,6 +116,10 @@ void __put_page(struct page *page)
 {
 	struct kmm_cpu *cpu = cpu_get();
 
+	if (READ_ONCE(page->type) == PG_TYPE_CONTIG) {
+		contig_release(cpu, page);
+		return;
+	}
 	refuse_free(cpu, page, READ_ONCE(page->order));
 	free_block(cpu, page);
 }

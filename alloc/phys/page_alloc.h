@@ -63,6 +63,28 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
 #define alloc_pages_bulk_array_node(gfp, nid, nr, array)                                           \
 	alloc_pages_bulk_node((gfp), (nid), (nr), (array))
 
+/*
+ * nr_pages frames in a row, however many, in zones that gfp allows, those of node nid first
+ * (NUMA_NO_NODE: this CPU's; the thread's policy is not asked): for what is longer than the largest
+ * block. Such a run begins at a multiple of 2 MiB, the first place in its zone where so many whole
+ * pageblocks are free. Its first frame is of PG_TYPE_CONTIG and has its one reference and its
+ * length (contig_nr_pages); the others' struct pages say nothing. __GFP_ZERO fills it. Frees by
+ * free_contig_range, with the same length, or the last put_page.
+ *
+ * NULL when no zone has such a run, after the lists of CPUs have been drained (with
+ * __GFP_DIRECT_RECLAIM): nothing is moved out of the way, as the kernel would. Takes each zone's
+ * lock in turn, for a look at each pageblock that is in use or was.
+ */
+KMM_API struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
+/* Stops the program on a frame that begins no run, or begins one of another length. */
+KMM_API void free_contig_range(struct page *page, unsigned long nr_pages);
+
+/* Frames of the run that a frame begins; 0: it begins none. */
+static inline unsigned long contig_nr_pages(const struct page *page)
+{
+	return READ_ONCE(page->type) == PG_TYPE_CONTIG ? READ_ONCE(page->nr_contig) : 0;
+}
+
 /* Make an allocated block of 2^order frames, not a compound one, as many blocks of order 0, each
  * with a reference; the first keeps those that the block has. Stops the program on other blocks. */
 KMM_API void split_page(struct page *page, unsigned int order);
@@ -147,6 +169,7 @@ KMM_API void count_free_areas(struct kmm *machine, int nid, struct free_area_cou
 	X(merge)       /* buddies joined */                                                        \
 	X(steal_block) /* pageblocks that changed their migratetype for want of another */         \
 	X(steal_page)  /* blocks taken from a pageblock of another migratetype */                  \
+	X(contig)      /* runs by alloc_contig_pages() */                                          \
 	X(fallback)    /* blocks from another zone or node than the preferred */                   \
 	X(fail)	       /* allocations refused */                                                   \
 	X(wake)	       /* allocations that found the zones below low, and woke reclaim */          \
