@@ -101,6 +101,8 @@ heap_core_sources += \
 	alloc/slab/fast.h \
 	alloc/slab/debug.c \
 	alloc/slab/kmalloc.c \
+	alloc/slab/kmalloc_classes.c \
+	alloc/slab/kmalloc_large.c \
 	alloc/slab/layer.c \
 	alloc/slab/node.c \
 	alloc/slab/page.c \

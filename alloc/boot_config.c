@@ -65,6 +65,9 @@ int config_check(const struct kmm_config *config)
 				   KMM_MAX_SLOTS);
 	if (config->layout == ZONES_PLAIN && config->shared_bytes)
 		return boot_refuse(-EINVAL, "shared_bytes: a plain machine has no Shared zone");
+	if ((unsigned int)config->kmalloc_classes >= NR_KMALLOC_CLASSES)
+		return boot_refuse(-EINVAL, "kmalloc_classes: %u is not a set of sizes",
+				   (unsigned int)config->kmalloc_classes);
 	if (config->no_watermarks && (config->min_free_kbytes || config->watermark_scale_factor))
 		return boot_refuse(-EINVAL, "no_watermarks: %s says how large they are",
 				   config->min_free_kbytes ? "min_free_kbytes"

@@ -159,6 +159,8 @@ static void print_config(FILE *out, const struct kmm_config *config)
 	fputs("    \"slub_debug\": ", out);
 	json_string(out, config->slub_debug);
 	fprintf(out, ",\n    \"slab_nomerge\": %s,\n", boolean[config->slab_nomerge]);
+	fprintf(out, "    \"kmalloc_classes\": \"%s\",\n",
+		config->kmalloc_classes == KMALLOC_CLASSES_FINE ? "fine" : "kernel");
 	fprintf(out, "    \"no_thp\": %s,\n    \"no_bind\": %s\n  },\n", boolean[config->no_thp],
 		boolean[config->no_bind]);
 }

@@ -99,6 +99,17 @@ static int parse_lock(const char *word, enum lock_kind *kind)
 	return EXIT_OK;
 }
 
+static int parse_classes(const char *word, enum kmalloc_classes *classes)
+{
+	if (!strcmp(word, "kernel"))
+		*classes = KMALLOC_CLASSES_KERNEL;
+	else if (!strcmp(word, "fine"))
+		*classes = KMALLOC_CLASSES_FINE;
+	else
+		return complain("--classes: %s: not kernel or fine", word);
+	return EXIT_OK;
+}
+
 static int parse_watermark(const char *option, const char *text, long max, unsigned long *out)
 {
 	long number;
@@ -163,6 +174,8 @@ int common_option(struct common_options *common, int option, const char *argumen
 	case OPTION_SLAB_NOMERGE:
 		config->slab_nomerge = true;
 		break;
+	case OPTION_CLASSES:
+		return parse_classes(argument, &config->kmalloc_classes);
 	case OPTION_NO_THP:
 		config->no_thp = true;
 		break;

@@ -41,6 +41,7 @@ enum {
 	OPTION_WARN_ALLOC,
 	OPTION_SLUB_DEBUG,
 	OPTION_SLAB_NOMERGE,
+	OPTION_CLASSES,
 	OPTION_NO_THP,
 	OPTION_RESULTS,
 	OPTION_PEER,
@@ -61,6 +62,7 @@ enum {
 	{ "warn-alloc", no_argument, NULL, OPTION_WARN_ALLOC },                            \
 	{ "slub-debug", required_argument, NULL, OPTION_SLUB_DEBUG },                              \
 	{ "slab-nomerge", no_argument, NULL, OPTION_SLAB_NOMERGE },                                \
+	{ "classes", required_argument, NULL, OPTION_CLASSES },                                    \
 	{ "no-thp", no_argument, NULL, OPTION_NO_THP }
 
 #define COMMON_OPTIONS                                                                             \
@@ -84,6 +86,7 @@ enum {
 	"      --warn-alloc        a line on stderr about the first allocation that fails\n"       \
 	"      --slub-debug FLAGS  debug caches, as the kernel: [FZPU-][,CACHE...][;...]\n"        \
 	"      --slab-nomerge      like caches stay apart\n"                                       \
+	"      --classes SET       kmalloc's sizes: kernel or fine (waste of a ninth at most)\n"   \
 	"      --no-thp            no huge pages under the simulated memory\n"
 #define COMMON_HELP                                                                                \
 	MACHINE_HELP                                                                               \

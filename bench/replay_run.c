@@ -152,6 +152,8 @@ static void exec_worker(const struct crew *crew, const struct member *member, in
 	}
 	if (config->slab_nomerge)
 		argv[n++] = "--slab-nomerge";
+	argv[n++] = "--classes";
+	argv[n++] = config->kmalloc_classes == KMALLOC_CLASSES_FINE ? "fine" : "kernel";
 	if (config->no_thp)
 		argv[n++] = "--no-thp";
 	argv[n++] = plan->trace->path;

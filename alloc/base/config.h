@@ -15,6 +15,14 @@
  */
 enum zone_layout { ZONES_X86_64, ZONES_I386, ZONES_PLAIN, NR_ZONE_LAYOUTS };
 
+/*
+ * Which sizes kmalloc has caches of; all else is rounded up to one of them.
+ *	kernel	8 16 32 64 96 128 192 256 512 1k 2k 4k 8k; beyond, powers of two
+ *	fine	8, the multiples of 16 to 128, then 8 sizes to each doubling up to 32k: a ninth is
+ *		wasted at worst; beyond, whole pages
+ */
+enum kmalloc_classes { KMALLOC_CLASSES_KERNEL, KMALLOC_CLASSES_FINE, NR_KMALLOC_CLASSES };
+
 struct kmm_config {
 	/* Topology: at most one of the two; neither means this host. Strings need live only through
 	 * kmm_boot. */
@@ -51,6 +59,7 @@ struct kmm_config {
 	 * all of them, - for none; a NAME may end in *. And no merging of like caches. */
 	const char *slub_debug;
 	bool slab_nomerge;
+	enum kmalloc_classes kmalloc_classes;
 
 	bool warn_alloc; /* one line on stderr about the first allocation that fails */
 	bool no_pcp;	 /* no per-CPU page lists at all: every page from the buddy */

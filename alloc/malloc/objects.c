@@ -96,6 +96,8 @@ static size_t aligned_class(size_t size, size_t align)
 		const struct kmem_cache *cache =
 			slab->kmalloc_caches[KMALLOC_NORMAL][slab->kmalloc_class[(size + 7) / 8]];
 
+		if (!cache)
+			return 0; /* none of the kernel's classes is so large */
 		if (IS_ALIGNED(cache->size, align) && IS_ALIGNED(cache->red_left, align))
 			return size;
 		size = ALIGN_UP(cache->object_size + 1UL, align);

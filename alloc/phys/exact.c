@@ -78,17 +78,22 @@ static void split_run(struct page *page, unsigned long nr)
 		split_block(page, __fls(nr), 0);
 }
 
-struct page *alloc_page_run(unsigned long nr, unsigned int align_order, gfp_t gfp)
+struct page *alloc_page_run_node(int nid, unsigned long nr, unsigned int align_order, gfp_t gfp)
 {
 	unsigned int order = max_t(unsigned int, get_order(nr << PAGE_SHIFT), align_order);
 	struct page *page;
 
 	if (!nr || nr > MAX_ORDER_NR_PAGES)
 		return NULL;
-	page = alloc_pages(gfp & ~(__GFP_COMP | __GFP_HIGHMEM), order);
+	page = alloc_pages_node(nid, gfp & ~(__GFP_COMP | __GFP_HIGHMEM), order);
 	if (page)
 		trim_block(page, order, nr);
 	return page;
+}
+
+struct page *alloc_page_run(unsigned long nr, unsigned int align_order, gfp_t gfp)
+{
+	return alloc_page_run_node(NUMA_NO_NODE, nr, align_order, gfp);
 }
 
 void shrink_page_run(struct page *page, unsigned long nr, unsigned long keep)

@@ -103,9 +103,11 @@ KMM_API void free_pages_exact(void *addr, size_t size);
  * A run: nr contiguous frames (1 to 1024), the first a multiple of 2^order for the smallest order that
  * holds them and of 2^align_order, whose number the owner keeps; NULL for no memory, or another
  * number. shrink_page_run keeps the first `keep` of nr frames, 0 for none. One block is allocated, or
- * as many freed as there are bits in the numbers.
+ * as many freed as there are bits in the numbers. nid as alloc_pages_node().
  */
 KMM_API struct page *alloc_page_run(unsigned long nr, unsigned int align_order, gfp_t gfp);
+KMM_API struct page *alloc_page_run_node(int nid, unsigned long nr, unsigned int align_order,
+					 gfp_t gfp);
 KMM_API void shrink_page_run(struct page *page, unsigned long nr, unsigned long keep);
 
 #define alloc_page(gfp)	     alloc_pages((gfp), 0)

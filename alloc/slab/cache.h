@@ -36,10 +36,15 @@
 #include "slab/kmalloc.h"
 #include "slab/slab.h"
 
-#define NR_KMALLOC_CACHES  13
+/* Classes of each set (kmalloc_classes.c); the size table is as long for both. */
+#define NR_KMALLOC_KERNEL  13
+#define NR_KMALLOC_FINE	   73
 #define KMALLOC_TABLE_SIZE (KMALLOC_MAX_CACHE_SIZE / 8 + 1)
 
-/* Of which pages a kmalloc cache is made; a cache of each size for each. */
+/* A flag of the layer's own: a kmalloc cache. */
+#define SLAB_KMALLOC 0x10000U
+
+/* Of which pages a kmalloc cache is made; a cache for each class for each. */
 enum kmalloc_type { KMALLOC_NORMAL, KMALLOC_RECLAIM, KMALLOC_DMA, NR_KMALLOC_TYPES };
 
 /* For a first try of the page allocator, before other places have been looked into. */
@@ -155,8 +160,11 @@ struct slab {
 	u32 cpu_counters;		/* offset of struct slab_cpu */
 	struct kmem_cache *cache_cache; /* what caches are made of; these two lie in this block */
 	struct kmem_cache *node_cache;
-	struct kmem_cache *kmalloc_caches[NR_KMALLOC_TYPES][NR_KMALLOC_CACHES];
+	/* By class; NULL where a type has none so large. */
+	struct kmem_cache *kmalloc_caches[NR_KMALLOC_TYPES][NR_KMALLOC_FINE];
 	u8 kmalloc_class[KMALLOC_TABLE_SIZE]; /* by (size + 7) / 8 */
+	u32 nr_kmalloc_names;
+	char kmalloc_names[NR_KMALLOC_FINE + (NR_KMALLOC_TYPES - 1) * NR_KMALLOC_KERNEL][16];
 };
 
 /* Per slot; written by its owner. */
@@ -230,8 +238,16 @@ unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int ni
 /* kmalloc.c */
 KMM_COLD void *kmalloc_slow(size_t size, gfp_t gfp);
 KMM_COLD void kfree_slow(void *object);
+
+/* kmalloc_classes.c */
 int kmalloc_boot(struct kmm *machine);
 void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu);
+
+/* kmalloc_large.c: what no cache has. page is the one that object begins in. */
+KMM_COLD void *kmalloc_large(size_t size, gfp_t gfp, int nid);
+KMM_COLD void kfree_large(struct kmm_cpu *cpu, struct page *page, void *object);
+size_t large_size(const struct page *page, const void *object);
+void large_shrink(struct page *page, const void *object, size_t size);
 
 /* stats.c */
 void for_each_magazine(struct kmem_cache *cache,

@@ -13,7 +13,7 @@
 
 KMM_BEGIN_DECLS
 
-#define KMALLOC_MAX_CACHE_SIZE 8192UL
+#define KMALLOC_MAX_CACHE_SIZE 32768UL /* with fine classes; 8192 with the kernel's */
 #define KMALLOC_MAX_SIZE       (PAGE_SIZE << MAX_PAGE_ORDER)
 #define ZERO_SIZE_PTR	       ((void *)16)
 

@@ -15,7 +15,8 @@
  * and the bitmap.
  *
  * Orders are chosen after calculate_order() of mm/slub.c (6.1): the smallest with little waste and
- * enough objects, and then with less and less of both.
+ * enough objects, and then with less and less of both. kmalloc's fine classes would gain nothing if
+ * their slabs wasted what they save: there little waste comes first, and orders may be larger.
  */
 #include <errno.h>
 
@@ -24,6 +25,8 @@
 
 #define MIN_OBJECTS	 16 /* that make a slab worth its handling */
 #define COSTLY_ORDER	 3  /* the largest that is asked for only to waste less */
+#define TIGHT_ORDER	 6  /* the same for kmalloc's fine classes ... */
+#define TIGHT_OBJECTS	 4  /* with at least so many objects in a slab */
 #define RECIPROCAL_SHIFT 44
 
 /* Objects that a slab of this order holds, with its bitmap. */
@@ -57,12 +60,41 @@ static unsigned int choose_order(const struct kmem_cache *cache)
 	return get_order(cache->size);
 }
 
+static unsigned long waste(const struct kmem_cache *cache, unsigned int order)
+{
+	return (PAGE_SIZE << order) - (unsigned long)slab_objects(cache, order) * cache->size;
+}
+
+/* At most a sixteenth of waste if that can be had, else the least. */
+static unsigned int choose_tight_order(const struct kmem_cache *cache)
+{
+	unsigned int best = get_order(cache->size);
+
+	for (unsigned int nr = MIN_OBJECTS; nr >= TIGHT_OBJECTS; nr /= 2)
+		for (unsigned int order = 0; order <= COSTLY_ORDER; order++)
+			if (order_fits(cache, order, nr, 16))
+				return order;
+	for (unsigned int order = best; order <= TIGHT_ORDER; order++) {
+		if (order_fits(cache, order, TIGHT_OBJECTS, 16))
+			return order;
+		if (waste(cache, order) << best < waste(cache, best) << order)
+			best = order;
+	}
+	return best;
+}
+
+static bool is_tight(const struct kmem_cache *cache)
+{
+	return cache->flags & SLAB_KMALLOC &&
+	       cache->machine->config.kmalloc_classes == KMALLOC_CLASSES_FINE;
+}
+
 /* Fill in what follows from size and align. 0, or -EINVAL when no block holds an object. */
 int slab_geometry(struct kmem_cache *cache)
 {
 	if (cache->size > PAGE_SIZE << MAX_PAGE_ORDER)
 		return -EINVAL;
-	cache->order = (u8)choose_order(cache);
+	cache->order = (u8)(is_tight(cache) ? choose_tight_order(cache) : choose_order(cache));
 	cache->min_order = (u8)get_order(cache->size);
 	/* Exact for offsets below 2^22 and size above 0, as offset * size < 2^44. */
 	cache->reciprocal = ((1UL << RECIPROCAL_SHIFT) + cache->size - 1) / cache->size;

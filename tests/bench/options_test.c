@@ -161,8 +161,7 @@ static void options_fill_the_configuration(void)
 	ok_eq(PARSE(&c, "--synthetic", "pack:2", "--memory=64M", "--zones", "i386", "--lock", "mcs",
 		    "--min-free-kbytes", "8192", "--watermark-scale-factor=100", "--no-watermarks",
 		    "--warn-alloc", "--slub-debug=FZ,kmalloc-*", "--slab-nomerge", "--no-thp",
-		    "--results", "r", "--peer", "x=/x.so",
-		    "--allocators=kmm"),
+		    "--classes=fine", "--results", "r", "--peer", "x=/x.so", "--allocators=kmm"),
 	      EXIT_OK);
 	ok(!strcmp(c.config.synthetic, "pack:2"), "%s", c.config.synthetic);
 	ok_eq(c.config.node_bytes, 64 << 20);
@@ -174,10 +173,13 @@ static void options_fill_the_configuration(void)
 	ok(c.config.warn_alloc, "--warn-alloc");
 	ok(!strcmp(c.config.slub_debug, "FZ,kmalloc-*"), "%s", c.config.slub_debug);
 	ok(c.config.slab_nomerge, "--slab-nomerge");
+	ok_eq(c.config.kmalloc_classes, KMALLOC_CLASSES_FINE);
 	ok(c.config.no_thp, "--no-thp");
 	ok(!strcmp(c.results_dir, "r"), "%s", c.results_dir);
 	ok(c.nr_peers == 1 && !strcmp(c.peers[0], "x=/x.so"), "%d peers", c.nr_peers);
 	ok(!strcmp(c.allocators, "kmm"), "%s", c.allocators);
+	ok_eq(PARSE(&c, "--classes", "kernel"), EXIT_OK);
+	ok_eq(c.config.kmalloc_classes, KMALLOC_CLASSES_KERNEL);
 }
 
 static void each_bad_option_is_one_line_that_names_it(void)
@@ -196,6 +198,8 @@ static void each_bad_option_is_one_line_that_names_it(void)
 		{"--no-watermarks=1"},
 		{"--slub-debug"},
 		{"--slab-nomerge=1"},
+		{"--classes", "finest"},
+		{"--classes"},
 		{"--no-thp=yes"},
 		{"-q"},
 		{"-o"},
