@@ -381,16 +381,11 @@ int kmem_cache_destroy(struct kmem_cache *cache)
 	return 0;
 }
 
-/* All that a slot and the depots hold back. */
-static void drain_slot(struct kmm *machine, struct kmm_cpu *cpu)
+static void drain_cache(struct kmem_cache *cache, struct kmm_cpu *cpu)
 {
-	struct kmem_cache *cache;
-
-	list_for_each_entry(cache, &machine->slab->caches, list) {
-		cache_flush_slot(cache, cpu);
-		for (u32 nid = 0; nid < cache->nr_nodes; nid++)
-			node_drain(cache, (int)nid);
-	}
+	cache_flush_slot(cache, cpu);
+	for (u32 nid = 0; nid < cache->nr_nodes; nid++)
+		node_drain(cache, (int)nid);
 }
 
 /* kmm_drain(), and before a slot goes to a thread of another node: its magazines then are opened
@@ -400,23 +395,48 @@ void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
 	struct kmem_cache *cache;
 
 	lock_acquire(&machine->slab->lock);
-	drain_slot(machine, cpu);
 	list_for_each_entry(cache, &machine->slab->caches, list) {
 		struct magazine *mag = cache_magazine(cache, cpu);
 
+		drain_cache(cache, cpu);
 		if (mag->capacity)
 			magazine_close(mag);
 	}
 	lock_release(&machine->slab->lock);
 }
 
-/* Direct reclaim: all that this CPU and the depots hold back. The caller holds no lock; its own
- * magazines, which it may be about to fill, stay open. */
-void slab_reap(struct kmm *machine)
+/* Pages that a cache's nodes have given back, at least; and those that their depots would. */
+static void count_pages(struct kmem_cache *cache, u64 *given, u64 *depots)
 {
+	for (u32 nid = 0; nid < cache->nr_nodes; nid++) {
+		struct cache_node *node = cache->nodes[nid];
+
+		lock_acquire(&node->lock);
+		*given += node->slab_release << cache->min_order;
+		if (node->depot_capacity)
+			*depots += 1UL << get_order(node->depot_capacity * sizeof(void *));
+		lock_release(&node->lock);
+	}
+}
+
+/*
+ * Direct reclaim: all that this CPU and the depots hold back. The caller holds no lock; its own
+ * magazines, which it may be about to fill, stay open. Returns how many pages that was, roughly;
+ * 0: none.
+ */
+unsigned long slab_reap(struct kmm *machine)
+{
+	u64 before = 0, after = 0, depots = 0, left = 0;
+	struct kmem_cache *cache;
+
 	lock_acquire(&machine->slab->lock);
-	drain_slot(machine, cpu_get());
+	list_for_each_entry(cache, &machine->slab->caches, list) {
+		count_pages(cache, &before, &depots);
+		drain_cache(cache, cpu_get());
+		count_pages(cache, &after, &left);
+	}
 	lock_release(&machine->slab->lock);
+	return after - before + depots;
 }
 
 int kmem_cache_shrink(struct kmem_cache *cache)

@@ -189,6 +189,7 @@ unsigned int node_add_slab(struct kmem_cache *cache, struct page *slab, void **o
 			   unsigned int want);
 void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr);
 void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr);
+void node_put_home(struct kmem_cache *cache, void **objects, unsigned int nr);
 void node_drain(struct kmem_cache *cache, int nid);
 
 /* Flags that need more than an object of this CPU's magazine; of its normal kmalloc caches. */
@@ -214,7 +215,7 @@ void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu);
 struct kmem_cache *cache_create_boot(struct kmm *machine, const char *name, unsigned int size,
 				     unsigned int align, slab_flags_t flags);
 void cache_release(struct kmem_cache *cache);
-void slab_reap(struct kmm *machine);
+unsigned long slab_reap(struct kmm *machine);
 
 /* debug.c: caches with SLAB_DEBUG_FLAGS */
 #define WHO_SIZE 192

@@ -15,6 +15,7 @@
 
 #include "arch/topology.h"
 #include "phys/page_alloc.h"
+#include "phys/phys.h"
 #include "slab/cache.h"
 
 /* Where things lie in the root's pages. */
@@ -106,6 +107,17 @@ static void end_caches(struct slab *slab, bool boot, struct kmm_leaks *leaks)
 	}
 }
 
+/* The page allocator asks (phys/phys.h). What there is lies on any node. */
+static unsigned long slab_reclaim(struct kmm *machine, int nid, gfp_t gfp, unsigned int order)
+{
+	(void)nid;
+	(void)gfp;
+	(void)order;
+	return slab_reap(machine);
+}
+
+static const struct reclaim_ops slab_reclaim_ops = {.reclaim = slab_reclaim};
+
 static void slab_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
 {
 	struct slab *slab = machine->slab;
@@ -113,6 +125,7 @@ static void slab_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
 
 	if (!slab)
 		return;
+	phys_set_reclaim_ops(machine, NULL);
 	if (KMM_PARANOID)
 		slab_validate(machine);
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
@@ -175,6 +188,8 @@ static int slab_boot(struct kmm *machine)
 		err = kmalloc_boot(machine);
 	if (err)
 		slab_shutdown(machine, &nothing);
+	else
+		phys_set_reclaim_ops(machine, &slab_reclaim_ops);
 	return err;
 }
 

@@ -261,6 +261,28 @@ void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr)
 	}
 }
 
+/*
+ * Objects of any nodes straight into their slabs, for who drains: a depot that grows for them only
+ * to be emptied would cost memory when there is none.
+ */
+void node_put_home(struct kmem_cache *cache, void **objects, unsigned int nr)
+{
+	while (nr) {
+		int nid = object_frame(cache, objects[0])->nid;
+		struct cache_node *node = cache->nodes[nid];
+		unsigned int same = 1;
+
+		while (same < nr && object_frame(cache, objects[same])->nid == nid)
+			same++;
+		lock_acquire(&node->lock);
+		node->nr_put += same;
+		put_into_slabs_locked(cache, node, objects, same);
+		lock_release(&node->lock);
+		objects += same;
+		nr -= same;
+	}
+}
+
 /* Give the depot, its memory and every empty slab back. */
 void node_drain(struct kmem_cache *cache, int nid)
 {

@@ -275,16 +275,27 @@ void cache_free_slow(struct kmem_cache *cache, void *object)
 		   cache->name);
 }
 
+static void drain_magazine(struct kmem_cache *cache, struct magazine *mag)
+{
+	unsigned int nr = magazine_nr(mag);
+
+	if (!nr)
+		return;
+	node_put_home(cache, mag->objects, nr);
+	mag->strays = 0;
+	magazine_set_nr(mag, 0);
+}
+
 /*
- * Give what a slot's magazines of a cache hold to the depots. The caller is the slot's owner, or
- * keeps all others away from it.
+ * Give what a slot's magazines of a cache hold back to the slabs. The caller is the slot's owner, or
+ * keeps all others away from it; and drains the nodes next.
  */
 void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
 {
 	if (cache->mag_capacity)
-		empty_magazine(cache, cache_magazine(cache, cpu));
+		drain_magazine(cache, cache_magazine(cache, cpu));
 	if (cache->remote_capacity)
-		empty_magazine(cache, cache_remote_magazine(cache, cpu));
+		drain_magazine(cache, cache_remote_magazine(cache, cpu));
 }
 
 /* Empty a slot's magazines whose owner is gone without a trace; the objects are lost. */

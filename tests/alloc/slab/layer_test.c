@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <pthread.h>
 
+#include "phys/phys.h"
+
 static void a_machine_boots_and_ends_with_nothing_left(void)
 {
 	struct kmm *machine = boot_machine(ONE_NODE, 32UL << 20);
@@ -30,6 +32,7 @@ static void boot_survives_any_shortage_of_pages(void)
 	slab_reap(machine);
 	while ((page = alloc_pages(GFP_KERNEL, 0)))
 		pages[nr++] = page;
+	phys_set_reclaim_ops(machine, NULL); /* they would reap the slab that is not there */
 	for (unsigned int give = 0; give < 40; give++) {
 		int err;
 
@@ -57,12 +60,12 @@ static void boot_survives_any_shortage_of_pages(void)
 	end_machine(machine);
 }
 
-/* All pages there are, chained; give_back frees n of them. */
+/* All pages there are without reclaim, chained; give_back frees n of them. */
 static struct page *hog_pages(void)
 {
 	struct page *page, *taken = NULL;
 
-	while ((page = alloc_pages(GFP_KERNEL, 0))) {
+	while ((page = alloc_pages(GFP_NOWAIT, 0))) {
 		page->private = (unsigned long)taken;
 		taken = page;
 	}
@@ -118,6 +121,9 @@ static void a_cache_is_made_whole_or_not_at_all(void)
 
 static struct kmem_cache *shared;
 
+/* What others hold back; freed by a thread that did not allocate it. */
+static void *left_over[8];
+
 static void *short_life(void *arg)
 {
 	void *objects[40];
@@ -129,28 +135,38 @@ static void *short_life(void *arg)
 				   : kmem_cache_alloc(shared, GFP_KERNEL);
 		memset(objects[i], 1, i % 2 ? 1 + n * 37 % 3000 : 64);
 	}
+	objects[0] = __atomic_exchange_n(&left_over[n % 8], objects[0], __ATOMIC_ACQ_REL);
 	for (int i = 0; i < 40; i++)
 		kfree(objects[i]);
 	return NULL;
 }
 
+/* Slots are adopted, so that 2000 threads, eight at a time, need no more than eight did. */
 static void threads_that_end_leave_nothing(void)
 {
 	struct kmm *machine = boot_machine(ONE_NODE, 64UL << 20);
+	u64 free_before;
 
+	kmm_drain(machine);
+	free_before = free_pages_of(machine, 0);
 	shared = kmem_cache_create("shared", 64, 0, 0, NULL);
-	for (unsigned long round = 0; round < 125; round++) {
-		pthread_t threads[4];
+	for (unsigned long round = 0; round < 250; round++) {
+		pthread_t threads[8];
 
-		for (unsigned long t = 0; t < 4; t++)
-			pthread_create(&threads[t], NULL, short_life, (void *)(round * 4 + t));
-		for (int t = 0; t < 4; t++)
+		for (unsigned long t = 0; t < 8; t++)
+			pthread_create(&threads[t], NULL, short_life, (void *)(round * 8 + t));
+		for (int t = 0; t < 8; t++)
 			pthread_join(threads[t], NULL);
 	}
+	for (int i = 0; i < 8; i++)
+		kfree(left_over[i]);
+	ok(machine->nr_slots <= 9, "%u slots", machine->nr_slots);
 	ok_eq(info_of(machine, "shared").active_objs, 0);
 	ok(info_of(machine, "shared").num_slabs < 30, "%lu slabs",
 	   info_of(machine, "shared").num_slabs);
 	ok_eq(kmem_cache_destroy(shared), 0);
+	kmm_drain(machine);
+	ok_eq(free_pages_of(machine, 0), free_before);
 	end_machine(machine);
 }
 
@@ -265,6 +281,35 @@ static void one_cache_gets_what_others_hold_back(void)
 	end_machine(machine);
 }
 
+/* The page allocator itself asks for it, whoever wants pages and may wait for them. */
+static void pages_come_out_of_depots_when_no_others_are_left(void)
+{
+	struct kmm *machine = boot_machine(ONE_NODE, 128UL << 20);
+	struct kmem_cache *idle = kmem_cache_create("idle", 64, 0, 0, NULL);
+	static void *objects[60000];
+	struct page *taken, *page;
+	unsigned int nr = 0;
+
+	for (int i = 0; i < 60000; i++)
+		objects[i] = kmem_cache_alloc(idle, GFP_KERNEL);
+	for (int i = 0; i < 60000; i++)
+		kmem_cache_free(idle, objects[i]);
+	ok(info_of(machine, "idle").num_slabs > 100, "nothing is held back");
+	taken = hog_pages();
+	ok(!alloc_pages(GFP_NOWAIT, 0), "there was memory after all");
+	while ((page = alloc_pages(GFP_KERNEL, 0))) {
+		page->private = (unsigned long)taken;
+		taken = page;
+		nr++;
+	}
+	ok(nr > 100, "%u pages were reclaimed", nr);
+	ok_eq(info_of(machine, "idle").num_slabs, 0);
+	ok(!slab_reap(machine), "it says that there was more");
+	give_back(taken, ULONG_MAX);
+	ok_eq(kmem_cache_destroy(idle), 0);
+	end_machine(machine);
+}
+
 int main(void)
 {
 	RUN(a_machine_boots_and_ends_with_nothing_left);
@@ -274,5 +319,6 @@ int main(void)
 	RUN(reports_and_shrinks_run_beside_allocations);
 	RUN(exhaustion_gives_null_and_all_comes_back);
 	RUN(one_cache_gets_what_others_hold_back);
+	RUN(pages_come_out_of_depots_when_no_others_are_left);
 	return done();
 }
