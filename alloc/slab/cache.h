@@ -130,6 +130,7 @@ struct kmem_cache {
 	gfp_t gfp;	  /* what every page of it is asked for with */
 	u32 red_left;	  /* from where an object's room begins to the object; see debug.c */
 	u32 track_offset; /* from there to where its users are remembered */
+	u32 asked_offset; /* and to where the size is that kmalloc was asked for */
 	void (*ctor)(void *);
 	struct kmm *machine;
 	const char *name;
@@ -201,6 +202,8 @@ struct kmm_cpu *cache_cpu(const struct kmem_cache *cache);
 KMM_COLD void *cache_alloc_special(struct kmem_cache *cache, gfp_t gfp);
 KMM_COLD void *cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp);
 KMM_COLD void cache_free_slow(struct kmem_cache *cache, void *object);
+KMM_COLD void *cache_alloc_sized(struct kmem_cache *cache, gfp_t gfp, int nid, size_t size,
+				 void *caller);
 KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object);
 void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu);
 void cache_forget_slot(struct kmem_cache *cache, struct kmm_cpu *cpu);
@@ -228,7 +231,10 @@ unsigned long slab_reap(struct kmm *machine);
 int slab_debug_parse(const char *option, const char *name, slab_flags_t *flags);
 void slab_debug_layout(struct kmem_cache *cache);
 KMM_COLD void slab_debug_new(const struct kmem_cache *cache, void *object);
-KMM_COLD void slab_debug_alloc(struct kmem_cache *cache, void *object, void *caller);
+KMM_COLD void slab_debug_alloc(struct kmem_cache *cache, void *object, size_t size, void *caller);
+KMM_COLD void slab_debug_resize(const struct kmem_cache *cache, void *object, size_t size);
+/* Bytes of an object that hold something: those asked for if that is known, else all. */
+size_t slab_debug_asked(const struct kmem_cache *cache, const void *object);
 KMM_COLD void slab_debug_free(struct kmem_cache *cache, void *object, void *caller);
 KMM_COLD void slab_debug_check(const struct kmem_cache *cache, struct page *slab);
 KMM_COLD const char *slab_debug_who(const struct kmem_cache *cache, void *object, char *text);

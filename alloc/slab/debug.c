@@ -2,11 +2,14 @@
 /*
  * Debugging of caches: what is laid around and into their objects, and looked at again.
  *
- *	| left red zone | object             | right red zone | allocated by | freed by | gap |
- *	  SLAB_RED_ZONE   SLAB_POISON: filled  SLAB_RED_ZONE    SLAB_STORE_USER
- *	                  while it is free
+ *	| left red zone | object             | right red zone | allocated by | freed by | asked | gap |
+ *	  SLAB_RED_ZONE   SLAB_POISON: filled  SLAB_RED_ZONE    SLAB_STORE_USER           kmalloc's
+ *	                  while it is free                                                red zones
  *	^ slab_base() + i * size             ^ object_size
  *	                ^ slab_first() + i * size, the address that the user has
+ *
+ * kmalloc remembers how many bytes were asked for, and the right red zone of a live object begins
+ * there, not at the end of its class. ksize() gives the user the rest, and so moves it there.
  *
  * A cache with any of these flags has neither magazines nor depots: each allocation and free takes
  * the slow path to the slab and its lock, where the bitmap says at once whether an object is free.
@@ -16,7 +19,8 @@
  * bit is set by a free and after its bit is cleared by an allocation; while the bit is set nobody
  * may write. Bytes and their values after mm/slub.c (6.1). There a damaged object is reported and
  * mended; here it ends the program. And there red zones and poison are only looked at with
- * SLAB_CONSISTENCY_CHECKS as well; here each flag looks at what it laid out.
+ * SLAB_CONSISTENCY_CHECKS as well, and the size asked for is known with SLAB_STORE_USER only, and
+ * looked at since 6.2; here each flag looks at what it laid out.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -44,6 +48,11 @@ static unsigned int red_end(const struct kmem_cache *cache)
 	return ALIGN_UP(cache->object_size + 1, (unsigned int)sizeof(void *));
 }
 
+static bool remembers_size(const struct kmem_cache *cache)
+{
+	return (cache->flags & (SLAB_KMALLOC | SLAB_RED_ZONE)) == (SLAB_KMALLOC | SLAB_RED_ZONE);
+}
+
 /* Bytes of an object and all around it; fills in where the parts lie. */
 static unsigned long layout(struct kmem_cache *cache)
 {
@@ -57,6 +66,9 @@ static unsigned long layout(struct kmem_cache *cache)
 	cache->track_offset = (u32)ALIGN_UP(end, sizeof(void *));
 	if (cache->flags & SLAB_STORE_USER)
 		end = cache->track_offset + NR_TRACKS * sizeof(struct track);
+	cache->asked_offset = (u32)ALIGN_UP(end, sizeof(u32));
+	if (remembers_size(cache))
+		end = cache->asked_offset + sizeof(u32);
 	return ALIGN_UP(cache->red_left + end, (unsigned long)cache->align);
 }
 
@@ -118,12 +130,25 @@ const char *slab_debug_who(const struct kmem_cache *cache, void *object, char *t
 	return text;
 }
 
-static void lay_red_zones(const struct kmem_cache *cache, void *object, int byte)
+static u32 *asked_of(const struct kmem_cache *cache, const void *object)
+{
+	return (u32 *)((uintptr_t)object + cache->asked_offset);
+}
+
+size_t slab_debug_asked(const struct kmem_cache *cache, const void *object)
+{
+	return remembers_size(cache) ? *asked_of(cache, object) : READ_ONCE(cache->object_size);
+}
+
+/* size: bytes of the object, after which the right one begins. */
+static void lay_red_zones(const struct kmem_cache *cache, void *object, int byte, size_t size)
 {
 	if (!(cache->flags & SLAB_RED_ZONE))
 		return;
 	memset((char *)object - cache->red_left, byte, cache->red_left);
-	memset((char *)object + cache->object_size, byte, red_end(cache) - cache->object_size);
+	memset((char *)object + size, byte, red_end(cache) - size);
+	if (remembers_size(cache))
+		*asked_of(cache, object) = (u32)size;
 }
 
 static void lay_poison(const struct kmem_cache *cache, void *object)
@@ -150,11 +175,14 @@ static void check_bytes(const struct kmem_cache *cache, void *object, long from,
 
 static void check_red_zones(const struct kmem_cache *cache, void *object, u8 want)
 {
+	size_t size = slab_debug_asked(cache, object);
+
 	if (!(cache->flags & SLAB_RED_ZONE))
 		return;
 	check_bytes(cache, object, -(long)cache->red_left, 0, want, "written below its start");
-	check_bytes(cache, object, cache->object_size, red_end(cache), want,
-		    "written past its end");
+	KMM_BUG_ON(size > cache->object_size, "object %p of cache %s: its size, %zu, is damaged",
+		   object, cache->name, size);
+	check_bytes(cache, object, (long)size, red_end(cache), want, "written past its end");
 }
 
 static void check_poison(const struct kmem_cache *cache, void *object)
@@ -170,7 +198,7 @@ static void check_poison(const struct kmem_cache *cache, void *object)
 /* An object of a new slab, before its constructor runs. */
 void slab_debug_new(const struct kmem_cache *cache, void *object)
 {
-	lay_red_zones(cache, object, RED_FREE);
+	lay_red_zones(cache, object, RED_FREE, cache->object_size);
 	lay_poison(cache, object);
 	if (cache->flags & SLAB_STORE_USER)
 		memset(track_of(cache, object, 0), 0, NR_TRACKS * sizeof(struct track));
@@ -184,10 +212,10 @@ static void check_slab_locked(struct kmem_cache *cache, struct page *slab)
 }
 
 /*
- * An object that its slab has just given out for caller: nobody may have written to it since it
- * was freed. Takes the node's lock.
+ * An object that its slab has just given out for caller, who asked for size bytes: nobody may have
+ * written to it since it was freed. Takes the node's lock.
  */
-void slab_debug_alloc(struct kmem_cache *cache, void *object, void *caller)
+void slab_debug_alloc(struct kmem_cache *cache, void *object, size_t size, void *caller)
 {
 	struct page *slab = object_frame(cache, object)->head;
 	struct cache_node *node = cache->nodes[slab->nid];
@@ -197,8 +225,18 @@ void slab_debug_alloc(struct kmem_cache *cache, void *object, void *caller)
 	lock_release(&node->lock);
 	check_red_zones(cache, object, RED_FREE);
 	check_poison(cache, object);
-	lay_red_zones(cache, object, RED_LIVE);
+	lay_red_zones(cache, object, RED_LIVE, size);
 	set_track(cache, object, TRACK_ALLOC, caller);
+}
+
+/* The user of a live object has size bytes of it from now on. */
+void slab_debug_resize(const struct kmem_cache *cache, void *object, size_t size)
+{
+	if (!remembers_size(cache))
+		return;
+	slab_page_index(cache, object_frame(cache, object)->head, object);
+	check_red_zones(cache, object, RED_LIVE);
+	lay_red_zones(cache, object, RED_LIVE, size);
 }
 
 /* An address in a slab of the cache, before it goes back there. Takes the node's lock. */
@@ -217,7 +255,7 @@ void slab_debug_free(struct kmem_cache *cache, void *object, void *caller)
 	lock_release(&node->lock);
 	check_red_zones(cache, object, RED_LIVE);
 	set_track(cache, object, TRACK_FREE, caller);
-	lay_red_zones(cache, object, RED_FREE);
+	lay_red_zones(cache, object, RED_FREE, cache->object_size);
 	lay_poison(cache, object);
 }
 

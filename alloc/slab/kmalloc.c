@@ -50,6 +50,9 @@ void *kmalloc_slow(size_t size, gfp_t gfp)
 	cache = size_cache(size, gfp);
 	if (!cache)
 		return kmalloc_large(size, gfp, NUMA_NO_NODE);
+	if (unlikely(cache->flags & SLAB_RED_ZONE))
+		return cache_alloc_sized(cache, gfp, NUMA_NO_NODE, size,
+					 __builtin_return_address(0));
 	return kmem_cache_alloc(cache, gfp);
 }
 
@@ -67,6 +70,8 @@ void *kmalloc_node(size_t size, gfp_t gfp, int nid)
 	cache = size_cache(size, gfp);
 	if (!cache)
 		return kmalloc_large(size, gfp, nid);
+	if (unlikely(cache->flags & SLAB_RED_ZONE))
+		return cache_alloc_sized(cache, gfp, nid, size, __builtin_return_address(0));
 	return kmem_cache_alloc_node(cache, gfp, nid);
 }
 
@@ -115,9 +120,23 @@ static size_t room_of(const void *object, struct page **page)
 
 size_t ksize(const void *object)
 {
-	struct page *page;
+	struct page *page = NULL;
+	size_t size = room_of(object, &page);
 
-	return room_of(object, &page);
+	/* Whoever asks may use it all. */
+	if (page && page->slab_cache && unlikely(page->slab_cache->flags & SLAB_RED_ZONE))
+		slab_debug_resize(page->slab_cache, (void *)(uintptr_t)object, size);
+	return size;
+}
+
+/* An object that begins in page, and has room for size bytes. */
+static void *resize(struct page *page, void *object, size_t size)
+{
+	if (!page->slab_cache)
+		large_shrink(page, object, size);
+	else if (unlikely(page->slab_cache->flags & SLAB_RED_ZONE))
+		slab_debug_resize(page->slab_cache, object, size);
+	return object;
 }
 
 void *krealloc(const void *object, size_t size, gfp_t gfp)
@@ -131,11 +150,10 @@ void *krealloc(const void *object, size_t size, gfp_t gfp)
 		return ZERO_SIZE_PTR;
 	}
 	old_size = room_of(object, &page);
-	if (old_size >= size) {
-		if (!page->slab_cache)
-			large_shrink(page, object, size);
-		return (void *)(uintptr_t)object;
-	}
+	if (old_size >= size)
+		return resize(page, (void *)(uintptr_t)object, size);
+	if (old_size && page->slab_cache)
+		old_size = slab_debug_asked(page->slab_cache, object);
 	new_object = kmalloc(size, gfp);
 	if (new_object && old_size) {
 		memcpy(new_object, object, old_size);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * kmalloc: objects by size. Caches kmalloc-8, 16, 32, 64, 96, 128, 192, 256, 512, 1k, 2k, 4k, 8k,
- * as mm/slab_common.c (6.1) has them; larger sizes come from the page allocator, up to 4 MiB.
+ * as mm/slab_common.c (6.1) has them; larger sizes are powers of two of pages from the page
+ * allocator. With kmm_config.kmalloc_classes fine ones: kmalloc-8, 16, 32, 48 ... 128, then eight
+ * sizes to each doubling up to kmalloc-32k; larger sizes are whole pages.
  *
  * With __GFP_DMA it is dma-kmalloc-8 ... and their memory lies in the DMA zone; with
- * __GFP_RECLAIMABLE kmalloc-rcl-8 ...; both together count as the first.
+ * __GFP_RECLAIMABLE kmalloc-rcl-8 ...; both together count as the first. These have the kernel's
+ * sizes, always.
  */
 #ifndef KMM_SLAB_KMALLOC_H
 #define KMM_SLAB_KMALLOC_H
@@ -18,7 +21,8 @@ KMM_BEGIN_DECLS
 #define ZERO_SIZE_PTR	       ((void *)16)
 
 /*
- * size bytes, aligned to 8, and to size when it is a power of two. size 0 gives ZERO_SIZE_PTR, as
+ * size bytes, aligned to 8, to size when it is a power of two, and with fine classes to the largest
+ * power of two that divides size, and to 16 from 16 bytes on. size 0 gives ZERO_SIZE_PTR, as
  * in the kernel: it is not NULL, so not an error; it may be freed but not written, and ksize() of
  * it is 0. NULL for no memory, or a size beyond KMALLOC_MAX_SIZE. kzalloc: zeroed. _node: on node
  * nid if it can be had.
@@ -53,7 +57,8 @@ static inline void *kcalloc(size_t n, size_t size, gfp_t gfp)
 }
 /*
  * Give an object a new size: the same address while size fits into ksize(object), and so whenever
- * it shrinks; else a new one, with all ksize() bytes of the old one copied and that freed. object
+ * it shrinks (with fine classes, whole pages that it needs no longer are freed, if they are a
+ * quarter of it); else a new one, with all ksize() bytes of the old one copied and that freed. object
  * NULL or ZERO_SIZE_PTR: as kmalloc. size 0: frees, and returns ZERO_SIZE_PTR. NULL for no memory,
  * and object is as it was. __GFP_ZERO zeroes what a new one has behind the copy, and nothing of one
  * that stays.
@@ -75,7 +80,10 @@ KMM_API void kfree(const void *object);
 KMM_API void kfree_bulk(size_t nr, void **objects);
 /* kfree after zeroing all ksize() bytes, which no compiler leaves out. */
 KMM_API void kfree_sensitive(const void *object);
-/* Usable bytes of what they gave; 0 for NULL and ZERO_SIZE_PTR. */
+/*
+ * Usable bytes of what they gave; 0 for NULL and ZERO_SIZE_PTR. With SLAB_RED_ZONE only what was
+ * asked for may be used, until ksize() says the rest may.
+ */
 KMM_API size_t ksize(const void *object);
 
 KMM_END_DECLS

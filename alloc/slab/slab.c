@@ -93,8 +93,8 @@ static unsigned int supply(struct kmem_cache *cache, int nid, gfp_t gfp, void **
 	return nr;
 }
 
-/* One object past the magazines. */
-static void *alloc_direct(struct kmem_cache *cache, gfp_t gfp, int nid, void *caller)
+/* One object past the magazines, of which the caller asked for size bytes. */
+static void *alloc_direct(struct kmem_cache *cache, gfp_t gfp, int nid, size_t size, void *caller)
 {
 	void *object;
 
@@ -102,8 +102,22 @@ static void *alloc_direct(struct kmem_cache *cache, gfp_t gfp, int nid, void *ca
 		return NULL;
 	__atomic_fetch_add(&cache->direct_allocs, 1, __ATOMIC_RELAXED);
 	if (cache->flags & SLAB_DEBUG_FLAGS)
-		slab_debug_alloc(cache, object, caller);
+		slab_debug_alloc(cache, object, size, caller);
 	return object;
+}
+
+/* kmalloc's, from a cache whose red zones follow the size asked for. */
+void *cache_alloc_sized(struct kmem_cache *cache, gfp_t gfp, int nid, size_t size, void *caller)
+{
+	struct kmm_cpu *cpu = cache_cpu(cache);
+	void *object;
+
+	if (nid == NUMA_NO_NODE)
+		nid = cpu->nid;
+	KMM_BUG_ON(nid < 0 || (u32)nid >= cache->nr_nodes, "cache %s: no node %d", cache->name,
+		   nid);
+	object = alloc_direct(cache, gfp, nid, size, caller);
+	return object && gfp & __GFP_ZERO ? memset(object, 0, size) : object;
 }
 
 /* Give all that a magazine holds to the depots. Memory that was never used stays untouched. */
@@ -131,7 +145,7 @@ static void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, void *caller)
 	void *object;
 
 	if (!cache->mag_capacity)
-		return alloc_direct(cache, gfp, cpu->nid, caller);
+		return alloc_direct(cache, gfp, cpu->nid, cache->object_size, caller);
 	magazine_open(mag, cache->mag_capacity, slab_key(cache, cpu->nid));
 	if (!magazine_nr(mag)) {
 		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
@@ -174,7 +188,7 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 	KMM_BUG_ON(nid < 0 || (u32)nid >= cache->nr_nodes, "cache %s: no node %d", cache->name,
 		   nid);
 	if (!cache->remote_capacity)
-		return alloc_direct(cache, gfp, nid, caller);
+		return alloc_direct(cache, gfp, nid, cache->object_size, caller);
 	magazine_open(mag, cache->remote_capacity, 0);
 	if (magazine_nr(mag) && object_frame(cache, mag->top)->nid != nid)
 		empty_magazine(cache, mag);
@@ -183,7 +197,9 @@ static KMM_COLD void *alloc_remote(struct kmem_cache *cache, struct kmm_cpu *cpu
 		nr = supply_node(cache, nid, gfp, mag->objects, cache->remote_capacity / 2U);
 		magazine_set_nr(mag, nr);
 	}
-	return magazine_pop(mag, &object) ? object : alloc_direct(cache, gfp, nid, caller);
+	return magazine_pop(mag, &object)
+		       ? object
+		       : alloc_direct(cache, gfp, nid, cache->object_size, caller);
 }
 
 void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid)

@@ -27,9 +27,15 @@ typedef u32 slab_flags_t;
  * Debugging; each also by kmm_config.slub_debug. A cache with any of them has no magazines: each of
  * its calls takes a lock, a mistake stops the program with what is known of the object, and it is
  * not merged. slabinfo's objsize includes what they lay around an object.
+ *
+ * The kernel also obfuscates the links between free objects (CONFIG_SLAB_FREELIST_HARDENED), which
+ * lie in the objects themselves. Here none do: which objects are free is written in bitmaps and
+ * arrays of addresses outside of them. So a write to a free object leads the allocator nowhere,
+ * whatever is written, and SLAB_POISON finds it.
  */
 #define SLAB_CONSISTENCY_CHECKS 0x100U /* F: recount the slab; double and interior frees at once */
-#define SLAB_RED_ZONE		0x200U /* Z: bytes before and after each object are watched */
+#define SLAB_RED_ZONE		0x200U /* Z: bytes before and after each object are watched; of
+					  kmalloc's, after what was asked for */
 #define SLAB_POISON		0x400U /* P: free objects without ctor are filled, and watched */
 #define SLAB_STORE_USER		0x800U /* U: who allocated and who freed an object is remembered */
 #define SLAB_DEBUG_FLAGS                                                                           \

@@ -412,6 +412,46 @@ static void the_boot_option_watches_kmalloc_and_new_caches(void)
 	ok_eq(kmm_attach(machine, 0), 0);
 }
 
+/* kmalloc(60) is an object of 64 bytes, of which the last four are red. */
+static void kmallocs_red_zone_begins_where_the_size_ends(void)
+{
+	struct kmm *watched = boot_config((struct kmm_config){
+		.synthetic = TWO_NODES, .node_bytes = 64UL << 20, .slub_debug = "Z"});
+	char *object, *moved;
+
+	for (size_t size = 1; size <= 8192; size = size * 3 / 2 + 1)
+		for (int nid = 0; nid < 2; nid++) {
+			object = kmalloc_node(size, GFP_KERNEL | __GFP_ZERO, nid);
+			ok_eq(virt_to_page(object)->nid, nid);
+			ok(!object[size - 1], "not zeroed");
+			memset(object, 0x41, size);
+			ok_dies("written past its end", object[size] = 0x41, kfree(object));
+			ok_dies("written past its end", object[size] = 0x41,
+				slab_validate(watched));
+			ok_dies("written past its end", object[size] = 0x41, ksize(object));
+			kfree(object);
+		}
+	/* Who asks for the size may use it. */
+	object = kmalloc(60, GFP_KERNEL);
+	memset(object, 0x41, ksize(object));
+	ok_dies("written past its end: at offset 64", object[64] = 0x41, kfree(object));
+	/* Growing in place moves the zone; moving takes no red byte along. */
+	ok(krealloc(object, 50, GFP_KERNEL) == object, "it moved");
+	ok_dies("written past its end: at offset 50", object[50] = 0x41, kfree(object));
+	ok(krealloc(object, 62, GFP_KERNEL) == object, "it moved");
+	memset(object, 0x41, 62);
+	ok_dies("written past its end: at offset 62", object[62] = 0x41,
+		krealloc(object, 1000, GFP_KERNEL));
+	moved = krealloc(object, 1000, GFP_KERNEL | __GFP_ZERO);
+	ok_eq(moved[61], 0x41);
+	ok_eq(moved[62], 0);
+	ok_eq(moved[999], 0);
+	ok_dies("written past its end: at offset 1000", moved[1000] = 0, kfree(moved));
+	kfree_sensitive(moved);
+	end_machine(watched);
+	ok_eq(kmm_attach(machine, 0), 0);
+}
+
 static void a_boot_option_that_cannot_be_read_is_refused(void)
 {
 	struct kmm_config config = {.synthetic = ONE_NODE, .slub_debug = "FX"};
@@ -440,6 +480,7 @@ int main(void)
 	RUN(threads_share_a_watched_cache);
 	RUN(the_boot_option_reads_as_the_kernels);
 	RUN(the_boot_option_watches_kmalloc_and_new_caches);
+	RUN(kmallocs_red_zone_begins_where_the_size_ends);
 	RUN(a_boot_option_that_cannot_be_read_is_refused);
 	end_machine(machine);
 	return done();

@@ -6,7 +6,11 @@
  * After each round, when no thread runs, the tables' sums must be what each cache says, and
  * slab_validate() recounts the rest.
  *
- * TEST_OPS: operations of each thread, default 16,000. TEST_THREADS: default 4.
+ * Objects come and go one by one and in bulk, by kmem_cache_* and kfree(), are resized by
+ * krealloc(), and a part of them is freed by another thread than the one that allocated them.
+ *
+ * TEST_OPS: operations of each thread in each run, default 8,000; there are 5 runs, and 8 of a quarter
+ * of it with debugging. TEST_THREADS: default 8.
  */
 #include "machine.h"
 
@@ -71,12 +75,13 @@ static void fill(struct live *l)
 		bytes[i] = (unsigned char)(l->tag + i);
 }
 
-static void compare(const struct live *l)
+/* The first `part` bytes, at those places that were filled. */
+static void compare_part(const struct live *l, unsigned int part)
 {
 	const unsigned char *bytes = l->object;
 	bool made = l->cache < NR_CACHES && kinds[l->cache].ctor;
 
-	for (unsigned int i = 0; i < l->size; i = next_byte(i, l->size)) {
+	for (unsigned int i = 0; i < part; i = next_byte(i, l->size)) {
 		unsigned char want = made && i < 8 ? CTOR_BYTE : (unsigned char)(l->tag + i);
 
 		if (bytes[i] != want) {
@@ -85,6 +90,11 @@ static void compare(const struct live *l)
 			return;
 		}
 	}
+}
+
+static void compare(const struct live *l)
+{
+	compare_part(l, l->size);
 }
 
 static bool allocate(struct worker *w, struct live *l)
@@ -130,6 +140,64 @@ static void release(struct live *l)
 	l->object = NULL;
 }
 
+/*
+ * kmalloc's objects change their size; the model, which copies, keeps what both sizes have. To be
+ * compared at its places, the new one is looked at as if it had the old size.
+ */
+static void resize(struct worker *w, struct live *l)
+{
+	unsigned int size = 1 + (unsigned int)(tap_random(&w->random) % 12000);
+	void *object = krealloc(l->object, size, GFP_KERNEL);
+
+	if (!object) {
+		w->nr_none++;
+		return;
+	}
+	l->object = object;
+	compare_part(l, min_t(unsigned int, l->size, size));
+	l->size = size;
+	fill(l);
+}
+
+#define BULK 24
+
+/* Fill the empty ones of some entries with objects of one cache, or empty the full ones. */
+static void in_bulk(struct worker *w, struct live *first)
+{
+	unsigned long r = tap_random(&w->random);
+	struct live *chosen[BULK];
+	void *objects[BULK];
+	int cache = (int)(r % NR_CACHES), nr = 0;
+	bool take = r >> 32 & 1;
+
+	for (int i = 0; i < BULK; i++)
+		if (!first[i].object == take && (take || r >> 33 & 1 || first[i].cache == cache)) {
+			objects[nr] = first[i].object;
+			chosen[nr++] = &first[i];
+		}
+	if (!take) {
+		for (int i = 0; i < nr; i++) {
+			compare(chosen[i]);
+			w->nr_live[chosen[i]->cache]--;
+			chosen[i]->object = NULL;
+		}
+		kmem_cache_free_bulk(r >> 33 & 1 ? NULL : caches[cache], (size_t)nr, objects);
+		return;
+	}
+	if (!kmem_cache_alloc_bulk(caches[cache], GFP_KERNEL, (size_t)nr, objects)) {
+		w->nr_none += (u64)nr;
+		return;
+	}
+	for (int i = 0; i < nr; i++) {
+		*chosen[i] = (struct live){.object = objects[i],
+					   .size = kinds[cache].size,
+					   .cache = cache,
+					   .tag = w->next_tag++ * 31 + w->number};
+		fill(chosen[i]);
+		w->nr_live[cache]++;
+	}
+}
+
 /* Leave one of ours for another thread, and free what lay there. */
 static void exchange(struct worker *w, struct live *mine)
 {
@@ -157,13 +225,17 @@ static void *work(void *arg)
 		unsigned long r = tap_random(&w->random);
 		struct live *l = &w->live[r % NR_LIVE];
 
-		if (!l->object) {
+		if (r >> 60 == 15) {
+			in_bulk(w, &w->live[r % (NR_LIVE - BULK)]);
+		} else if (!l->object) {
 			if (allocate(w, l))
 				w->nr_live[l->cache]++;
 			else
 				w->nr_none++;
 		} else if (r >> 60 < 5) {
 			exchange(w, l);
+		} else if (r >> 60 < 7 && l->cache == NR_CACHES) {
+			resize(w, l);
 		} else {
 			w->nr_live[l->cache]--;
 			release(l);
@@ -207,8 +279,8 @@ static void free_everything(void)
 }
 
 /* nr_hogs: MiB taken away before the start. */
-static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hogs,
-		      const char *slub_debug)
+static void run_model_with(const char *synthetic, u64 node_bytes, unsigned int nr_hogs,
+			   const char *slub_debug, enum kmalloc_classes classes)
 {
 	static const char *names[NR_CACHES] = {"r0", "r1", "r2", "r3", "r4",
 					       "r5", "r6", "r7", "r8"};
@@ -216,8 +288,10 @@ static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hog
 	pthread_t threads[MAX_THREADS];
 	void *hogs[64];
 
-	machine = boot_config((struct kmm_config){
-		.synthetic = synthetic, .node_bytes = node_bytes, .slub_debug = slub_debug});
+	machine = boot_config((struct kmm_config){.synthetic = synthetic,
+						  .node_bytes = node_bytes,
+						  .slub_debug = slub_debug,
+						  .kmalloc_classes = classes});
 	nr_cpus = topology_nr_cpus(machine->topology);
 	for (int c = 0; c < NR_CACHES; c++)
 		caches[c] = kmem_cache_create(names[c], kinds[c].size, kinds[c].align, 0,
@@ -242,6 +316,17 @@ static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hog
 	for (int c = 0; c < NR_CACHES; c++)
 		ok_eq(kmem_cache_destroy(caches[c]), 0);
 	end_machine(machine);
+}
+
+static void run_model(const char *synthetic, u64 node_bytes, unsigned int nr_hogs,
+		      const char *slub_debug)
+{
+	run_model_with(synthetic, node_bytes, nr_hogs, slub_debug, KMALLOC_CLASSES_KERNEL);
+}
+
+static void the_model_agrees_with_fine_classes(void)
+{
+	run_model_with(ONE_NODE, 256UL << 20, 0, NULL, KMALLOC_CLASSES_FINE);
 }
 
 static void the_model_agrees_on_one_node(void)
@@ -274,6 +359,8 @@ static void the_model_agrees_under_every_debug_flag(void)
 	for (unsigned int i = 0; i < ARRAY_SIZE(flags); i++)
 		run_model(i & 1 ? TWO_NODES : ONE_NODE, 256UL << 20, 0, flags[i]);
 	run_model(TWO_NODES, 16UL << 20, 20, "ZPU");
+	run_model_with(TWO_NODES, 16UL << 20, 20, NULL, KMALLOC_CLASSES_FINE);
+	run_model_with(ONE_NODE, 256UL << 20, 0, "FZPU", KMALLOC_CLASSES_FINE);
 }
 
 static unsigned long number_from(const char *variable, unsigned long otherwise)
@@ -285,11 +372,12 @@ static unsigned long number_from(const char *variable, unsigned long otherwise)
 
 int main(void)
 {
-	nr_ops = number_from("TEST_OPS", 16000);
+	nr_ops = number_from("TEST_OPS", 8000);
 	nr_threads =
-		(unsigned int)min_t(unsigned long, MAX_THREADS, number_from("TEST_THREADS", 4));
+		(unsigned int)min_t(unsigned long, MAX_THREADS, number_from("TEST_THREADS", 8));
 	RUN(the_model_agrees_on_one_node);
 	RUN(the_model_agrees_on_two_nodes);
+	RUN(the_model_agrees_with_fine_classes);
 	RUN(the_model_agrees_when_memory_is_short);
 	RUN(the_model_agrees_when_two_nodes_are_short);
 	RUN(the_model_agrees_under_every_debug_flag);
