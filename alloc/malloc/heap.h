@@ -51,8 +51,9 @@ struct heap {
 	u64 direct_map_bytes;
 	pthread_key_t key;    /* its destructor gives a dying thread's slot back */
 	unsigned int trim_ms; /* how soon idle memory goes back; 0: never by itself */
-	bool stats;	      /* print a summary at exit */
-	s32 pid;	      /* set again in the child of a fork */
+	int stats_fd; /* where to print a summary at exit: stderr as it was at first, because
+			       * many a program closes its own before it ends; 0: nowhere */
+	s32 pid;      /* set again in the child of a fork */
 
 	/* The slot of threads that cannot have one of their own. guest_lock protects: */
 	struct kmm_cpu *guest;
@@ -133,10 +134,11 @@ void huge_count(u64 *nr, u64 *bytes);
 struct lock *huge_lock_for_fork(void);
 
 /*
- * options.c: KMM_OPTIONS and KMM_STATS. Fills in the machine's configuration and the heap's own. A bad
- * one is one line on stderr, and all are then as if not given.
+ * options.c: KMM_OPTIONS and KMM_STATS. Fills in the machine's configuration, and the heap's own part.
+ * A bad one is one line on stderr, and all are then as if not given: as in *defaults.
  */
-void options_read(struct kmm_config *config);
+void options_read(struct kmm_config *config, struct kmm_config *defaults);
+void options_complain(const char *what);
 
 /* fork.c: register the handlers. */
 int fork_init(void);
@@ -149,7 +151,7 @@ void trim_maybe_start(void);
 /* In the child of a fork: there is no helper thread. */
 void trim_after_fork(void);
 
-/* info.c: a line or a few on stderr; allocates nothing. */
-void heap_print_summary(void);
+/* info.c: a few lines; allocates nothing. */
+void heap_print_summary(int fd);
 
 #endif

@@ -87,8 +87,8 @@ EXPORT struct mallinfo mallinfo(void)
 	};
 }
 
-/* A line of at most 256 bytes to stderr, past the C library's streams, which may be closed. */
-static __attribute__((format(printf, 1, 2))) void say(const char *fmt, ...)
+/* A line of at most 256 bytes, past the C library's streams, which may be closed. */
+static __attribute__((format(printf, 2, 3))) void say(int fd, const char *fmt, ...)
 {
 	char line[256];
 	va_list ap;
@@ -97,7 +97,7 @@ static __attribute__((format(printf, 1, 2))) void say(const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	if (n > 0 && write(STDERR_FILENO, line, min_t(size_t, n, sizeof(line) - 1)) < 0)
+	if (n > 0 && write(fd, line, min_t(size_t, n, sizeof(line) - 1)) < 0)
 		return; /* nowhere to say it */
 }
 
@@ -106,7 +106,7 @@ static unsigned long long kib(u64 bytes)
 	return (unsigned long long)(bytes >> 10);
 }
 
-void heap_print_summary(void)
+void heap_print_summary(int fd)
 {
 	struct slab_counters count;
 	struct summary sum;
@@ -116,16 +116,18 @@ void heap_print_summary(void)
 		return;
 	heap_sum(&sum);
 	slab_count(heap.machine, &count);
-	say("kmm: process %d\n", (int)getpid());
-	say("kmm: in use: %llu KiB in %llu objects, %llu KiB in runs of pages, %llu KiB in %llu "
+	say(fd, "kmm: process %d\n", (int)getpid());
+	say(fd,
+	    "kmm: in use: %llu KiB in %llu objects, %llu KiB in runs of pages, %llu KiB in %llu "
 	    "mappings\n",
 	    kib(sum.objects), (unsigned long long)sum.nr_objects, kib(sum.runs), kib(sum.huge),
 	    (unsigned long long)sum.nr_huge);
-	say("kmm: held: %llu KiB of pages, %llu KiB of them slabs; resident %llu KiB",
+	say(fd, "kmm: held: %llu KiB of pages, %llu KiB of them slabs; resident %llu KiB",
 	    kib(sum.frames), kib(sum.slabs), kib(host_rss_bytes()));
 	if (!getrusage(RUSAGE_SELF, &usage))
-		say(", at most %ld KiB", usage.ru_maxrss);
-	say("\nkmm: calls: %llu allocations, %llu past the magazines; %llu frees, %llu past them\n",
+		say(fd, ", at most %ld KiB", usage.ru_maxrss);
+	say(fd,
+	    "\nkmm: calls: %llu allocations, %llu past the magazines; %llu frees, %llu past them\n",
 	    (unsigned long long)(count.alloc_fast + count.alloc_slow),
 	    (unsigned long long)count.alloc_slow,
 	    (unsigned long long)(count.free_fast + count.free_slow),
@@ -134,11 +136,11 @@ void heap_print_summary(void)
 
 EXPORT void malloc_stats(void)
 {
-	heap_print_summary();
+	heap_print_summary(STDERR_FILENO);
 }
 
 __attribute__((destructor)) static void at_exit(void)
 {
-	if (heap.stats)
-		heap_print_summary();
+	if (heap.stats_fd)
+		heap_print_summary(heap.stats_fd);
 }

@@ -15,6 +15,7 @@
  * it, behind the arguments on the stack.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,30 +158,40 @@ static bool take_option(const char *word, size_t length, struct kmm_config *conf
 	return false;
 }
 
-static void complain(const char *word, size_t length)
+void options_complain(const char *what)
 {
-	char line[160];
-	int n = snprintf(line, sizeof(line),
-			 "kmm: KMM_OPTIONS: '%.*s' is no option of this library\n",
-			 (int)min_t(size_t, length, 80), word);
+	char line[320];
+	int n = snprintf(line, sizeof(line), "kmm: KMM_OPTIONS: %s\n", what);
 
-	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+	if (write(STDERR_FILENO, line, min_t(size_t, n, sizeof(line) - 1)) < 0)
 		return; /* nowhere to say it */
 }
 
-void options_read(struct kmm_config *config)
+static void complain_of(const char *word, size_t length)
 {
-	const struct kmm_config defaults = *config;
+	char what[160];
+
+	snprintf(what, sizeof(what), "'%.*s' is no option of this library",
+		 (int)min_t(size_t, length, 80), word);
+	options_complain(what);
+}
+
+void options_read(struct kmm_config *config, struct kmm_config *defaults)
+{
 	const char *text = find_env("KMM_OPTIONS"), *stats = find_env("KMM_STATS");
 
-	heap.stats = stats && *stats && strcmp(stats, "0") != 0;
+	*defaults =
+		(struct kmm_config){.layout = ZONES_PLAIN, .no_watermarks = true, .no_thp = true};
+	*config = *defaults;
+	if (stats && *stats && strcmp(stats, "0") != 0)
+		heap.stats_fd = max_t(int, fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100), 0);
 	heap.trim_ms = TRIM_MS;
 	while (text && *text) {
 		size_t length = strcspn(text, ",");
 
 		if (length && !take_option(text, length, config)) {
-			complain(text, length);
-			*config = defaults;
+			complain_of(text, length);
+			*config = *defaults;
 			heap.trim_ms = TRIM_MS;
 			return;
 		}

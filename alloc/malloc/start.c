@@ -63,11 +63,10 @@ static u64 wanted_bytes(u64 limit)
 
 	if (!sysinfo(&info))
 		bytes = (u64)info.totalram * info.mem_unit;
-	/* mem_map still costs memory for all of it, touched or not. */
-	return min_t(u64, min_t(u64, bytes, 2048 * MIB), limit / 2);
+	return min_t(u64, bytes, limit / 2);
 }
 
-static int boot_machine(struct kmm_config *config)
+static int boot_sized(struct kmm_config *config)
 {
 	u64 limit = address_limit(), bytes = config->node_bytes;
 	int error;
@@ -83,6 +82,21 @@ static int boot_machine(struct kmm_config *config)
 		error = kmm_boot(config, &heap.machine);
 		bytes /= 2;
 	} while (error == -ENOMEM && bytes >= LEAST_BYTES);
+	return error;
+}
+
+/* With the user's options; if these cannot be, say so, and without. */
+static int boot_machine(void)
+{
+	struct kmm_config config, defaults;
+	int error;
+
+	options_read(&config, &defaults);
+	error = boot_sized(&config);
+	if (error == -EINVAL) {
+		options_complain(kmm_boot_error());
+		error = boot_sized(&defaults);
+	}
 	return error;
 }
 
@@ -143,14 +157,12 @@ static bool attach(void)
 
 static SLOW void boot(void)
 {
-	struct kmm_config config = {.layout = ZONES_PLAIN, .no_watermarks = true};
 	enum heap_state state = HEAP_FAILED;
 
 	booting = true;
 	heap.pid = getpid();
 	huge_init();
-	options_read(&config);
-	if (!boot_machine(&config) && !pthread_key_create(&heap.key, thread_ends) && !fork_init()) {
+	if (!boot_machine() && !pthread_key_create(&heap.key, thread_ends) && !fork_init()) {
 		/* kmm_boot left this thread attached in the library's own way. */
 		kmm_detach();
 		heap.direct_map_bytes = (u64)heap.machine->nr_frames << PAGE_SHIFT;
