@@ -150,9 +150,9 @@ void contig_release(struct kmm_cpu *cpu, struct page *page)
 	pcp_count(phys_cpu(cpu), buddy_free, 1);
 }
 
-void free_contig_range(struct page *page, unsigned long nr_pages)
+/* Is page the first of a run of nr_pages? */
+static void check_run(const struct kmm_cpu *cpu, const struct page *page, unsigned long nr_pages)
 {
-	struct kmm_cpu *cpu = cpu_get();
 	const unsigned long pfn = (unsigned long)(page - cpu->mem_map);
 
 	KMM_BUG_ON(pfn >= cpu->nr_frames, "free of %p, %lu frames: not a page of this machine",
@@ -164,6 +164,31 @@ void free_contig_range(struct page *page, unsigned long nr_pages)
 	KMM_BUG_ON(contig_nr_pages(page) != nr_pages,
 		   "free of frame %lu, %lu frames: it was allocated with %lu", pfn, nr_pages,
 		   contig_nr_pages(page));
+}
+
+void shrink_contig_range(struct page *page, unsigned long nr_pages, unsigned long keep)
+{
+	struct kmm_cpu *cpu = cpu_get();
+	const unsigned long pfn = (unsigned long)(page - cpu->mem_map);
+	struct zone *zone;
+
+	check_run(cpu, page, nr_pages);
+	KMM_BUG_ON(!keep || keep > nr_pages, "run at frame %lu: keep %lu of %lu", pfn, keep,
+		   nr_pages);
+	if (keep == nr_pages)
+		return;
+	page->nr_contig = keep;
+	zone = page_zone(cpu->machine->phys, page);
+	lock_acquire(&zone->lock);
+	buddy_give_range(&zone->buddy, pfn + keep, pfn + nr_pages);
+	lock_release(&zone->lock);
+}
+
+void free_contig_range(struct page *page, unsigned long nr_pages)
+{
+	struct kmm_cpu *cpu = cpu_get();
+
+	check_run(cpu, page, nr_pages);
 	if (page_ref_last(page) || put_page_testzero(page))
 		contig_release(cpu, page);
 }

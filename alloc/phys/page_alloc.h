@@ -78,6 +78,8 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
 KMM_API struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 /* Stops the program on a frame that begins no run, or begins one of another length. */
 KMM_API void free_contig_range(struct page *page, unsigned long nr_pages);
+/* Keep the first `keep` of its frames, one at least, which are a run then. */
+KMM_API void shrink_contig_range(struct page *page, unsigned long nr_pages, unsigned long keep);
 
 /* Frames of the run that a frame begins; 0: it begins none. */
 static inline unsigned long contig_nr_pages(const struct page *page)
