@@ -8,7 +8,8 @@
  * gone with the free; frames inside have none.
  *
  * With the kernel's classes the pages are a power of two. With the fine ones they are as many as the
- * size fills, a run (phys/page_alloc.h), and krealloc() gives back what is no longer asked for.
+ * size fills, and krealloc() gives back what is no longer asked for. Up to the largest block it is
+ * blocks (alloc_page_run, phys/page_alloc.h), beyond that pageblocks (alloc_contig_pages).
  *
  * No locks of slab's. After kmalloc_large() of mm/slab_common.c (6.1), which knows powers of two
  * only.
@@ -40,6 +41,43 @@ static unsigned long nr_pages_for(const struct kmm *machine, size_t size)
 								       : roundup_pow_of_two(nr);
 }
 
+/* Beyond the largest block: only memory that is free in a row will do, so that asking is all. */
+static struct page *alloc_contig(struct kmm *machine, unsigned long nr, gfp_t gfp, int nid)
+{
+	bool may_reap = gfp & __GFP_DIRECT_RECLAIM;
+	struct page *page =
+		alloc_contig_pages(nr, may_reap ? gfp | __GFP_NOWARN : gfp, nid);
+
+	if (page || !may_reap)
+		return page;
+	slab_reap(machine);
+	return alloc_contig_pages(nr, gfp, nid);
+}
+
+static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, int nid)
+{
+	struct page *page;
+
+	if (nr > MAX_ORDER_NR_PAGES)
+		return alloc_contig(machine, nr, gfp, nid);
+	/* Pages that a run gives back need no zeros. */
+	page = alloc_page_run_node(nid, nr, 0, gfp & ~__GFP_ZERO);
+	if (page && gfp & __GFP_ZERO)
+		memset(page_address(page), 0, nr << PAGE_SHIFT);
+	return page;
+}
+
+/* Keep the first pages of a run, or none. */
+static void shrink_run(struct page *page, unsigned long nr, unsigned long keep)
+{
+	if (page->type == PG_TYPE_ALLOC)
+		shrink_page_run(page, nr, keep);
+	else if (keep)
+		shrink_contig_range(page, nr, keep);
+	else
+		free_contig_range(page, nr);
+}
+
 void *kmalloc_large(size_t size, gfp_t gfp, int nid)
 {
 	struct kmm_cpu *cpu = cpu_get();
@@ -49,14 +87,11 @@ void *kmalloc_large(size_t size, gfp_t gfp, int nid)
 	if (size > KMALLOC_MAX_SIZE)
 		return NULL;
 	nr = nr_pages_for(cpu->machine, size);
-	/* Pages that a run gives back need no zeros. */
-	page = alloc_page_run_node(nid, nr, 0, gfp & ~(GFP_NOT_KMALLOC | __GFP_ZERO));
+	page = alloc_run(cpu->machine, nr, gfp & ~GFP_NOT_KMALLOC, nid);
 	if (!page)
 		return NULL;
 	page->private = LARGE_KMALLOC | nr;
 	slab_cpu(cpu)->large_allocs++;
-	if (gfp & __GFP_ZERO)
-		memset(page_address(page), 0, nr << PAGE_SHIFT);
 	return page_address(page);
 }
 
@@ -65,7 +100,8 @@ static unsigned long nr_pages_of(const struct page *page, const void *object)
 {
 	unsigned long nr = page->private ^ LARGE_KMALLOC;
 
-	KMM_BUG_ON(page->type != PG_TYPE_ALLOC || nr >> LARGE_SHIFT ||
+	KMM_BUG_ON((page->type != PG_TYPE_ALLOC && page->type != PG_TYPE_CONTIG) ||
+			   nr >> LARGE_SHIFT ||
 			   !IS_ALIGNED((unsigned long)object, PAGE_SIZE),
 		   "%p is not from kmalloc, or freed already", object);
 	return nr;
@@ -82,7 +118,7 @@ void kfree_large(struct kmm_cpu *cpu, struct page *page, void *object)
 
 	page->private = 0;
 	slab_cpu(cpu)->large_frees++;
-	shrink_page_run(page, nr, 0);
+	shrink_run(page, nr, 0);
 }
 
 /*
@@ -97,6 +133,6 @@ void large_shrink(struct page *page, const void *object, size_t size)
 	if (cpu_get()->machine->config.kmalloc_classes == KMALLOC_CLASSES_KERNEL ||
 	    nr - keep < nr / 4 || nr == keep)
 		return;
-	shrink_page_run(page, nr, keep);
+	shrink_run(page, nr, keep);
 	page->private = LARGE_KMALLOC | keep;
 }

@@ -12,9 +12,11 @@
 
 struct page *__real_alloc_pages(gfp_t gfp, unsigned int order);
 struct page *__real_alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
+struct page *__real_alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 unsigned long __real___get_free_pages(gfp_t gfp, unsigned int order);
 struct page *__wrap_alloc_pages(gfp_t gfp, unsigned int order);
 struct page *__wrap_alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
+struct page *__wrap_alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 unsigned long __wrap___get_free_pages(gfp_t gfp, unsigned int order);
 
 static bool armed, from_then_on;
@@ -39,6 +41,11 @@ struct page *__wrap_alloc_pages(gfp_t gfp, unsigned int order)
 struct page *__wrap_alloc_pages_node(int nid, gfp_t gfp, unsigned int order)
 {
 	return fails() ? NULL : __real_alloc_pages_node(nid, gfp, order);
+}
+
+struct page *__wrap_alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid)
+{
+	return fails() ? NULL : __real_alloc_contig_pages(nr_pages, gfp, nid);
 }
 
 unsigned long __wrap___get_free_pages(gfp_t gfp, unsigned int order)
@@ -192,7 +199,7 @@ static void kmalloc_and_grow(void)
 	watched = kmem_cache_create("watched", 3000, 0, SLAB_DEBUG_FLAGS, NULL);
 	armed = true;
 	for (size_t i = 0; i < NR; i++) {
-		size_t size = 1 + i * i * i;
+		size_t size = i == NR - 2 ? 5UL << 20 : 1 + i * i * i;
 
 		objects[i] = i % 5 == 4 ? kmem_cache_alloc(watched, GFP_KERNEL)
 					: kmalloc_node(size, GFP_KERNEL | __GFP_ZERO, i % 2);
