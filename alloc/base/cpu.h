@@ -26,7 +26,7 @@
 
 KMM_BEGIN_DECLS
 
-#define PERCPU_SIZE (4UL << 20) /* address space a slot; only what is touched costs memory */
+#define PERCPU_SIZE (8UL << 20) /* address space a slot; only what is touched costs memory */
 
 struct kmm_cpu {
 	/* Set when the slot is made, then constant. Copies of the machine's, to spare fast paths a
@@ -35,12 +35,12 @@ struct kmm_cpu {
 	struct page *mem_map; /* page of frame 0 */
 	char *direct_map;     /* address of frame 0 */
 	unsigned long nr_frames;
-	u32 slot;	   /* 0 .. KMM_MAX_SLOTS - 1 */
-	u32 kmalloc_table; /* slab's: offset in the slot of its size table; 0 until slab sets it */
+	u32 slot; /* 0 .. KMM_MAX_SLOTS - 1 */
 	/* Changed only while the slot is idle, under slots_lock, when a thread of another CPU
 	 * adopts it. */
-	u32 cpu; /* the topology's logical CPU */
-	s32 nid; /* the node of that CPU */
+	s32 nid;	   /* the node of that CPU */
+	u32 cpu;	   /* the topology's logical CPU */
+	u32 kmalloc_table; /* slab's: offset in the slot of its size table; 0 until slab sets it */
 
 	/* machine->slots_lock protects: */
 	bool owned;

@@ -55,11 +55,15 @@
 #include "phys/page_alloc.h"
 #include "phys/zone.h"
 
+/* nr is read right after a block's struct page is written, and that right after its memory: what
+ * programs write first in a block, and `state` in struct page, are first words of cache lines. A load
+ * waits for an earlier store to the same place in another page (the lowest twelve bits are compared
+ * first), so nr is not one. */
 struct pcp_stack {
-	u32 nr;		     /* blocks held */
-	u32 high;	     /* blocks at which a free goes the slow way: limit, or 0 (see above) */
 	struct page **slots; /* constant */
 	u64 state;	     /* constant: page_state() of an allocated block of this stack */
+	u32 nr;		     /* blocks held */
+	u32 high;	     /* blocks at which a free goes the slow way: limit, or 0 (see above) */
 	u64 allocs;	     /* blocks handed out */
 };
 
@@ -67,12 +71,12 @@ _Static_assert(sizeof(struct pcp_stack) == 32, "two stacks a cache line");
 
 /* What only slow paths look at. In blocks. `constant` is between two pcp_init(). */
 struct pcp_tune {
-	u32 limit;    /* held at most; 0: not open */
-	u32 base;     /* constant: limit when it opens; 0: no list for this order */
-	u32 max;      /* constant: limit at most */
-	u16 batch;    /* constant: moved at once */
-	u32 tide;     /* held after the last drain, and taken in since */
-	u32 allocs;   /* of the stack, at the last look for idle ones */
+	u32 limit;  /* held at most; 0: not open */
+	u32 base;   /* constant: limit when it opens; 0: no list for this order */
+	u32 max;    /* constant: limit at most */
+	u16 batch;  /* constant: moved at once */
+	u32 tide;   /* held after the last drain, and taken in since */
+	u32 allocs; /* of the stack, at the last look for idle ones */
 };
 
 #define PCP_TIDE_MAX (1U << 24) /* no tide is counted as higher */

@@ -28,8 +28,8 @@ static unsigned int magazine_pop_bulk(struct magazine *mag, void **objects, size
  * Objects from the array onto a magazine, up to the first that does not belong there, and how many.
  * One that follows itself is such a one, for the ordinary path to say so.
  */
-static size_t magazine_push_bulk(const struct kmem_cache *cache, struct kmm_cpu *cpu,
-				 struct magazine *mag, void **objects, size_t nr)
+static size_t magazine_push_bulk(const struct kmm_cpu *cpu, struct magazine *mag, void **objects,
+				 size_t nr)
 {
 	u64 state = mag->state;
 	unsigned int old = (u16)state;
@@ -40,8 +40,8 @@ static size_t magazine_push_bulk(const struct kmem_cache *cache, struct kmm_cpu 
 	for (i = 0; i < room; i++) {
 		struct page *page;
 
-		if (KMM_DEBUG || !cpu_frame(cpu, objects[i], &page) ||
-		    page->slab_key != slab_key(cache, cpu->nid) || objects[i] == top)
+		if (KMM_DEBUG || !cpu_frame(cpu, objects[i], &page) || page->slab_key != mag->key ||
+		    objects[i] == top)
 			break;
 		top = mag->objects[old + i] = objects[i];
 	}
@@ -86,7 +86,7 @@ void kmem_cache_free_bulk(struct kmem_cache *cache, size_t nr, void **objects)
 	}
 	cpu = cache_cpu(cache);
 	while (done < nr) {
-		done += magazine_push_bulk(cache, cpu, cache_magazine(cache, cpu), objects + done,
+		done += magazine_push_bulk(cpu, cache_magazine(cache, cpu), objects + done,
 					   nr - done);
 		if (done < nr)
 			kmem_cache_free(cache, objects[done++]);

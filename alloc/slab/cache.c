@@ -9,12 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/topology.h"
 #include "phys/page_alloc.h"
 #include "slab/cache.h"
 
 #define MAGAZINE_SIZE	   2048UL	 /* at most, its header included */
 #define MAGAZINE_BYTES	   (128UL << 10) /* of objects that a magazine may hold back */
 #define MAGAZINE_MAX	   ((MAGAZINE_SIZE - sizeof(struct magazine)) / sizeof(void *))
+#define TIDE_BYTES	   (4UL << 20) /* the same of one that has grown */
+#define TIDE_MAX	   ((32768 - sizeof(struct magazine)) / sizeof(void *))
 #define REMOTE_MAX	   ((512 - sizeof(struct magazine)) / sizeof(void *))
 #define DEPOT_BYTES	   (4UL << 20)	 /* of objects that a depot may hold back */
 #define DEPOT_MEMORY_SHARE 256		 /* and never more than this part of a node */
@@ -52,13 +55,20 @@ static void cache_tune(struct kmem_cache *cache)
 {
 	unsigned long slab_bytes = PAGE_SIZE << cache->order;
 	unsigned long node_bytes = cache->machine->nr_frames / cache->nr_nodes * PAGE_SIZE;
+	unsigned long nr_cpus_a_node = max_t(
+		unsigned long, 1, topology_nr_cpus(cache->machine->topology) / cache->nr_nodes);
 	unsigned long depot_bytes =
 		min_t(unsigned long, DEPOT_BYTES, node_bytes / DEPOT_MEMORY_SHARE);
+	unsigned long cpu_share = node_bytes / DEPOT_MEMORY_SHARE / nr_cpus_a_node;
 	unsigned long hold = MAGAZINE_BYTES / cache->size;
 
 	cache->mag_capacity =
 		(u16)max_t(unsigned long, 1, min_t(unsigned long, MAGAZINE_MAX, hold));
 	cache->batch = max_t(u16, 1, cache->mag_capacity / 2);
+	cache->mag_max =
+		(u16)max_t(unsigned long, cache->mag_capacity,
+			   min_t(unsigned long, TIDE_MAX,
+				 min_t(unsigned long, TIDE_BYTES, cpu_share) / cache->size));
 	if (cache->nr_nodes > 1)
 		cache->remote_capacity = (u16)min_t(unsigned long, REMOTE_MAX,
 						    max_t(unsigned long, 2, cache->mag_capacity));
@@ -78,7 +88,7 @@ static size_t magazine_bytes(unsigned int capacity)
 /* Bytes of a cache's magazines in each slot. */
 static size_t cache_percpu_bytes(const struct kmem_cache *cache)
 {
-	return magazine_bytes(cache->mag_capacity) +
+	return magazine_bytes(cache->mag_max) +
 	       (cache->remote_capacity ? magazine_bytes(cache->remote_capacity) : 0);
 }
 
@@ -91,10 +101,14 @@ static void cache_open_magazines(struct kmem_cache *cache)
 	size_t offset = 0;
 
 	if (!(cache->flags & SLAB_DEBUG_FLAGS))
-		offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), CACHELINE_SIZE);
+		offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), MAGAZINE_ALIGN);
+	if (!offset && !(cache->flags & SLAB_DEBUG_FLAGS)) {
+		cache->mag_max = cache->mag_capacity;
+		offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), MAGAZINE_ALIGN);
+	}
 	if (!offset) {
 		cache->mag_offset = cache->machine->slab->closed_magazine;
-		cache->mag_capacity = 0;
+		cache->mag_capacity = cache->mag_max = 0;
 		cache->remote_capacity = 0;
 		/* Without a batch there is no use in a depot, and slabs find double frees. */
 		cache->depot_max = 0;
@@ -102,7 +116,13 @@ static void cache_open_magazines(struct kmem_cache *cache)
 	}
 	cache->mag_offset = (u32)offset;
 	if (cache->remote_capacity)
-		cache->remote_offset = (u32)(offset + magazine_bytes(cache->mag_capacity));
+		cache->remote_offset = (u32)(offset + magazine_bytes(cache->mag_max));
+}
+
+static void wipe_magazine(struct magazine *mag)
+{
+	if (mag->widest)
+		memset(mag, 0, magazine_bytes(mag->widest));
 }
 
 /* Give that room back, as zeros. No slot's owner may be using the cache. */
@@ -115,9 +135,9 @@ void cache_close_magazines(struct kmem_cache *cache)
 	for (struct kmm_cpu *cpu = cpu_first(cache->machine); cpu;
 	     cpu = cpu_next(cache->machine, cpu)) {
 		/* Untouched memory stays untouched. */
-		if (cache_magazine(cache, cpu)->capacity ||
-		    (cache->remote_capacity && cache_remote_magazine(cache, cpu)->capacity))
-			memset(cache_magazine(cache, cpu), 0, bytes);
+		wipe_magazine(cache_magazine(cache, cpu));
+		if (cache->remote_capacity)
+			wipe_magazine(cache_remote_magazine(cache, cpu));
 	}
 	percpu_free(cache->machine, cache->mag_offset, bytes);
 }

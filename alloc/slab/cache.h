@@ -58,6 +58,11 @@ static inline gfp_t gfp_easy(gfp_t gfp)
 /*
  * Lies at a cache's mag_offset in every slot. The slot's owner writes it; zeros until first used.
  *
+ * It grows as the per-CPU page lists do (phys/pcp.h): what it took in since it last gave any back is
+ * a tide, and one that it may hold (mag_max) stays with its CPU, so that two CPUs do not mix their
+ * objects, and with them their cache lines, through the depot. When a tide is higher than that, it is
+ * as small as at first: what many hold back is memory lost.
+ *
  *	| state | top | ... | bottom | objects[0] | objects[1] | ... | objects[nr - 1] | free
  *	          `------------------------------------------------------'
  *
@@ -67,15 +72,19 @@ static inline gfp_t gfp_easy(gfp_t gfp)
  * highest bit is SLAB_KEY's, and no address of a process has that.
  */
 struct magazine {
+	u64 slow_allocs; /* times it was found empty */
+	u64 slow_frees;	 /* times it was found full, or (remote magazine) put into */
+	/* Not first in the cache line, as the word is that most programs write of an object first: see
+	 * struct pcp_stack. */
 	/* Low 16 bits: objects in it. Above: objects ever taken out. One addition changes both. */
 	u64 state;
 	void *top;
-	u64 slow_allocs; /* times it was found empty */
-	u64 slow_frees;	 /* times it was found full, or (remote magazine) put into */
+	u32 tide;   /* held after it last gave some to the depot, and taken in since */
+	u32 widest; /* capacity it had at most since it opened: objects[] may be used up to here */
 	union {
 		void *bottom;
 		struct {
-			u16 capacity; /* 0: not open yet */
+			u16 capacity; /* mag_capacity to mag_max; 0: not open yet */
 			u16 strays;   /* may hold objects of other nodes, for want of this one's */
 			u32 key;      /* slab_key of what a free may put into it; 0: nothing */
 		};
@@ -83,7 +92,9 @@ struct magazine {
 	void *objects[];
 };
 
-#define MAGAZINE_TAKEN 0x10000UL
+#define MAGAZINE_TAKEN	  0x10000UL
+#define MAGAZINE_ALIGN	  128UL	     /* of magazines in a slot: the size table counts in it */
+#define MAGAZINE_TIDE_MAX (1U << 24) /* no tide is counted as higher */
 
 #define SLAB_KEY 0x80000000U /* in every slab_key but 0 */
 
@@ -116,9 +127,10 @@ struct kmem_cache {
 	/* Set when the cache is made, then constant. Fast paths read mag_offset only. */
 	u32 mag_offset; /* of its magazine in each slot, a multiple of 64; or of the closed one */
 	u32 remote_offset; /* of its remote magazine */
-	u16 mag_capacity;  /* 0: none, the slots have no room for it */
+	u16 mag_capacity;  /* at first; 0: none, the slots have no room for it */
+	u16 mag_max;	   /* and at most */
 	u16 remote_capacity;
-	u16 batch; /* objects moved at once */
+	u16 batch; /* objects moved at once, of a magazine as at first */
 	u8 order, min_order;
 	u32 size;	 /* from one object to the next */
 	u32 object_size; /* as asked for */
@@ -299,7 +311,9 @@ static inline void magazine_open(struct magazine *mag, unsigned int capacity, u3
 	if (mag->capacity)
 		return;
 	mag->capacity = (u16)capacity;
+	mag->widest = max_t(u32, mag->widest, capacity);
 	mag->key = key;
+	mag->tide = 0;
 	magazine_set_nr(mag, 0);
 }
 

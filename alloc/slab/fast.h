@@ -49,7 +49,7 @@ static inline bool kmalloc_pop(struct kmm_cpu *cpu, size_t index, void **object)
 {
 	const u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
 
-	return magazine_pop(percpu_ptr(cpu, (size_t)table[index] * CACHELINE_SIZE), object);
+	return magazine_pop(percpu_ptr(cpu, (size_t)table[index] * MAGAZINE_ALIGN), object);
 }
 
 static inline void *kmalloc_inline(size_t size, gfp_t gfp)

@@ -8,7 +8,7 @@
  * magazine in one load, whatever the classes are, and a free does from the key in the object's
  * struct page; neither looks at the cache.
  *
- *	slot:  | struct kmm_cpu | ... | u16 by size: offset / 64 | ... | magazine | magazine |
+ *	slot:  | struct kmm_cpu | ... | u16 by size: offset / 128 | ... | magazine | magazine |
  *	            kmalloc_table -----^                      \____________^
  *
  * The table is as long for each set of classes; sizes that have no cache, and size 0, lead to a

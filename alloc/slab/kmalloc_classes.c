@@ -48,7 +48,7 @@ static unsigned int class_size(enum kmalloc_classes set, unsigned int class)
 	return set == KMALLOC_CLASSES_FINE ? fine_size(class) : kernel_sizes[class];
 }
 
-_Static_assert(PERCPU_SIZE / CACHELINE_SIZE - 1 <= UINT16_MAX, "magazine offsets fit the size table");
+_Static_assert(PERCPU_SIZE / MAGAZINE_ALIGN - 1 <= UINT16_MAX, "magazine offsets fit the size table");
 
 /* Give a slot its size table. */
 void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu)
@@ -56,11 +56,11 @@ void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu)
 	struct kmem_cache **caches = slab->kmalloc_caches[KMALLOC_NORMAL];
 	u16 *table = percpu_ptr(cpu, slab->size_table);
 
-	table[0] = (u16)(slab->closed_magazine / CACHELINE_SIZE);
+	table[0] = (u16)(slab->closed_magazine / MAGAZINE_ALIGN);
 	for (unsigned int i = 1; i < KMALLOC_TABLE_SIZE; i++) {
 		const struct kmem_cache *cache = caches[slab->kmalloc_class[i]];
 
-		table[i] = cache ? (u16)(cache->mag_offset / CACHELINE_SIZE) : table[0];
+		table[i] = cache ? (u16)(cache->mag_offset / MAGAZINE_ALIGN) : table[0];
 	}
 	cpu->kmalloc_table = slab->size_table;
 }

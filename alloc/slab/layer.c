@@ -71,8 +71,8 @@ static void root_cache_end(struct kmem_cache *cache)
 
 static int percpu_parts(struct kmm *machine, struct slab *slab)
 {
-	slab->closed_magazine =
-		(u32)percpu_alloc(machine, ALIGN_UP(sizeof(struct magazine), (size_t)64), 64);
+	slab->closed_magazine = (u32)percpu_alloc(
+		machine, ALIGN_UP(sizeof(struct magazine), MAGAZINE_ALIGN), MAGAZINE_ALIGN);
 	slab->cpu_counters = (u32)percpu_alloc(machine, sizeof(struct slab_cpu), CACHELINE_SIZE);
 	slab->size_table =
 		(u32)percpu_alloc(machine, KMALLOC_TABLE_SIZE * sizeof(u16), CACHELINE_SIZE);

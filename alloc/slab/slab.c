@@ -129,6 +129,7 @@ static void empty_magazine(struct kmem_cache *cache, struct magazine *mag)
 		return;
 	node_put_any(cache, mag->objects, nr);
 	mag->strays = 0;
+	mag->tide = 0;
 	magazine_set_nr(mag, 0);
 }
 
@@ -152,6 +153,9 @@ static void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, void *caller)
 
 		WRITE_ONCE(mag->slow_allocs, mag->slow_allocs + 1);
 		mag->strays = nr && object_frame(cache, mag->objects[0])->nid != cpu->nid;
+		mag->tide = min_t(u32, mag->tide + nr, MAGAZINE_TIDE_MAX);
+		if (mag->tide > cache->mag_max)
+			mag->capacity = cache->mag_capacity;
 		magazine_set_nr(mag, nr);
 	}
 	return magazine_pop(mag, &object) ? object : NULL;
@@ -214,20 +218,27 @@ void *kmem_cache_alloc_node(struct kmem_cache *cache, gfp_t gfp, int nid)
 }
 
 /*
- * Move the colder half of a full magazine to its depot; all of it if it may hold other nodes'
- * objects.
+ * A full magazine: let it grow, or move its colder part to the depot; all of it if it may hold other
+ * nodes' objects.
  */
 static void flush(struct kmem_cache *cache, struct kmm_cpu *cpu, struct magazine *mag)
 {
-	unsigned int nr = magazine_nr(mag), batch = cache->batch;
+	unsigned int nr = magazine_nr(mag);
+	unsigned int batch = max_t(unsigned int, cache->batch, nr / 4);
 
 	if (mag->strays) {
 		empty_magazine(cache, mag);
 		return;
 	}
+	if (mag->tide > nr && mag->tide <= cache->mag_max) {
+		mag->capacity = (u16)mag->tide;
+		mag->widest = max_t(u32, mag->widest, mag->capacity);
+		return;
+	}
 	node_put(cache, cpu->nid, mag->objects, batch);
 	memmove(mag->objects, mag->objects + batch, (nr - batch) * sizeof(*mag->objects));
 	magazine_set_nr(mag, nr - batch);
+	mag->tide = nr - batch;
 }
 
 static void free_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, void *object)

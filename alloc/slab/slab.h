@@ -38,8 +38,7 @@ typedef u32 slab_flags_t;
 					  kmalloc's, after what was asked for */
 #define SLAB_POISON		0x400U /* P: free objects without ctor are filled, and watched */
 #define SLAB_STORE_USER		0x800U /* U: who allocated and who freed an object is remembered */
-#define SLAB_DEBUG_FLAGS                                                                           \
-	(SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER)
+#define SLAB_DEBUG_FLAGS	(SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER)
 
 struct kmem_cache;
 struct lock_stats;

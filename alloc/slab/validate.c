@@ -43,8 +43,7 @@ static void mark_magazine(struct kmem_cache *cache, struct magazine *mag, bool r
 	(void)arg;
 	KMM_BUG_ON((mag->key && slab_key_offset(mag->key) != cache->mag_offset) ||
 			   (mag->capacity && mag->top != (&mag->bottom)[magazine_nr(mag)]) ||
-			   magazine_nr(mag) >
-				   (remote ? cache->remote_capacity : cache->mag_capacity),
+			   magazine_nr(mag) > (remote ? cache->remote_capacity : cache->mag_max),
 		   "cache %s: a magazine of %u objects, capacity %u", cache->name, magazine_nr(mag),
 		   mag->capacity);
 	for (unsigned int i = 0; i < magazine_nr(mag); i++)
