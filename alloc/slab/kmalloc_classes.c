@@ -22,7 +22,7 @@
 
 #include "slab/cache.h"
 
-static const u16 kernel_sizes[NR_KMALLOC_KERNEL] = {8,	 16,  32,  64,	 96,   128, 192,
+static const u16 kernel_sizes[NR_KMALLOC_KERNEL] = {8,	 16,  32,   64,	  96,	128, 192,
 						    256, 512, 1024, 2048, 4096, 8192};
 
 #define FINE_LINEAR 9  /* classes up to 128: 8, and 8 multiples of 16 */
@@ -48,7 +48,8 @@ static unsigned int class_size(enum kmalloc_classes set, unsigned int class)
 	return set == KMALLOC_CLASSES_FINE ? fine_size(class) : kernel_sizes[class];
 }
 
-_Static_assert(PERCPU_SIZE / MAGAZINE_ALIGN - 1 <= UINT16_MAX, "magazine offsets fit the size table");
+_Static_assert(PERCPU_SIZE / MAGAZINE_ALIGN - 1 <= UINT16_MAX,
+	       "magazine offsets fit the size table");
 
 /* Give a slot its size table. */
 void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu)
@@ -86,8 +87,8 @@ static struct kmem_cache *class_cache(struct kmm *machine, enum kmalloc_type typ
 	};
 
 	/* A slab starts at a multiple of its size, so that more than a page is no waste. */
-	return cache_create_boot(machine, class_name(machine->slab, type, size), size,
-				 size & -size, flags[type] | SLAB_KMALLOC);
+	return cache_create_boot(machine, class_name(machine->slab, type, size), size, size & -size,
+				 flags[type] | SLAB_KMALLOC);
 }
 
 /* Caches of a set of sizes, for the machine's own classes. 0 or -ENOMEM. */
@@ -104,7 +105,7 @@ static int boot_type(struct kmm *machine, enum kmalloc_type type, enum kmalloc_c
 		if (!cache)
 			return -ENOMEM;
 		while (class < nr_classes(own) && class_size(own, class) <= size)
-			caches[class++] = cache;
+			caches[class ++] = cache;
 	}
 	return 0;
 }
@@ -130,8 +131,8 @@ int kmalloc_boot(struct kmm *machine)
 	}
 	for (unsigned int i = 1, class = 0; i < KMALLOC_TABLE_SIZE; i++) {
 		while (class < nr_classes(own) && class_size(own, class) < i * 8)
-			class++;
-		slab->kmalloc_class[i] = (u8)class;
+			class ++;
+		slab->kmalloc_class[i] = (u8) class;
 	}
 	return 0;
 }
