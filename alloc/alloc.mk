@@ -172,6 +172,8 @@ libkmm_malloc_la_SOURCES = $(heap_core_sources) \
 	alloc/malloc/new.c \
 	alloc/malloc/objects.c \
 	alloc/malloc/options.c \
+	alloc/malloc/runs.c \
+	alloc/malloc/runs.h \
 	alloc/malloc/start.c \
 	alloc/malloc/topology.c \
 	alloc/malloc/trim.c

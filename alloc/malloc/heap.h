@@ -114,8 +114,8 @@ void heap_free(void *addr, void *caller);
 size_t heap_size(void *addr);
 void *heap_realloc(void *addr, size_t size);
 
-/* Bytes in blocks of pages past slab, by their owners. */
-u64 runs_bytes(void);
+/* runs.c: the layer of free runs of pages. */
+extern const struct kmm_layer runs_layer;
 
 /*
  * huge.c: one mapping an allocation, found by its address. Any thread; takes huge_lock.

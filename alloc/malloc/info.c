@@ -14,6 +14,7 @@
 
 #include "arch/host.h"
 #include "malloc/heap.h"
+#include "malloc/runs.h"
 #include "phys/phys.h"
 #include "slab/slab.h"
 
@@ -46,10 +47,11 @@ static void heap_sum(struct summary *sum)
 {
 	enum entry entry = heap_enter();
 
-	*sum = (struct summary){.runs = runs_bytes()};
+	*sum = (struct summary){0};
 	if (entry != ENTRY_EARLY) {
 		phys_for_each_zone(heap.machine, add_zone, sum);
 		slab_for_each(heap.machine, add_cache, sum);
+		sum->runs = runs_bytes();
 	}
 	heap_leave(entry);
 	huge_count(&sum->nr_huge, &sum->huge);

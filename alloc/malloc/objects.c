@@ -3,11 +3,8 @@
  * Where an allocation comes from, and what an address is.
  *
  *	size to KMALLOC_MAX_CACHE_SIZE, alignment to a page	a slab class that is a multiple of both
- *	... to 4 MiB						a run of pages
+ *	... to 4 MiB						a run of pages (runs.c)
  *	larger, larger alignments, or no room			a mapping (huge.c)
- *
- * The first frame of a run has in `private` what it is and how long: nothing else sets those 24 high
- * bits, and they are cleared before the run is freed, so a second free is seen.
  *
  * No locks of its own.
  */
@@ -20,66 +17,12 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "malloc/heap.h"
+#include "malloc/runs.h"
 #include "phys/page_alloc.h"
 #include "slab/cache.h"
 #include "slab/kmalloc.h"
 
-#define RUN_TAG	    0x6b6d6d0000000000UL
-#define RUN_TAG_ALL 0xffffff0000000000UL
-
 #define HEAP_GFP (GFP_KERNEL | __GFP_NOWARN)
-
-static u64 run_bytes; /* relaxed atomic */
-
-u64 runs_bytes(void)
-{
-	return READ_ONCE(run_bytes);
-}
-
-static void count_run(long nr_pages)
-{
-	__atomic_fetch_add(&run_bytes, (u64)(nr_pages << PAGE_SHIFT), __ATOMIC_RELAXED);
-}
-
-/* Frames of the run that begins at addr; 0 if none does. */
-static unsigned long run_pages(const struct page *page, const void *addr)
-{
-	if (READ_ONCE(page->type) != PG_TYPE_ALLOC || (page->private & RUN_TAG_ALL) != RUN_TAG ||
-	    (uintptr_t)addr & ~PAGE_MASK)
-		return 0;
-	return page->private & ~RUN_TAG_ALL;
-}
-
-static void *run_alloc(size_t size, size_t align)
-{
-	unsigned long nr = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	struct page *page = alloc_page_run(nr, get_order(align), HEAP_GFP);
-
-	if (!page)
-		return NULL;
-	page->private = RUN_TAG | nr;
-	count_run((long)nr);
-	return page_address(page);
-}
-
-static void run_free(struct page *page, unsigned long nr)
-{
-	page->private = 0;
-	count_run(-(long)nr);
-	shrink_page_run(page, nr, 0);
-}
-
-/* Give back what a run has behind its first bytes. */
-static void run_shrink(struct page *page, unsigned long nr, size_t size)
-{
-	unsigned long keep = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-
-	if (keep >= nr)
-		return;
-	page->private = RUN_TAG | keep;
-	count_run((long)keep - (long)nr);
-	shrink_page_run(page, nr, keep);
-}
 
 /*
  * A size whose class has objects at multiples of align: those of a class lie one behind the other from
@@ -118,7 +61,7 @@ static void *machine_alloc(size_t size, size_t align, bool zero)
 
 	if (class)
 		addr = kmalloc(class, HEAP_GFP);
-	if (!addr && size <= PAGE_SIZE << MAX_PAGE_ORDER && align <= PAGE_SIZE << MAX_PAGE_ORDER)
+	if (!addr && size <= RUN_MAX_BYTES && align <= RUN_MAX_BYTES)
 		addr = run_alloc(size, align);
 	return zero ? zeroed(addr, size) : addr;
 }
@@ -177,17 +120,15 @@ static KMM_COLD void free_unknown(void *addr, void *caller)
 static void machine_free(void *addr)
 {
 	struct page *page;
-	unsigned long nr;
 
 	if (!cpu_frame(this_cpu, addr, &page))
 		return;
-	nr = page->slab_cache ? 0 : run_pages(page, addr);
-	if (nr) {
-		run_free(page, nr);
+	if (page->slab_cache) {
+		kfree(addr);
 		return;
 	}
-	KMM_BUG_ON(!page->slab_cache, "free of %p, which is not allocated", addr);
-	kfree(addr);
+	KMM_BUG_ON(!run_size(page, addr), "free of %p, which is not allocated", addr);
+	run_free(page, addr);
 }
 
 SLOW void heap_free(void *addr, void *caller)
@@ -215,13 +156,13 @@ static size_t machine_size(void *addr)
 	const struct kmm *machine = heap.machine;
 	const struct page *page =
 		machine->mem_map + (((char *)addr - machine->direct_map) >> PAGE_SHIFT);
-	unsigned long nr;
+	size_t size;
 
 	if (page->slab_cache)
 		return page->slab_cache->object_size;
-	nr = run_pages(page, addr);
-	KMM_BUG_ON(!nr, "%p is not allocated", addr);
-	return nr << PAGE_SHIFT;
+	size = run_size(page, addr);
+	KMM_BUG_ON(!size, "%p is not allocated", addr);
+	return size;
 }
 
 size_t heap_size(void *addr)
@@ -257,7 +198,7 @@ static void shrink(void *addr, size_t size)
 	struct page *page = virt_to_page(addr);
 
 	if (!page->slab_cache)
-		run_shrink(page, run_pages(page, addr), size);
+		run_shrink(page, addr, size);
 	heap_leave(entry);
 }
 
@@ -275,7 +216,7 @@ SLOW void *heap_realloc(void *addr, size_t size)
 		return NULL;
 	}
 	if (unlikely(!heap_has(addr) && !early_has(addr))) {
-		if (size <= PAGE_SIZE << MAX_PAGE_ORDER && size < old / 2)
+		if (size <= RUN_MAX_BYTES && size < old / 2)
 			return move(addr, old, size);
 		resized = huge_resize(addr, size);
 		if (!resized)

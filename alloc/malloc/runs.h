@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs of pages, for what is larger than slab's largest object and not larger than the largest block of
+ * pages. The caller has entered the heap.
+ */
+#ifndef KMM_MALLOC_RUNS_H
+#define KMM_MALLOC_RUNS_H
+
+#include "base/types.h"
+
+#define RUN_MAX_BYTES (PAGE_SIZE << MAX_PAGE_ORDER) /* the longest run, and the largest alignment */
+
+/* size bytes (1 to RUN_MAX_BYTES), rounded up to whole pages and up to an eighth; NULL for no memory. */
+void *run_alloc(size_t size, size_t align);
+
+/* Bytes of the run that begins at addr, whose frame is page; 0 if none does, or it is free. */
+size_t run_size(const struct page *page, const void *addr);
+
+/* Give a run back; run_size() is not 0. */
+void run_free(struct page *page, void *addr);
+
+/* Give back what it has behind its first size bytes. */
+void run_shrink(struct page *page, const void *addr, size_t size);
+
+/* Bytes of all runs that are allocated. */
+u64 runs_bytes(void);
+
+#endif
