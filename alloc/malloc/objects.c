@@ -2,7 +2,8 @@
 /*
  * Where an allocation comes from, and what an address is.
  *
- *	size to KMALLOC_MAX_CACHE_SIZE, alignment to a page	a slab class that is a multiple of both
+ *	size to 32 KiB (8 with the kernel's classes),
+ *	alignment to a page					a slab class that is a multiple of both
  *	... to 4 MiB						a run of pages (runs.c)
  *	larger, larger alignments, or no room			a mapping (huge.c)
  *
@@ -41,6 +42,8 @@ static size_t aligned_class(size_t size, size_t align)
 
 		if (!cache)
 			return 0; /* none of the kernel's classes is so large */
+		if (!cache)
+			return 0;
 		if (IS_ALIGNED(cache->size, align) && IS_ALIGNED(cache->red_left, align))
 			return size;
 		size = ALIGN_UP(cache->object_size + 1UL, align);

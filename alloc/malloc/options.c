@@ -3,6 +3,7 @@
  * KMM_OPTIONS=name=value,name=value... in the environment, and KMM_STATS=1.
  *
  *	node_bytes	bytes of the machine's memory (a node's), with K, M or G; default: the host's memory
+ *	classes		fine (default) or kernel: the sizes of objects, as kmm_config.kmalloc_classes
  *	slub_debug	F, Z, P, U: debugging of every object, as the kernel's parameter of that name; with
  *			names of caches, + stands for its commas: FZ+kmalloc-64
  *	pcp_batch, pcp_high	pages that a thread's lists move at once, and hold at most
@@ -134,12 +135,17 @@ static bool take_trim_ms(const char *value, struct kmm_config *config)
 	return take_uint(value, 3600000, &heap.trim_ms);
 }
 
+static bool take_classes(const char *value, struct kmm_config *config)
+{
+	config->kmalloc_classes =
+		strcmp(value, "fine") ? KMALLOC_CLASSES_KERNEL : KMALLOC_CLASSES_FINE;
+	return !strcmp(value, "fine") || !strcmp(value, "kernel");
+}
+
 static const struct option options[] = {
-	{"node_bytes", take_node_bytes},
-	{"slub_debug", take_slub_debug},
-	{"pcp_batch", take_pcp_batch},
-	{"pcp_high", take_pcp_high},
-	{"thp", take_thp},
+	{"classes", take_classes},	 {"node_bytes", take_node_bytes},
+	{"slub_debug", take_slub_debug}, {"pcp_batch", take_pcp_batch},
+	{"pcp_high", take_pcp_high},	 {"thp", take_thp},
 	{"trim_ms", take_trim_ms},
 };
 
@@ -180,8 +186,10 @@ void options_read(struct kmm_config *config, struct kmm_config *defaults)
 {
 	const char *text = find_env("KMM_OPTIONS"), *stats = find_env("KMM_STATS");
 
-	*defaults =
-		(struct kmm_config){.layout = ZONES_PLAIN, .no_watermarks = true, .no_thp = true};
+	*defaults = (struct kmm_config){.layout = ZONES_PLAIN,
+					.kmalloc_classes = KMALLOC_CLASSES_FINE,
+					.no_watermarks = true,
+					.no_thp = true};
 	*config = *defaults;
 	if (stats && *stats && strcmp(stats, "0") != 0)
 		heap.stats_fd = max_t(int, fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100), 0);

@@ -90,7 +90,7 @@ compiled_program_runs() {
 t "a program that a compiler on the library made runs on it" compiled_program_runs
 
 options_are_taken() {
-	for options in node_bytes=64M slub_debug=FZP slub_debug=F+kmalloc-64 pcp_batch=16,pcp_high=64 thp=never \
+	for options in node_bytes=64M classes=kernel classes=fine slub_debug=FZP slub_debug=F+kmalloc-64 pcp_batch=16,pcp_high=64 thp=never \
 		thp=always trim_ms=0 trim_ms=100,node_bytes=1G ,,; do
 		KMM_OPTIONS=$options
 		export KMM_OPTIONS
@@ -102,7 +102,7 @@ options_are_taken() {
 t "options are taken from the environment" options_are_taken
 
 a_bad_option_is_one_line() {
-	for options in node_bytes=much node_bytes=1 bogus=1 thp=perhaps slub_debug=Q trim_ms= pcp_high=-1 nothing \
+	for options in classes=3 node_bytes=much node_bytes=1 bogus=1 thp=perhaps slub_debug=Q trim_ms= pcp_high=-1 nothing \
 		pcp_batch=100,pcp_high=10; do
 		KMM_OPTIONS=$options
 		export KMM_OPTIONS
