@@ -484,12 +484,13 @@ static void mark_lines(struct kmm *machine, size_t first, size_t nr)
 	}
 }
 
-/* The first line from `line` on that is handed out; end if none before it is. */
-static size_t next_used(const struct kmm *machine, size_t line, size_t end)
+/* The first line from `line` on that is handed out (used), or is not; end if none before it is. */
+static size_t next_line(const struct kmm *machine, size_t line, size_t end, bool used)
 {
 	while (line < end) {
-		u64 bits = machine->percpu_map[line / 64] >> line % 64;
+		u64 bits = machine->percpu_map[line / 64];
 
+		bits = (used ? bits : ~bits) >> line % 64;
 		if (bits)
 			return min_t(size_t, line + __ffs(bits), end);
 		line = ALIGN_DOWN(line, 64UL) + 64;
@@ -500,16 +501,19 @@ static size_t next_used(const struct kmm *machine, size_t line, size_t end)
 /* The lowest run of nr free lines that starts at a multiple of align lines; 0 if there is none. */
 static size_t find_lines(const struct kmm *machine, size_t nr, size_t align)
 {
-	size_t start = ALIGN_UP((size_t)machine->percpu_full, align);
+	size_t start = machine->percpu_full;
 
-	while (start + nr <= PERCPU_LINES) {
-		size_t used = next_used(machine, start, start + nr);
+	for (;;) {
+		size_t used;
 
+		start = ALIGN_UP(next_line(machine, start, PERCPU_LINES, false), align);
+		if (start + nr > PERCPU_LINES)
+			return 0;
+		used = next_line(machine, start, start + nr, true);
 		if (used == start + nr)
 			return start;
-		start = ALIGN_UP(used + 1, align);
+		start = used;
 	}
-	return 0;
 }
 
 size_t percpu_alloc(struct kmm *machine, size_t size, size_t align)
