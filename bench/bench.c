@@ -7,16 +7,19 @@
 #include "config.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/machine.h"
+#include "bench/alone.h"
 #include "bench/command.h"
 #include "bench/measure.h"
 #include "bench/options.h"
 #include "bench/replay.h"
 #include "bench/summary.h"
+#include "bench/suites/fleet.h"
 #include "bench/supervise.h"
 
 struct bench {
@@ -35,6 +38,11 @@ struct bench {
 	struct object_peer peers[PEER_MAX + PAGE_PEER_MAX]; /* page peers behind the others */
 	const char *missing[PEER_MAX];
 	int nr_peers, nr_page_peers, nr_missing;
+	struct fleet_profile fleets[FLEETS_MAX];
+	int nr_fleets;
+	u64 fleet_bytes; /* 0: the default */
+	const char *alone_case; /* a worker's, or NULL */
+	long alone_socket;
 	struct kmm *machine;
 	struct bench_env env;
 	struct case_list list;
@@ -48,7 +56,13 @@ enum {
 	OPTION_THREADS,
 	OPTION_PROFILE,
 	OPTION_TRACES,
-	OPTION_HELP
+	OPTION_FLEET,
+	OPTION_FLEET_SIZE,
+	OPTION_HELP,
+	/* How the command calls itself; see alone.h. */
+	OPTION_ALONE,
+	OPTION_ALONE_MEMORY,
+	OPTION_ALONE_CASE,
 };
 
 #define HELP_SHOWN (-1) /* from parse(): no run, and nothing was wrong */
@@ -62,6 +76,11 @@ static const struct option long_options[] = {
 	{"threads", required_argument, NULL, OPTION_THREADS},
 	{"profile-seconds", required_argument, NULL, OPTION_PROFILE},
 	{"traces", required_argument, NULL, OPTION_TRACES},
+	{"fleet", required_argument, NULL, OPTION_FLEET},
+	{"fleet-size", required_argument, NULL, OPTION_FLEET_SIZE},
+	{"alone", required_argument, NULL, OPTION_ALONE},
+	{"alone-memory", required_argument, NULL, OPTION_ALONE_MEMORY},
+	{"alone-case", required_argument, NULL, OPTION_ALONE_CASE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{0},
 };
@@ -77,6 +96,8 @@ static int help(void)
 	     "      --case LIST         only these cases\n"
 	     "      --threads N         cases with 1 and with N threads (default: all CPUs)\n"
 	     "      --traces FILE       the same as TRACE\n"
+	     "      --fleet FILE        case fleet: a table size,alloc_rate,num_live; repeatable\n"
+	     "      --fleet-size SIZE   its live bytes (64M; with --full 256M)\n"
 	     "      --profile-seconds N run the chosen cases for N seconds in all, and write "
 	     "nothing\n"
 	     "      --benchmark_*       Google Benchmark's own: _filter=REGEX, _repetitions=N,\n"
@@ -85,6 +106,30 @@ static int help(void)
 	for (int i = 0; suites[i]; i++)
 		printf("  %-10s %s\n", suites[i]->name, suites[i]->summary);
 	return EXIT_OK;
+}
+
+static int take_fleet(struct bench *b, const char *path)
+{
+	struct fleet_profile *profile = &b->fleets[b->nr_fleets];
+	char line[FLEET_ERROR_SIZE];
+
+	if (b->nr_fleets == FLEETS_MAX)
+		return complain("--fleet: %s: more than %d tables", path, FLEETS_MAX);
+	if (fleet_read(path, profile, line))
+		return complain("%s", line);
+	b->nr_fleets++;
+	for (int i = 0; i < b->nr_fleets - 1; i++)
+		if (!strcmp(b->fleets[i].name, profile->name))
+			return complain("--fleet: %s: there is a table %s already", path,
+					profile->name);
+	return EXIT_OK;
+}
+
+static int take_alone(struct bench *b, const char *socket)
+{
+	return parse_number(socket, 0, INT_MAX, &b->alone_socket)
+		       ? complain("--alone: %s: not a number", socket)
+		       : EXIT_OK;
 }
 
 static int bench_option(struct bench *b, int option, const char *argument)
@@ -113,6 +158,20 @@ static int bench_option(struct bench *b, int option, const char *argument)
 			       : EXIT_OK;
 	case OPTION_TRACES:
 		b->traces[b->nr_traces++] = optarg;
+		return EXIT_OK;
+	case OPTION_FLEET:
+		return take_fleet(b, argument);
+	case OPTION_FLEET_SIZE:
+		return parse_size(argument, &b->fleet_bytes) || b->fleet_bytes < FLEET_BYTES_LEAST
+			       ? complain("--fleet-size: %s: not a size of 1M or more", argument)
+			       : EXIT_OK;
+	case OPTION_ALONE_MEMORY:
+		alone_without_huge_pages();
+		return take_alone(b, argument);
+	case OPTION_ALONE:
+		return take_alone(b, argument);
+	case OPTION_ALONE_CASE:
+		b->alone_case = argument;
 		return EXIT_OK;
 	default:
 		return common_option(&b->common, option, argument);
@@ -160,6 +219,9 @@ static int boot(struct bench *b)
 		.peers = b->peers,
 		.nr_peers = b->nr_peers,
 		.page_peers = b->peers + b->nr_peers,
+		.fleets = b->fleets,
+		.nr_fleets = b->nr_fleets,
+		.fleet_bytes = b->fleet_bytes,
 		.full = b->full,
 		.emulated = topology_emulated(b->machine->topology),
 		.nr_threads_max = b->max_threads ? (int)b->max_threads
@@ -204,6 +266,8 @@ static bool chosen(const struct bench *b, const struct bench_case *c)
 	char name[CASE_NAME];
 
 	case_name(c, name, sizeof(name));
+	if (b->alone_case)
+		return !strcmp(name, b->alone_case);
 	return (!b->cases || list_has(b->cases, c->name)) && gbench_selected(name) &&
 	       (!strcmp(c->suite, "floor") || list_has(b->common.allocators, c->allocator));
 }
@@ -298,6 +362,8 @@ static void plan(const struct bench *b, struct measure *measure)
 		measure->budget_s = 0;
 		measure->min_s = measure->max_s = gbench_min_time();
 	}
+	measure->argc = b->argc;
+	measure->argv = b->argv;
 	measure->emulated = b->env.emulated;
 	measure->machine = b->machine;
 }
@@ -309,6 +375,7 @@ static int measure_all(struct measure *measure)
 	status = status ? status : measure_repeat(measure);
 	status = status ? status : measure_latency(measure);
 	status = status ? status : measure_rounds(measure);
+	status = status ? status : measure_alone(measure);
 	return status ? status : measure_count(measure);
 }
 
@@ -406,6 +473,18 @@ static int work(struct supervised *run, void *arg)
 	return status ? status : closed;
 }
 
+/* A process of one case's own. */
+static int work_alone(struct bench *b)
+{
+	int status = boot(b), closed;
+
+	status = status ? status : choose_cases(b);
+	status = status ? status : alone_worker(&b->list.cases[0], (int)b->alone_socket);
+	closed = shut_down(b);
+	free(b->list.cases);
+	return status ? status : closed;
+}
+
 static int parse(struct bench *b, int argc, char **argv)
 {
 	char line[256];
@@ -426,7 +505,7 @@ static int parse(struct bench *b, int argc, char **argv)
 	if (gbench_init(b->nr_flags, b->flags, line, sizeof(line)))
 		return complain("%s", line);
 	status = check_suites(b);
-	for (int i = 0; !status && i < b->nr_traces; i++)
+	for (int i = 0; !status && !b->alone_case && i < b->nr_traces; i++)
 		status = replay_check(b->traces[i]);
 	return status;
 }
@@ -449,8 +528,12 @@ int command_bench(int argc, char **argv)
 	memcpy(words + 3 * (argc + 1), argv, (size_t)argc * sizeof(*words));
 	status = parse(b, argc, words + 3 * (argc + 1));
 	keeps_nothing = gbench_list_only() || b->profile_seconds;
-	if (!status)
+	if (!status && b->alone_case)
+		status = work_alone(b);
+	else if (!status)
 		status = supervise(keeps_nothing ? NULL : b->common.results_dir, work, b);
+	for (int i = 0; i < b->nr_fleets; i++)
+		fleet_free(&b->fleets[i]);
 	free(words);
 	free(b);
 	return status == HELP_SHOWN ? EXIT_OK : status;

@@ -16,13 +16,13 @@ libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/p
 		       bench/suites/verify.h bench/suites/verify.c \
 		       bench/suites/arena.h bench/suites/arena.c bench/suites/xcpu.h bench/suites/xcpu.c \
 		       bench/suites/slots.h bench/suites/churn.c bench/suites/larson.c \
-		       bench/suites/falseshare.h bench/suites/falseshare.c \
+		       bench/suites/falseshare.h bench/suites/falseshare.c bench/suites/fleet.h bench/suites/fleet.c \
 		       bench/suites/lines.h bench/suites/lines.c bench/suites/suites.h bench/suites/suites.c \
 		       bench/suites/floor.c bench/suites/page.c bench/suites/page_cases.h \
 		       bench/suites/page_fill.c bench/suites/page_stress.c \
 		       bench/suites/page_ageing.c bench/suites/slab.c bench/suites/kmalloc.c \
 		       bench/suites/vmalloc.c bench/suites/walk.c
-
+libsuites_la_LIBADD  = libworkloads.la -lm
 
 # Everything of the command that tests exercise apart from main: a convenience library too.
 noinst_LTLIBRARIES += libbench.la
@@ -32,9 +32,10 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
 		      bench/results_rows.c bench/machine_json.c \
 		      bench/gbench.h bench/gbench.cc bench/case_run.h bench/case_run.c \
-		      bench/measure.h bench/measure.c bench/rounds.c bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
+		      bench/measure.h bench/measure.c bench/rounds.c bench/alone.h bench/alone.c bench/alone_worker.c \
+		      bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
 		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
-		      bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
+		      bench/worker.h bench/worker.c bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
 		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c
 # libtool drops -lstdc++ from a C++ library's own list, and programs in C are not linked by the C++ compiler.
 bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) -lstdc++ \

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "arch/host.h"
+#include "bench/alone.h"
 #include "bench/command.h"
 #include "bench/latency.h"
 
@@ -103,7 +104,7 @@ double measure_expected_s(struct measure *measure)
 			others_s += measure->min_s;
 		others_s += rounds_expected_s(&measure->cases[i]);
 	}
-	return calibrate_s + measure->planned_s + others_s;
+	return calibrate_s + measure->planned_s + others_s + alone_expected_s(measure);
 }
 
 /* Grow n until a run is long enough to be timed; then ns_per_batch is known, and what a run costs

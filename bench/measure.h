@@ -9,6 +9,7 @@
  *	latency		each operation timed by itself: latency.csv
  *	rounds		courses, each once: throughput.csv, raw.csv, fragmentation.csv; the other passes
  *			leave them out
+ *	alone		cases in processes of their own, and what memory they hold (alone.h)
  *	count		lock counters around a case, kmm's or the peer's: locks.csv; and the
  *			paths that kmm took: paths.csv
  */
@@ -42,6 +43,8 @@ struct measure {
 	struct kmm *machine;
 	struct progress *progress;
 	struct results *results;
+	int argc; /* the command line, for processes of a case's own */
+	char **argv;
 };
 
 /* Make measure->cases of those in the list that are not skipped. 0 or -ENOMEM. */

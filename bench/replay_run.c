@@ -5,21 +5,16 @@
  *
  * ns_per_op is that of two events, as everywhere a pair of an allocation and a free.
  */
-#define _GNU_SOURCE
 #include "bench/replay_run.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "bench/command.h"
 #include "bench/fragmentation.h"
 #include "bench/replay.h"
+#include "bench/worker.h"
 
 #define MAX_WORKERS (2 * PEER_MAX + PAGE_PEER_MAX + 1)
 
@@ -27,8 +22,7 @@ struct member {
 	char name[64];
 	const char *spec; /* for object_peer_load, or page_peer_load */
 	bool page_peer;
-	pid_t pid; /* 0: none */
-	int socket;
+	struct worker_process process;
 	bool missing, emulated;
 	char why[96]; /* it is missing */
 	u64 events;
@@ -57,7 +51,6 @@ static struct member *add_member(struct crew *crew, const char *spec)
 
 	member->spec = spec;
 	snprintf(member->name, sizeof(member->name), "%.*s", (int)strcspn(spec, "="), spec);
-	member->socket = -1;
 	return member;
 }
 
@@ -88,23 +81,22 @@ static void choose_members(struct crew *crew)
 	}
 }
 
-/* The worker's command line. */
-static void exec_worker(const struct crew *crew, const struct member *member, int worker_socket)
+/* With the worker's command line. */
+static int start_worker(const struct crew *crew, struct member *member)
 {
 	const struct replay_plan *plan = crew->plan;
 	const struct kmm_config *config = &plan->common->config;
-	char ids[16], every[24], socket_text[16], memory[24], min_free[24], factor[16];
+	char ids[16], every[24], memory[24], min_free[24], factor[16];
 	u64 events = kmt_counts_population(&plan->trace->counts, crew->population);
 	const char *argv[40];
 	int n = 0;
 
 	snprintf(ids, sizeof(ids), "%u", plan->trace->nr_ids[crew->population]);
 	snprintf(every, sizeof(every), "%llu", (unsigned long long)(events / REPLAY_SAMPLES + 1));
-	snprintf(socket_text, sizeof(socket_text), "%d", worker_socket);
 	argv[n++] = "kmm";
 	argv[n++] = "replay";
 	argv[n++] = "--worker";
-	argv[n++] = socket_text;
+	argv[n++] = WORKER_SOCKET;
 	argv[n++] = member->page_peer ? "--onto-page-peer" : "--onto";
 	argv[n++] = member->spec;
 	argv[n++] = "--events";
@@ -158,64 +150,7 @@ static void exec_worker(const struct crew *crew, const struct member *member, in
 		argv[n++] = "--no-thp";
 	argv[n++] = plan->trace->path;
 	argv[n] = NULL;
-	execv("/proc/self/exe", (char **)argv);
-	_exit(EXIT_FAILED);
-}
-
-static int start_worker(struct crew *crew, struct member *member)
-{
-	int sockets[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
-		return complain("replay: cannot make a socket: %s", strerror(errno));
-	fflush(NULL);
-	member->pid = fork();
-	if (!member->pid) {
-		fcntl(sockets[1], F_SETFD, 0);
-		exec_worker(crew, member, sockets[1]);
-	}
-	close(sockets[1]);
-	if (member->pid < 0) {
-		close(sockets[0]);
-		member->pid = 0;
-		return complain("replay: cannot start a process: %s", strerror(errno));
-	}
-	member->socket = sockets[0];
-	return EXIT_OK;
-}
-
-/* Wait for a worker to end; its exit status, or EXIT_FAILED after a signal. *sig: that signal, or
- * 0. */
-static int end_worker(struct member *member, int *sig)
-{
-	int status;
-
-	close(member->socket);
-	member->socket = -1;
-	while (waitpid(member->pid, &status, 0) < 0)
-		if (errno != EINTR)
-			status = 0;
-	member->pid = 0;
-	*sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
-}
-
-static bool receive(const struct member *member, struct replay_message *message)
-{
-	char *p = (char *)message;
-	size_t left = sizeof(*message);
-
-	while (left) {
-		ssize_t n = recv(member->socket, p, left, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		p += n;
-		left -= (size_t)n;
-	}
-	return true;
+	return worker_start(&member->process, (char **)argv);
 }
 
 static void add_sample(const struct crew *crew, struct member *member,
@@ -261,7 +196,7 @@ static int complain_of(const struct crew *crew, struct member *member, const cha
 	const char *trace = crew->plan->trace->name, *kind = population_name(crew->population);
 	int sig = 0;
 
-	end_worker(member, &sig);
+	worker_end(&member->process, &sig);
 	if (line)
 		complain("%s: %s events onto %s: %s", trace, kind, member->name, line);
 	else
@@ -275,9 +210,9 @@ static int command_worker(struct crew *crew, struct member *member, char command
 {
 	struct replay_message message;
 
-	if (send(member->socket, &command, 1, MSG_NOSIGNAL) != 1 && errno != EPIPE)
+	if (!worker_command(&member->process, command))
 		return complain_of(crew, member, NULL, 0);
-	while (receive(member, &message)) {
+	while (worker_receive(&member->process, &message, sizeof(message))) {
 		switch (message.type) {
 		case REPLAY_SAMPLE:
 			add_sample(crew, member, &message.sample);
@@ -361,8 +296,8 @@ static int run_all(struct crew *crew)
 	for (int i = 0; i < crew->nr_members; i++) {
 		struct member *member = &crew->members[i];
 
-		if (member->pid)
-			end_worker(member, &sig);
+		if (member->process.pid)
+			worker_end(&member->process, &sig);
 	}
 	return status;
 }

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "arch/host.h"
@@ -25,6 +24,7 @@
 #include "bench/fragmentation.h"
 #include "bench/latency.h"
 #include "bench/page_peers.h"
+#include "bench/worker.h"
 
 struct worker {
 	const struct replay_work *work;
@@ -43,19 +43,7 @@ struct worker {
 
 static void send_message(const struct worker *w, const struct replay_message *message)
 {
-	const char *p = (const char *)message;
-	size_t left = sizeof(*message);
-
-	while (left) {
-		ssize_t n = send(w->work->socket, p, left, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			exit(EXIT_FAILED); /* the parent is gone */
-		p += n;
-		left -= (size_t)n;
-	}
+	worker_send(w->work->socket, message, sizeof(*message));
 }
 
 __attribute__((format(printf, 3, 4))) static int send_failure(const struct worker *w, int status,
@@ -402,7 +390,7 @@ int replay_worker(const struct replay_work *work, const struct common_options *c
 			send_failure(w, EXIT_FAILED, "no memory for %u live objects", work->nr_ids);
 	else
 		status = prepare(w, common);
-	while (!status && recv(work->socket, &command, 1, 0) == 1) {
+	while (!status && (command = worker_next_command(work->socket))) {
 		if (command == 'q') {
 			status = finish(w);
 			break;

@@ -94,6 +94,22 @@
 	COLUMN(whole, count, "count")                                                              \
 	COLUMN(real, per_1000_ops, "per_1000_ops")
 
+#define CACHES_COLUMNS(COLUMN)                                                                     \
+	COLUMN(text, suite, "suite")                                                               \
+	COLUMN(text, name, "case")                                                                 \
+	COLUMN(text, allocator, "allocator")                                                       \
+	COLUMN(text, size, "size")                                                                 \
+	COLUMN(whole, event, "event")                                                              \
+	COLUMN(text, cache, "cache")                                                               \
+	COLUMN(whole, object_bytes, "object_bytes")                                                \
+	COLUMN(whole, objects, "objects")                                                          \
+	COLUMN(whole, requested_bytes, "requested_bytes")                                          \
+	COLUMN(whole, allocated_bytes, "allocated_bytes")                                          \
+	COLUMN(whole, slabs, "slabs")                                                              \
+	COLUMN(whole, partial_slabs, "partial_slabs")                                              \
+	COLUMN(whole, slab_bytes, "slab_bytes")                                                    \
+	COLUMN(real, utilisation, "utilisation")
+
 #define RAW_COLUMNS(COLUMN)                                                                        \
 	COLUMN(text, suite, "suite")                                                               \
 	COLUMN(text, name, "case")                                                                 \
@@ -112,6 +128,7 @@
 	TABLE(numa, NUMA_COLUMNS)                                                                  \
 	TABLE(locks, LOCKS_COLUMNS)                                                                \
 	TABLE(paths, PATHS_COLUMNS)                                                                \
+	TABLE(caches, CACHES_COLUMNS)                                                              \
 	TABLE(raw, RAW_COLUMNS)
 
 struct order_indices {
@@ -175,6 +192,7 @@ int results_fragmentation(struct results *results, const struct fragmentation_ro
 int results_numa(struct results *results, const struct numa_row *row);
 int results_locks(struct results *results, const struct locks_row *row);
 int results_paths(struct results *results, const struct paths_row *row);
+int results_caches(struct results *results, const struct caches_row *row);
 
 /* A line for the summary on the terminal; beyond some thirty they are left out. */
 void results_remark(struct results *results, const char *fmt, ...)

@@ -139,3 +139,8 @@ int results_paths(struct results *results, const struct paths_row *row)
 {
 	return write_paths_row(results->files[CSV_paths], row);
 }
+
+int results_caches(struct results *results, const struct caches_row *row)
+{
+	return write_caches_row(results->files[CSV_caches], row);
+}

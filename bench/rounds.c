@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "arch/host.h"
+#include "bench/alone.h"
 #include "bench/command.h"
 #include "bench/fragmentation.h"
 
@@ -34,7 +35,7 @@ struct course {
 
 double rounds_expected_s(const struct measured_case *m)
 {
-	return is_course(m) ? EXPECTED_S : 0;
+	return is_course(m) && !is_alone(m) ? EXPECTED_S : 0;
 }
 
 static void set_indices(struct fragmentation_row *row, const struct round_sample *sample)
@@ -167,7 +168,7 @@ int measure_rounds(struct measure *measure)
 		struct measured_case *m = &measure->cases[i];
 		char name[CASE_NAME];
 
-		if (!is_course(m))
+		if (!is_course(m) || is_alone(m))
 			continue;
 		case_name(m->run.c, name, sizeof(name));
 		progress_step(measure->progress, EXPECTED_S, name);

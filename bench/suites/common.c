@@ -192,6 +192,8 @@ void thread_unpin(const struct bench_case *c)
 	topology_unbind_thread(c->env->machine->topology);
 }
 
+static uint64_t nr_harness_bytes;
+
 void *harness_alloc(size_t size, bool present, bool huge)
 {
 	size_t align = huge ? HPAGE_SIZE : PAGE_SIZE;
@@ -208,6 +210,7 @@ void *harness_alloc(size_t size, bool present, bool huge)
 	munmap(aligned + whole, (size_t)(memory + align - aligned));
 	if (huge)
 		madvise(aligned, whole, MADV_HUGEPAGE);
+	__atomic_fetch_add(&nr_harness_bytes, ALIGN_UP(size, PAGE_SIZE), __ATOMIC_RELAXED);
 	if (present)
 		for (size_t at = 0; at < whole; at += PAGE_SIZE)
 			*(volatile char *)(aligned + at) = 0;
@@ -216,8 +219,15 @@ void *harness_alloc(size_t size, bool present, bool huge)
 
 void harness_free(void *memory, size_t size)
 {
-	if (memory)
-		munmap(memory, ALIGN_UP(size, PAGE_SIZE));
+	if (!memory)
+		return;
+	munmap(memory, ALIGN_UP(size, PAGE_SIZE));
+	__atomic_fetch_sub(&nr_harness_bytes, ALIGN_UP(size, PAGE_SIZE), __ATOMIC_RELAXED);
+}
+
+uint64_t harness_bytes(void)
+{
+	return __atomic_load_n(&nr_harness_bytes, __ATOMIC_RELAXED);
 }
 
 const char *meeting_wait(struct meeting *meeting, const struct bench_case *c)

@@ -80,6 +80,8 @@ unsigned int nr_nodes(const struct bench_env *env);
  * asks for huge pages. NULL for no memory. */
 void *harness_alloc(size_t size, bool present, bool huge);
 void harness_free(void *memory, size_t size);
+/* What of it there is now. */
+uint64_t harness_bytes(void);
 
 /*
  * Where the threads of a case wait for each other, between thread_begin and thread_end; prepare sets

@@ -7,6 +7,7 @@
 #include "workloads/fleet.h"
 
 #define FLEETS_MAX	  32 /* tables */
+#define FLEET_BYTES_LEAST (1UL << 20)
 #define FLEET_BYTES_QUICK (64UL << 20)
 #define FLEET_BYTES_FULL  (256UL << 20)
 

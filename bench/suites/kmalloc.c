@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "bench/suites/fleet.h"
 #include "bench/suites/objects.h"
 #include "bench/suites/slots.h"
 #include "bench/suites/suites.h"
@@ -83,11 +84,13 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 	}
 	if (add(env, list, "mixed", PATTERN_MIXED, MIXED_MAX) || add_drawn(env, list))
 		return -ENOMEM;
-	return object_cases_add_falseshare(env, list, &like);
+	return object_cases_add_falseshare(env, list, &like) || fleet_cases_add(env, list, &like)
+		       ? -ENOMEM
+		       : 0;
 }
 
 const struct suite kmalloc_bench_suite = {
 	.name = "kmalloc",
-	.summary = "objects by size: the same, and mixed, larson, churn",
+	.summary = "objects by size: the same, and mixed, larson, churn, fleet",
 	.enumerate = enumerate,
 };

@@ -155,6 +155,7 @@ headers() {
 	header numa suite,case,allocator,cpu_node,memory_node,ns_per_op,local_ratio
 	header locks suite,case,threads,lock,acquired,contended,wait_cycles
 	header paths suite,case,allocator,threads,placement,size,path,count,per_1000_ops
+	header caches suite,case,allocator,size,event,cache,object_bytes,objects,requested_bytes,allocated_bytes,slabs,partial_slabs,slab_bytes,utilisation
 	want_file raw.csv
 	want_file machine.json
 }
