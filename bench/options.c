@@ -215,13 +215,17 @@ static bool next_word(const char **list, const char **word, size_t *length)
 
 bool list_has(const char *list, const char *name)
 {
+	static const char *const endings[] = {"-aa", "-fine"};
 	size_t name_length = strlen(name), length;
 	const char *word;
 
 	if (!list)
 		return true;
-	if (name_length > 3 && !strcmp(name + name_length - 3, "-aa"))
-		name_length -= 3;
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		length = strlen(endings[i]);
+		if (name_length > length && !strcmp(name + name_length - length, endings[i]))
+			name_length -= length;
+	}
 	while (next_word(&list, &word, &length))
 		if (length == name_length && !strncmp(word, name, length))
 			return true;

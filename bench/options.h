@@ -124,7 +124,8 @@ int parse_size(const char *text, u64 *bytes);
 /* A whole number from min to max. 0 or -EINVAL. */
 int parse_number(const char *text, long min, long max, long *number);
 
-/* Is name in the comma-separated list? NULL lists all. "kmm-aa" is in it where "kmm" is. */
+/* Is name in the comma-separated list? NULL lists all. "kmm-aa" and "kmm-fine" are in it where
+ * "kmm" is. */
 bool list_has(const char *list, const char *name);
 /* The first word of list that is not one of names (NULL-terminated), copied to word; false: all
  * are. */

@@ -399,6 +399,7 @@ int fleet_cases_add(const struct bench_env *env, struct case_list *list,
 		cases.threads = 1;
 		cases.one_placement = true;
 		cases.memory = true;
+		cases.fine = true;
 		cases.note = note;
 		cases.refuse = fleet_refused;
 		status = object_cases_add(env, list, &cases);

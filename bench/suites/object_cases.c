@@ -131,6 +131,9 @@ static int add_choice(const struct bench_env *env, struct case_list *list,
 
 	if (!status && cases->aa && copy)
 		status = add_case(env, list, cases, choice, copy, threads, &c);
+	if (!status && cases->fine && !strcmp(choice->name, "kmm") &&
+	    env->machine->config.kmalloc_classes != KMALLOC_CLASSES_FINE)
+		status = add_case(env, list, cases, choice, "kmm-fine", threads, &c);
 	return status ? status : add_placements(env, list, cases, choice, threads);
 }
 
