@@ -9,7 +9,7 @@
  * Objects come and go one by one and in bulk, by kmem_cache_* and kfree(), are resized by
  * krealloc(), and a part of them is freed by another thread than the one that allocated them.
  *
- * TEST_OPS: operations of each thread in each run, default 8,000 (2,000 under a
+ * TEST_OPS: operations of each thread in each run, default 8,000 (500 under a
  * sanitizer); there are 5 runs, and 8 of a quarter of it with debugging. TEST_THREADS: default 8.
  */
 #include "machine.h"
@@ -372,7 +372,7 @@ static unsigned long number_from(const char *variable, unsigned long otherwise)
 
 int main(void)
 {
-	nr_ops = number_from("TEST_OPS", TAP_SANITIZED ? 2000 : 8000);
+	nr_ops = number_from("TEST_OPS", TAP_SANITIZED ? 500 : 8000);
 	nr_threads =
 		(unsigned int)min_t(unsigned long, MAX_THREADS, number_from("TEST_THREADS", 8));
 	RUN(the_model_agrees_on_one_node);
