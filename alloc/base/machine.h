@@ -77,6 +77,9 @@ struct kmm_layer {
 	/* In the child of a fork: the slot's owner stayed behind, and may have been anywhere. Empty
 	 * what the slot caches without a look at it; what that was is lost. May be NULL. */
 	void (*cpu_forget)(struct kmm *machine, struct kmm_cpu *cpu);
+	/* Give what no slot holds, and nobody has used since the last call, to the layer below. May
+	 * be NULL. Only calls that take no slots_lock. */
+	void (*age)(struct kmm *machine);
 	/* Count leaks, release all. */
 	void (*shutdown)(struct kmm *machine, struct kmm_leaks *leaks);
 };

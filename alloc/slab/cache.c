@@ -459,6 +459,18 @@ unsigned long slab_reap(struct kmm *machine)
 	return after - before + depots;
 }
 
+/* Give back what depots hold that nobody has used since the last call. Takes slab->lock. */
+void slab_age(struct kmm *machine)
+{
+	struct kmem_cache *cache;
+
+	lock_acquire(&machine->slab->lock);
+	list_for_each_entry(cache, &machine->slab->caches, list)
+		for (u32 nid = 0; nid < cache->nr_nodes; nid++)
+			node_age(cache, (int)nid);
+	lock_release(&machine->slab->lock);
+}
+
 int kmem_cache_shrink(struct kmem_cache *cache)
 {
 	struct kmm *machine = cache->machine;

@@ -120,6 +120,7 @@ struct cache_node {
 	u64 nr_free;	/* bits set in them */
 	u64 nr_taken;	/* objects ever moved out to magazines */
 	u64 nr_put;	/* and back */
+	u64 aged;	/* the sum of the two when ageing came by */
 	u64 slab_new, slab_release;
 };
 
@@ -204,6 +205,7 @@ void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr
 void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr);
 void node_put_home(struct kmem_cache *cache, void **objects, unsigned int nr);
 void node_drain(struct kmem_cache *cache, int nid);
+void node_age(struct kmem_cache *cache, int nid);
 
 /* Flags that need more than an object of this CPU's magazine; of its normal kmalloc caches. */
 #define CACHE_GFP_SPECIAL   (__GFP_ZERO | __GFP_THISNODE)
@@ -231,6 +233,7 @@ struct kmem_cache *cache_create_boot(struct kmm *machine, const char *name, unsi
 				     unsigned int align, slab_flags_t flags);
 void cache_release(struct kmem_cache *cache);
 unsigned long slab_reap(struct kmm *machine);
+void slab_age(struct kmm *machine);
 
 /* debug.c: caches with SLAB_DEBUG_FLAGS */
 #define WHO_SIZE 192

@@ -211,6 +211,7 @@ const struct kmm_layer slab_layer = {
 	.boot = slab_boot,
 	.cpu_init = slab_cpu_init,
 	.cpu_drain = slab_cpu_drain,
+	.age = slab_age,
 	.cpu_forget = slab_cpu_forget,
 	.shutdown = slab_shutdown,
 };

@@ -302,3 +302,18 @@ void node_drain(struct kmem_cache *cache, int nid)
 	free_pages((unsigned long)depot, order);
 	release_slabs(cache, &cut);
 }
+
+/* The same if nobody has used the node since the last call. */
+void node_age(struct kmem_cache *cache, int nid)
+{
+	struct cache_node *node = cache->nodes[nid];
+	bool idle;
+
+	lock_acquire(&node->lock);
+	idle = node->aged == node->nr_taken + node->nr_put;
+	node->aged = node->nr_taken + node->nr_put;
+	idle &= node->depot_capacity || node->nr_empty;
+	lock_release(&node->lock);
+	if (idle)
+		node_drain(cache, nid);
+}
