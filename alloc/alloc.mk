@@ -60,6 +60,9 @@ heap_core_sources += \
 	alloc/phys/alloc_slow.c \
 	alloc/phys/buddy.c \
 	alloc/phys/buddy.h \
+	alloc/phys/buddy_lists.h \
+	alloc/phys/buddy_release.c \
+	alloc/phys/buddy_run.c \
 	alloc/phys/buddy_validate.c \
 	alloc/phys/bulk.c \
 	alloc/phys/contig.c \
@@ -80,6 +83,7 @@ heap_core_sources += \
 	alloc/phys/pcp.h \
 	alloc/phys/phys.c \
 	alloc/phys/phys.h \
+	alloc/phys/release.c \
 	alloc/phys/watermark.c \
 	alloc/phys/watermark.h \
 	alloc/phys/zone.c \

@@ -18,6 +18,7 @@
 #include "arch/slots.h"
 #include "base/check.h"
 #include "boot_config.h"
+#include "phys/phys.h"
 
 static int copy_string(const char **string)
 {
@@ -250,6 +251,36 @@ void kmm_detach(void)
 void kmm_drain(struct kmm *machine)
 {
 	slots_drain(machine);
+}
+
+unsigned long kmm_trim(struct kmm *machine, size_t keep_bytes)
+{
+	struct kmm_cpu *before = this_cpu;
+	bool borrowed = before->machine != machine && !slot_borrow(machine, &before);
+
+	slots_drain(machine);
+	if (borrowed)
+		slot_return(before);
+	return phys_trim(machine, (keep_bytes >> PAGE_SHIFT) + !!(keep_bytes & ~PAGE_MASK))
+	       << PAGE_SHIFT;
+}
+
+unsigned long kmm_age(struct kmm *machine)
+{
+	struct kmm_cpu *before = this_cpu;
+	bool borrowed = before->machine != machine && !slot_borrow(machine, &before);
+
+	unsigned long nr_pages;
+
+	slots_age(machine);
+	/* What the layers give goes through this slot, if there was one to be had. */
+	for (unsigned int i = machine->nr_layers; i-- > 0 && this_cpu->machine == machine;)
+		if (machine->layers[i]->age)
+			machine->layers[i]->age(machine);
+	nr_pages = phys_age(machine);
+	if (borrowed)
+		slot_return(before);
+	return nr_pages << PAGE_SHIFT;
 }
 
 struct kmm *kmm_current(void)

@@ -89,6 +89,23 @@ KMM_API void kmm_detach(void);
  * from. */
 KMM_API void kmm_drain(struct kmm *machine);
 
+/*
+ * Give memory that nobody uses back to the host, until no more than keep_bytes of what is free has
+ * memory behind it. As kmm_drain, and asks running threads for what their page lists hold, which they
+ * give at their next slow path. Whole 2 MiB first, then runs of 64 KiB; with keep_bytes 0 every
+ * page. Returns the bytes given back. Any thread, at any time: allocations go on meanwhile. Takes
+ * slots_lock.
+ */
+KMM_API unsigned long kmm_trim(struct kmm *machine, size_t keep_bytes);
+
+/*
+ * The same of memory that has been free for a while, for who has a timer: call it every 100 to 250 ms.
+ * What is freed before one call, and not used until the next, goes back by then or by the one after:
+ * pages, what slots without a thread cache, what the caches of objects hold back. Bounded work a
+ * call. Returns the bytes given back. Takes slots_lock.
+ */
+KMM_API unsigned long kmm_age(struct kmm *machine);
+
 /* The process's current machine, or NULL. */
 KMM_API struct kmm *kmm_current(void);
 

@@ -97,6 +97,7 @@ phys_tests = \
 	tests/alloc/phys/memblock_test \
 	tests/alloc/phys/contig_test \
 	tests/alloc/phys/mem_map_test \
+	tests/alloc/phys/release_test \
 	tests/alloc/phys/metadata_test \
 	tests/alloc/phys/buddy_test \
 	tests/alloc/phys/zone_test \
@@ -123,6 +124,7 @@ TESTS += $(phys_tests)
 EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/machine.h tests/alloc/phys/nodes.h
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_contig_test_LDADD = $(test_ldadd)
+tests_alloc_phys_release_test_LDADD = $(test_ldadd)
 tests_alloc_phys_mem_map_test_LDADD = $(test_ldadd)
 tests_alloc_phys_metadata_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)

@@ -338,6 +338,7 @@ void slot_return(struct kmm_cpu *before)
 
 int slot_keep(void)
 {
+	this_cpu->idle_age = 0; /* who only borrows a slot leaves it as it was */
 	return -pthread_setspecific(this_cpu->machine->detach_key, this_cpu);
 }
 
@@ -361,6 +362,27 @@ void slots_drain(struct kmm *machine)
 
 		if (!slot->owned || slot == this_cpu)
 			drain_locked(slot);
+	}
+	lock_release(&machine->slots_lock);
+}
+
+#define SLOT_AGE_DRAINED 2   /* calls */
+#define SLOTS_AGE_MOST	 16U /* slots drained a call */
+
+void slots_age(struct kmm *machine)
+{
+	unsigned int nr = 0;
+
+	lock_acquire(&machine->slots_lock);
+	for (u32 i = 0; i < machine->nr_slots && nr < SLOTS_AGE_MOST; i++) {
+		struct kmm_cpu *slot = slot_at(machine, i);
+
+		if (slot->owned || slot->idle_age == SLOT_AGE_DRAINED)
+			continue;
+		if (++slot->idle_age < SLOT_AGE_DRAINED)
+			continue;
+		drain_locked(slot);
+		nr++;
 	}
 	lock_release(&machine->slots_lock);
 }

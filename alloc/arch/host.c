@@ -97,6 +97,19 @@ int host_decommit(void *addr, size_t size)
 	return map_nothing(addr, size, MAP_FIXED) == MAP_FAILED ? -errno : 0;
 }
 
+int host_discard(void *addr, size_t size)
+{
+	return madvise(addr, size, MADV_DONTNEED) ? -errno : 0;
+}
+
+int host_shared_discard(int fd, u64 offset, size_t size)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			 (off_t)size)
+		       ? -errno
+		       : 0;
+}
+
 u64 host_resident_bytes(const void *addr, size_t size)
 {
 	unsigned char resident[4096];

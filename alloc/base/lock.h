@@ -33,6 +33,7 @@ enum lock_rank {
 	RANK_VMAP,	 /* virt: area tree, lazy list */
 	RANK_PGTABLE,	 /* virt: one address space's tables */
 	RANK_CACHE_NODE, /* slab: partial lists of one cache on one node */
+	RANK_RELEASE,	 /* phys: memory on its way back to the host */
 	RANK_ZONE,	 /* phys: one zone's free areas */
 	RANK_KMAP,	 /* phys: windows to frames outside the direct map */
 	RANK_LEAF,	 /* anything that takes no lock inside */

@@ -183,6 +183,7 @@ static struct page *reclaim_and_look(const struct request *req, enum depth depth
 		if (page || (!progress && (req->gfp & __GFP_NORETRY)))
 			return page;
 		drained = pcp_drain_all(req->phys, req->cpu);
+		drained |= phys_wait_for_release(req->phys);
 		page = drained ? look(req, depth) : NULL;
 		if (page || (!progress && !drained) || (req->gfp & __GFP_NORETRY))
 			return page;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The buddy allocator: lists of pageblocks, and what they serve; see buddy.h for what it keeps true.
  * No locks: the caller holds the zone's. */
-#include "phys/buddy.h"
-
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/compiler.h"
+#include "phys/buddy_lists.h"
 
 /* Where else to look for a block, in this order (6.1: fallbacks[]). */
 static const enum migratetype fallbacks[NR_MIGRATETYPES][NR_MIGRATETYPES - 1] = {
@@ -35,98 +34,6 @@ void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blo
 	}
 }
 
-static inline struct page *first_page(const struct buddy *buddy, const struct pageblock *block)
-{
-	return buddy->mem_map +
-	       ((buddy->first_block + (unsigned long)(block - buddy->blocks)) << PAGEBLOCK_ORDER);
-}
-
-/* The other half of the 4 MiB; NULL where the range ends before it. */
-static struct pageblock *buddy_of(const struct buddy *buddy, const struct pageblock *block)
-{
-	unsigned long number = buddy->first_block + (unsigned long)(block - buddy->blocks);
-	unsigned long other = (number ^ 1) - buddy->first_block;
-
-	return other < buddy->nr_blocks ? buddy->blocks + other : NULL;
-}
-
-/*
- * Lists
- */
-
-static void unlist(struct buddy *buddy, struct pageblock *block)
-{
-	struct free_area *area = &buddy->area[block->migratetype];
-
-	list_del(&block->list);
-	if (list_empty(&area->list[block->order][block->fill]))
-		area->nonempty[block->order] &= (u16) ~(1U << block->fill);
-	block->order = PAGEBLOCK_UNLISTED;
-}
-
-static void enlist(struct buddy *buddy, struct pageblock *block, unsigned int order,
-		   unsigned int fill)
-{
-	struct free_area *area = &buddy->area[block->migratetype];
-
-	block->order = (u8)order;
-	block->fill = (u8)fill;
-	list_add(&block->list, &area->list[order][fill]);
-	area->nonempty[order] |= (u16)(1U << fill);
-}
-
-/* List a pageblock that has become free as a whole: with its buddy, if that is free too. */
-static void list_whole(struct buddy *buddy, struct pageblock *block)
-{
-	struct pageblock *other = buddy_of(buddy, block);
-
-	if (!other || !pageblock_is_whole(other)) {
-		enlist(buddy, block, PAGEBLOCK_ORDER, 0);
-		return;
-	}
-	unlist(buddy, other);
-	enlist(buddy, block < other ? block : other, MAX_PAGE_ORDER, 0);
-	buddy->nr_merge++;
-}
-
-/* Take a pageblock that is free as a whole off its list; a buddy listed with it stays. listed: itself,
- * or the lower of the two. */
-static void unlist_whole(struct buddy *buddy, struct pageblock *listed, struct pageblock *block)
-{
-	bool pair = listed->order == MAX_PAGE_ORDER;
-
-	unlist(buddy, listed);
-	if (pair) {
-		enlist(buddy, block == listed ? listed + 1 : listed, PAGEBLOCK_ORDER, 0);
-		buddy->nr_split++;
-	}
-}
-
-/* Move a pageblock to the list that it belongs on now. */
-static inline void relist(struct buddy *buddy, struct pageblock *block)
-{
-	unsigned int order, fill;
-
-	if (unlikely(!block->nr_free)) {
-		if (block->order != PAGEBLOCK_UNLISTED)
-			unlist(buddy, block);
-		return;
-	}
-	if (unlikely(pageblock_is_whole(block))) {
-		if (block->order != PAGEBLOCK_UNLISTED)
-			unlist(buddy, block);
-		list_whole(buddy, block);
-		return;
-	}
-	order = pageblock_largest(block);
-	fill = block->nr_free >> FILL_SHIFT;
-	if (block->order == order && block->fill == fill)
-		return;
-	if (block->order != PAGEBLOCK_UNLISTED)
-		unlist(buddy, block);
-	enlist(buddy, block, order, fill);
-}
-
 /*
  * Choice of a pageblock
  */
@@ -136,28 +43,36 @@ static struct pageblock *first_on(struct free_area *area, unsigned int order, un
 	return list_first_entry(&area->list[order][fill], struct pageblock, list);
 }
 
-/* The fullest pageblock of an area that has a block of the order; of equally full ones that with
- * the smallest such block. NULL if there is none. */
-static struct pageblock *area_fullest(struct free_area *area, unsigned int order)
+/* The fullest pageblock of an area that has a block of the order and is in use, in part; of equally
+ * full ones that with the smallest such block. NULL if there is none. */
+static inline struct pageblock *area_fullest(struct free_area *area, unsigned int order)
 {
+	unsigned int fill, o = order;
 	u32 fills = 0;
 
-	for (unsigned int o = order; o < PAGEBLOCK_ORDER; o++)
+	for (; o < PAGEBLOCK_ORDER; o++)
 		fills |= area->nonempty[o];
-	if (fills) {
-		unsigned int fill = __ffs(fills), o = order;
+	if (!fills)
+		return NULL;
+	fill = __ffs(fills);
+	o = order;
+	while (!(area->nonempty[o] & 1U << fill))
+		o++;
+	return first_on(area, o, fill);
+}
 
-		while (!(area->nonempty[o] & 1U << fill))
-			o++;
-		return first_on(area, o, fill);
-	}
+/* A pageblock of an area that is free as a whole, or a pair of them; the smaller first. */
+static struct pageblock *area_whole(struct free_area *area, unsigned int order,
+				    enum whole_fill fill)
+{
 	for (unsigned int o = max_t(unsigned int, order, PAGEBLOCK_ORDER); o <= MAX_PAGE_ORDER; o++)
-		if (area->nonempty[o])
-			return first_on(area, o, 0);
+		if (area->nonempty[o] & 1U << fill)
+			return first_on(area, o, fill);
 	return NULL;
 }
 
-/* The emptiest pageblock of an area with a free block of exactly this largest order. */
+/* The emptiest pageblock of an area with a free block of exactly this largest order, below a whole
+ * one's. */
 static struct pageblock *area_emptiest(struct free_area *area, unsigned int order)
 {
 	return area->nonempty[order] ? first_on(area, order, __fls(area->nonempty[order])) : NULL;
@@ -180,11 +95,11 @@ static void claim(struct buddy *buddy, struct pageblock *block, enum migratetype
  * here nobody knows them.) A movable allocation that cannot make a pageblock its own takes the
  * fullest instead: it will go away again, and a large block had better stay.
  */
-static struct pageblock *steal(struct buddy *buddy, enum migratetype type, unsigned int order)
+static struct pageblock *steal_part(struct buddy *buddy, enum migratetype type, unsigned int order)
 {
 	const enum migratetype *others = fallbacks[type];
 
-	for (unsigned int o = NR_PAGE_ORDERS; o-- > order;)
+	for (unsigned int o = PAGEBLOCK_ORDER; o-- > order;)
 		for (unsigned int i = 0; i < NR_MIGRATETYPES - 1; i++) {
 			struct pageblock *block = area_emptiest(&buddy->area[others[i]], o);
 
@@ -200,6 +115,49 @@ static struct pageblock *steal(struct buddy *buddy, enum migratetype type, unsig
 	return NULL;
 }
 
+/* The same of pageblocks that are free as a whole. */
+static struct pageblock *steal_whole(struct buddy *buddy, enum migratetype type,
+				     unsigned int order, enum whole_fill fill)
+{
+	const enum migratetype *others = fallbacks[type];
+
+	for (unsigned int o = MAX_PAGE_ORDER; o >= PAGEBLOCK_ORDER && o >= order; o--)
+		for (unsigned int i = 0; i < NR_MIGRATETYPES - 1; i++) {
+			struct free_area *area = &buddy->area[others[i]];
+			struct pageblock *block;
+
+			if (!(area->nonempty[o] & 1U << fill))
+				continue;
+			block = first_on(area, o, fill);
+			claim(buddy, block, type);
+			return block;
+		}
+	return NULL;
+}
+
+/* No pageblock that is in use serves. One that has memory is worth more than one of the type. */
+static struct pageblock *choose_slow(struct buddy *buddy, enum migratetype type,
+				     unsigned int order)
+{
+	for (enum whole_fill fill = WHOLE_HELD; fill <= WHOLE_RELEASED; fill++) {
+		struct pageblock *block = area_whole(&buddy->area[type], order, fill);
+
+		if (!block)
+			block = steal_whole(buddy, type, order, fill);
+		if (block)
+			return block;
+	}
+	return steal_part(buddy, type, order);
+}
+
+static inline struct pageblock *choose(struct buddy *buddy, enum migratetype type,
+				       unsigned int order)
+{
+	struct pageblock *block = area_fullest(&buddy->area[type], order);
+
+	return block ? block : choose_slow(buddy, type, order);
+}
+
 /*
  * Take and give
  */
@@ -212,31 +170,47 @@ static unsigned int take_pairs(struct buddy *buddy, enum migratetype type, unsig
 	u16 frame;
 
 	while (taken < nr) {
-		struct pageblock *block = area_fullest(&buddy->area[type], MAX_PAGE_ORDER);
+		struct pageblock *block = choose(buddy, type, MAX_PAGE_ORDER);
 
-		if (!block)
-			block = steal(buddy, type, MAX_PAGE_ORDER);
 		if (!block)
 			break;
 		unlist(buddy, block);
 		block[1].migratetype = block->migratetype;
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < 2; i++) {
 			pageblock_take(&block[i], PAGEBLOCK_ORDER, 1, &frame, &buddy->nr_split);
+			forget_released(buddy, &block[i]);
+		}
 		pages[taken++] = first_page(buddy, block);
 	}
 	return taken;
 }
 
+/* Take a listed pageblock that is free as a whole, or its buddy, off the list: that which has more
+ * memory. */
+static struct pageblock *take_off_whole(struct buddy *buddy, struct pageblock *block)
+{
+	struct pageblock *upper = block + 1;
+
+	if (block->order == MAX_PAGE_ORDER && whole_fill(block) > whole_fill(upper)) {
+		upper->migratetype = block->migratetype;
+		block = upper;
+	}
+	unlist_whole(buddy, block);
+	return block;
+}
+
 static unsigned int take_from(struct buddy *buddy, struct pageblock *block, unsigned int order,
 			      unsigned int nr, struct page **pages)
 {
-	struct page *base = first_page(buddy, block);
+	struct page *base;
 	u16 frames[PAGEBLOCK_NR_PAGES];
 	unsigned int taken;
 
 	if (pageblock_is_whole(block))
-		unlist_whole(buddy, block, block);
+		block = take_off_whole(buddy, block);
+	base = first_page(buddy, block);
 	taken = pageblock_take(block, order, nr, frames, &buddy->nr_split);
+	forget_released(buddy, block);
 	relist(buddy, block);
 	for (unsigned int i = 0; i < taken; i++)
 		pages[i] = base + frames[i];
@@ -252,11 +226,9 @@ unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetyp
 		taken = take_pairs(buddy, type, nr, pages);
 	else
 		while (taken < nr) {
-			struct pageblock *block = area_fullest(&buddy->area[type], order);
+			struct pageblock *block = choose(buddy, type, order);
 			unsigned int got;
 
-			if (!block)
-				block = steal(buddy, type, order);
 			if (!block)
 				break;
 			got = take_from(buddy, block, order, nr - taken, pages + taken);
@@ -271,6 +243,7 @@ unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetyp
 static inline void give_to(struct buddy *buddy, struct pageblock *block, unsigned int frame,
 			   unsigned int order)
 {
+	block->recent |= pageblock_groups(frame, order);
 	buddy->nr_merge += pageblock_give(block, frame, order);
 	relist(buddy, block);
 }
@@ -309,55 +282,6 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 		   "frames %lu-%lu are not in the zone's %lu-%lu", start_pfn, end_pfn,
 		   buddy->start_pfn, buddy->end_pfn);
 	buddy_give_range(buddy, start_pfn, end_pfn);
-}
-
-/*
- * Runs
- */
-
-/* The first of nr pageblocks in a row that are free as a whole; NULL if there are none. */
-static struct pageblock *find_run(const struct buddy *buddy, unsigned long nr)
-{
-	unsigned long run = 0;
-
-	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
-		run = pageblock_is_whole(&buddy->blocks[i]) ? run + 1 : 0;
-		if (run == nr)
-			return &buddy->blocks[i + 1 - nr];
-	}
-	return NULL;
-}
-
-/* Take the first nr frames of a pageblock that is free as a whole. */
-static void take_first(struct buddy *buddy, struct pageblock *block, unsigned int nr,
-		       enum migratetype type)
-{
-	u16 frame;
-
-	if (block->order == PAGEBLOCK_UNLISTED) /* its lower buddy is listed for both */
-		unlist_whole(buddy, block - 1, block);
-	else
-		unlist_whole(buddy, block, block);
-	pageblock_take(block, PAGEBLOCK_ORDER, 1, &frame, &buddy->nr_split);
-	block->migratetype = (u8)type;
-	for (unsigned int rest = nr; rest < PAGEBLOCK_NR_PAGES; rest += 1U << __ffs(rest)) {
-		pageblock_give(block, rest, __ffs(rest));
-		buddy->nr_split++;
-	}
-	relist(buddy, block);
-}
-
-struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages, enum migratetype type)
-{
-	const unsigned long nr = (nr_pages + PAGEBLOCK_NR_PAGES - 1) >> PAGEBLOCK_ORDER;
-	struct pageblock *first = nr_pages <= buddy->nr_pages ? find_run(buddy, nr) : NULL;
-
-	if (!first)
-		return NULL;
-	for (unsigned long i = 0, left = nr_pages; i < nr; i++, left -= PAGEBLOCK_NR_PAGES)
-		take_first(buddy, first + i, min_t(unsigned long, left, PAGEBLOCK_NR_PAGES), type);
-	WRITE_ONCE(buddy->nr_pages, buddy->nr_pages - nr_pages);
-	return first_page(buddy, first);
 }
 
 /*

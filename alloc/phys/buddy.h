@@ -32,7 +32,12 @@
  *
  * Two free pageblocks that are buddies are one block of order 10, and only the lower one is listed.
  *
- * Invariant: nr_pages == sum of nr_free of all pageblocks; a pageblock is on the list that its
+ * Memory can go back to the host while it is free. The buddy keeps account of it, a bit for each 16
+ * frames: they are `released` until one of them is taken. Of pageblocks that are free as a whole those
+ * with memory are taken first.
+ *
+ * Invariant: nr_pages == sum of nr_free of all pageblocks; nr_released == 16 * sum of the bits of
+ * their `released`, each of a group whose frames are all free; a pageblock is on the list that its
  * migratetype, orders and nr_free say, except where nothing is free, or its lower buddy is listed
  * for both; bit f of nonempty[o] is set exactly if list[o][f] has a pageblock.
  *
@@ -54,10 +59,14 @@
 #define NR_FILLS   16
 #define FILL_SHIFT 5
 
+/* How much memory there is behind pageblocks that are free as a whole. */
+enum whole_fill { WHOLE_HELD, WHOLE_PART, WHOLE_RELEASED };
+
 /* The pageblocks of one migratetype that have something free. */
 struct free_area {
 	u16 nonempty[NR_PAGE_ORDERS];			 /* bit f: list[o][f] has a pageblock */
-	struct list_head list[NR_PAGE_ORDERS][NR_FILLS]; /* orders 9 and 10: fill 0 only */
+	/* Of orders 9 and 10, which are free as a whole, by enum whole_fill. */
+	struct list_head list[NR_PAGE_ORDERS][NR_FILLS];
 };
 
 /* One list makes the fields, the sums and the text. */
@@ -65,7 +74,9 @@ struct free_area {
 	X(split)       /* blocks cut in two */                                                       \
 	X(merge)       /* buddies joined */                                                          \
 	X(steal_block) /* pageblocks that changed their migratetype, for want of one of the other */ \
-	X(steal_page) /* blocks taken from a pageblock of another migratetype */
+	X(steal_page)  /* blocks taken from a pageblock of another migratetype */                    \
+	X(release)     /* frames whose memory went back to the host */                               \
+	X(reuse)       /* of these, taken again; 512 at a time with huge pages */
 
 struct buddy {
 	/* Set by buddy_init, then constant. */
@@ -74,9 +85,12 @@ struct buddy {
 	unsigned long start_pfn, end_pfn;
 	unsigned long first_block; /* the number (pfn >> PAGEBLOCK_ORDER) of blocks[0] */
 	unsigned long nr_blocks;
+	bool huge; /* the host's memory comes 2 MiB at a time */
 
 	/* The zone's lock protects: */
-	unsigned long nr_pages; /* free frames; may be read without the lock */
+	unsigned long nr_pages;	   /* free frames; may be read without the lock */
+	unsigned long nr_released; /* of these, without memory; may be read without, too */
+	unsigned long nr_isolated; /* frames that are neither free nor anybody's, for a moment */
 #define X(name) u64 nr_##name;
 	BUDDY_COUNTERS(X)
 #undef X
@@ -115,8 +129,8 @@ unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetyp
 void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
 
 /* Take nr_pages frames in a row, from the start of the first pageblock that has enough of them free
- * as a whole behind it: its first frame, or NULL. These pageblocks become of the migratetype.
- * O(pageblocks). */
+ * as a whole behind it: its first frame, or NULL. These pageblocks become of the migratetype. Those
+ * that are taken whole keep their `released` for the taker, who sets it to 0. O(pageblocks). */
 struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages,
 			    enum migratetype migratetype);
 
@@ -125,6 +139,36 @@ void buddy_give_range(struct buddy *buddy, unsigned long start_pfn, unsigned lon
 
 /* The frames of the pageblock of a frame that are not free, a bit each, to used[]; false: none. */
 bool buddy_used_frames(const struct buddy *buddy, unsigned long pfn, u64 used[PAGEBLOCK_WORDS]);
+
+/*
+ * Memory that goes back to the host. Frames are isolated from the rest, so that nobody takes them
+ * while the host is at it and the lock is not held, and then given back.
+ */
+enum buddy_choice {
+	CHOOSE_WHOLE,  /* pageblocks that are free as a whole */
+	CHOOSE_GROUPS, /* every free group */
+	CHOOSE_PAGES,  /* every free frame */
+	CHOOSE_AGED,   /* every free group into which nothing was freed since it was last looked at */
+};
+struct buddy_isolated {
+	struct pageblock *block;
+	unsigned long pfn; /* its first frame */
+	unsigned long nr_pages;
+	u64 frames[PAGEBLOCK_WORDS]; /* bit i: frame pfn + i */
+};
+
+/*
+ * Choose frames of a pageblock that have memory, and isolate them if they are at most_pages or
+ * fewer; returns how many, and 0 if there are none. With CHOOSE_AGED the pageblock has been looked
+ * at.
+ */
+unsigned long buddy_isolate(struct buddy *buddy, struct pageblock *block, enum buddy_choice choice,
+			    unsigned long most_pages, struct buddy_isolated *isolated);
+/* The end of that. released: the host has their memory back. */
+void buddy_unisolate(struct buddy *buddy, const struct buddy_isolated *isolated, bool released);
+
+/* Frames [start_pfn, end_pfn) of the range are free and have never had memory. For boot. */
+void buddy_set_released(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn);
 
 /* Whether all frames of an aligned block inside the range are free. */
 bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int order);

@@ -5,7 +5,7 @@
  * and nothing else runs.
  */
 #include "base/check.h"
-#include "phys/buddy.h"
+#include "phys/buddy_lists.h"
 
 static unsigned long number_of(const struct buddy *buddy, const struct pageblock *block)
 {
@@ -46,10 +46,21 @@ static unsigned long check_counts(const struct buddy *buddy, const struct pagebl
 		   name, number, nr_free, block->nr_free);
 	KMM_BUG_ON(block->migratetype >= NR_MIGRATETYPES, "%s: pageblock %lu of migratetype %u",
 		   name, number, block->migratetype);
+	KMM_BUG_ON(block->released & ~pageblock_free_groups(block),
+		   "%s: pageblock %lu: groups %#x are said to be without memory, %#x are free",
+		   name, number, block->released, pageblock_free_groups(block));
 	KMM_BUG_ON(block->order != order_wanted(buddy, block),
 		   "%s: pageblock %lu is on the list of order %u, not %u", name, number,
 		   block->order, order_wanted(buddy, block));
 	return nr_free;
+}
+
+/* Where on the list of its order. */
+static unsigned int fill_wanted(const struct pageblock *block)
+{
+	if (!pageblock_is_whole(block))
+		return block->nr_free >> FILL_SHIFT;
+	return block->order == MAX_PAGE_ORDER ? pair_fill(block) : whole_fill(block);
 }
 
 static unsigned long check_list(const struct buddy *buddy, enum migratetype type,
@@ -72,8 +83,7 @@ static unsigned long check_list(const struct buddy *buddy, enum migratetype type
 			   "%s: order %u, fill %u: a pageblock of another zone", name, order, fill);
 		KMM_BUG_ON(
 			block->migratetype != type || block->order != order ||
-				block->fill != fill ||
-				(order < PAGEBLOCK_ORDER && block->nr_free >> FILL_SHIFT != fill),
+				block->fill != fill || fill_wanted(block) != fill,
 			"%s: pageblock %lu is on the list of another type, order or fill", name,
 			number_of(buddy, block));
 		KMM_BUG_ON(nr > buddy->nr_blocks, "%s: order %u, fill %u: a list without end", name,
@@ -87,11 +97,13 @@ static unsigned long check_list(const struct buddy *buddy, enum migratetype type
 
 void buddy_validate_lists(const struct buddy *buddy, const char *name)
 {
-	unsigned long nr_pages = 0, nr_listed = 0, nr_wanted = 0;
+	unsigned long nr_pages = 0, nr_listed = 0, nr_wanted = 0, nr_released = 0;
 
 	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
 		nr_pages += check_counts(buddy, &buddy->blocks[i], name);
 		nr_wanted += buddy->blocks[i].order != PAGEBLOCK_UNLISTED;
+		nr_released += (unsigned long)__builtin_popcount(buddy->blocks[i].released)
+			       << GROUP_ORDER;
 	}
 	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
 		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
@@ -101,6 +113,9 @@ void buddy_validate_lists(const struct buddy *buddy, const char *name)
 		   nr_listed, nr_wanted);
 	KMM_BUG_ON(nr_pages != buddy->nr_pages, "%s: %lu frames are free, %lu counted", name,
 		   nr_pages, buddy->nr_pages);
+	KMM_BUG_ON(nr_released != buddy->nr_released,
+		   "%s: %lu frames are without memory, %lu counted", name, nr_released,
+		   buddy->nr_released);
 }
 
 static bool is_head(const struct page *page)

@@ -96,6 +96,32 @@ static struct page *look(const struct request *req, enum zone_watermark mark)
 	return NULL;
 }
 
+/* Zero a run if that is wanted, but for pageblocks that have no memory: those are zeros, and stay
+ * without. 0 or -ENOMEM. */
+static int prepare_run(const struct request *req, struct page *page)
+{
+	const unsigned long pfn = (unsigned long)(page - req->cpu->mem_map);
+	struct buddy *buddy = &page_zone(req->phys, page)->buddy;
+	int err = 0;
+
+	if (req->nr_pages <= MAX_ORDER_NR_PAGES)
+		return req->gfp & __GFP_ZERO ? zero_pages(page, req->nr_pages) : 0;
+	for (unsigned long at = 0; at < req->nr_pages; at += PAGEBLOCK_NR_PAGES) {
+		unsigned long nr = min_t(unsigned long, req->nr_pages - at, PAGEBLOCK_NR_PAGES);
+		bool zero = req->gfp & __GFP_ZERO;
+
+		if (nr == PAGEBLOCK_NR_PAGES) {
+			struct pageblock *block = pfn_to_pageblock(buddy, pfn + at);
+
+			zero &= block->released != ALL_GROUPS;
+			block->released = 0;
+		}
+		if (zero && !err)
+			err = zero_pages(page + at, nr);
+	}
+	return err;
+}
+
 struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid)
 {
 	struct kmm_cpu *cpu = cpu_get();
@@ -116,12 +142,14 @@ struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid)
 	if (nr_pages && nr_pages <= req.phys->nr_frames) {
 		page = look(&req, WMARK_LOW);
 		/* A pageblock may want one frame that a list holds. */
-		if (!page && (gfp & __GFP_DIRECT_RECLAIM))
+		if (!page && (gfp & __GFP_DIRECT_RECLAIM)) {
 			pcp_drain_all(req.phys, cpu);
+			phys_wait_for_release(req.phys);
+		}
 		if (!page)
 			page = look(&req, WMARK_MIN);
 	}
-	if (page && (gfp & __GFP_ZERO) && zero_pages(page, nr_pages)) {
+	if (page && prepare_run(&req, page)) {
 		free_contig_range(page, nr_pages);
 		page = NULL;
 	}

@@ -109,6 +109,7 @@ void phys_for_each_zone(struct kmm *machine,
 			buddy_count(&zone->buddy, type, info.nr_type_blocks[type]);
 		buddy_count_pageblocks(&zone->buddy, info.nr_pageblocks);
 		info.nr_free = zone->buddy.nr_pages;
+		info.nr_released = zone->buddy.nr_released;
 		lock_release(&zone->lock);
 		for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
 			for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)

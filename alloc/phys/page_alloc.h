@@ -173,6 +173,8 @@ KMM_API void count_free_areas(struct kmm *machine, int nid, struct free_area_cou
 	X(merge)       /* buddies joined */                                                        \
 	X(steal_block) /* pageblocks that changed their migratetype for want of another */         \
 	X(steal_page)  /* blocks taken from a pageblock of another migratetype */                  \
+	X(release)     /* frames whose memory went back to the host */                             \
+	X(reuse)       /* of these, taken again; 512 at a time with huge pages */                  \
 	X(contig)      /* runs by alloc_contig_pages() */                                          \
 	X(fallback)    /* blocks from another zone or node than the preferred */                   \
 	X(fail)	       /* allocations refused */                                                   \

@@ -229,6 +229,53 @@ unsigned int pageblock_give(struct pageblock *block, unsigned int frame, unsigne
 	return merged - order;
 }
 
+u32 pageblock_free_groups(const struct pageblock *block)
+{
+	u32 groups = 0;
+
+	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++) {
+		u64 found = runs(block->free[i], GROUP_ORDER);
+
+		/* Bits 0, 16, 32 and 48 of a word to four bits in a row. */
+		found = (found | found >> 15 | found >> 30 | found >> 45) & 0xf;
+		groups |= (u32)found << 4 * i;
+	}
+	return groups;
+}
+
+/* Count the maximal free blocks anew. */
+static void recount(struct pageblock *block)
+{
+	const u64 full = full_words(block);
+
+	block->nr_free = 0;
+	block->orders = 0;
+	for (unsigned int o = 0; o <= PAGEBLOCK_ORDER; o++) {
+		unsigned int nr = 0;
+
+		if (o >= WORD_ORDER)
+			nr = (unsigned int)__builtin_popcountll(
+				maximal_runs(full, o - WORD_ORDER));
+		else
+			for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++)
+				nr += (unsigned int)__builtin_popcountll(
+					maximal_runs(block->free[i], o));
+		block->nr[o] = (u16)nr;
+		block->nr_free += (u16)(nr << o);
+		block->orders |= (u16)(!!nr << o);
+	}
+}
+
+void pageblock_set_free(struct pageblock *block, const u64 frames[PAGEBLOCK_WORDS], bool free)
+{
+	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++) {
+		KMM_DEBUG_ON(free ? block->free[i] & frames[i] : ~block->free[i] & frames[i],
+			     "frames of word %u are %s already", i, free ? "free" : "in use");
+		block->free[i] ^= frames[i];
+	}
+	recount(block);
+}
+
 bool pageblock_is_free(const struct pageblock *block, unsigned int frame, unsigned int order)
 {
 	const unsigned int nr = 1U << order;

@@ -12,6 +12,8 @@
  *
  * Invariant: nr_free == bits set == sum of nr[o] << o; nr[o] counts the maximal free blocks of
  * order o; bit o of `orders` is set exactly if nr[o] != 0.
+ *
+ * What the host has back of it is a bit a group of 16 frames, 64 KiB (phys/release.c).
  */
 #ifndef KMM_PHYS_PAGEBLOCK_H
 #define KMM_PHYS_PAGEBLOCK_H
@@ -37,11 +39,20 @@ struct pageblock {
 	u8 migratetype; /* what it is for */
 	u8 order, fill; /* the list it is on, or PAGEBLOCK_UNLISTED */
 	struct list_head list;
+	u32 released; /* groups that are free, and without memory: they read as zeros */
+	u32 recent;   /* groups into which something was freed since ageing last came by */
 };
 
 _Static_assert(sizeof(struct pageblock) == 2 * CACHELINE_SIZE, "a line of bits, a line of counts");
 
 #define PAGEBLOCK_UNLISTED 0xff
+
+#define GROUP_ORDER	 4 /* frames are given back to the host by so many */
+#define GROUP_NR_PAGES	 (1U << GROUP_ORDER)
+#define PAGEBLOCK_GROUPS (PAGEBLOCK_NR_PAGES >> GROUP_ORDER)
+#define ALL_GROUPS	 0xffffffffU
+
+_Static_assert(PAGEBLOCK_GROUPS == 32, "a bit a group in a word");
 
 /* Order of the largest free block; undefined when nothing is free. */
 static inline unsigned int pageblock_largest(const struct pageblock *block)
@@ -65,6 +76,21 @@ unsigned int pageblock_take(struct pageblock *block, unsigned int order, unsigne
 /* Give a block back: `frame` is its first, a multiple of 2^order. Returns how often it merged;
  * stops the program if any of its frames is free already. */
 unsigned int pageblock_give(struct pageblock *block, unsigned int frame, unsigned int order);
+
+/* The groups that a block lies in. */
+static inline u32 pageblock_groups(unsigned int frame, unsigned int order)
+{
+	const u64 mask = order <= GROUP_ORDER ? 1 : (1ULL << (1U << (order - GROUP_ORDER))) - 1;
+
+	return (u32)(mask << (frame >> GROUP_ORDER));
+}
+
+/* The groups all of whose frames are free. */
+u32 pageblock_free_groups(const struct pageblock *block);
+
+/* Make frames (a bit each) free, none of which is, or the other way round, whatever blocks that
+ * breaks or makes. */
+void pageblock_set_free(struct pageblock *block, const u64 frames[PAGEBLOCK_WORDS], bool free);
 
 /* Whether all frames of an aligned block are free. */
 bool pageblock_is_free(const struct pageblock *block, unsigned int frame, unsigned int order);

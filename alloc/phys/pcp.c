@@ -494,6 +494,20 @@ bool pcp_drain_all(struct phys *phys, struct kmm_cpu *cpu)
 	return help;
 }
 
+void pcp_age(struct kmm_cpu *cpu)
+{
+	struct phys_cpu *pcpu = phys_cpu(cpu);
+	u64 done = 0;
+
+	/* An allocation and a free each add one, whatever they take or leave. */
+	for_each_pcp_stack(pcpu, row, order) done += 2 * READ_ONCE(pcpu->stack[row][order].allocs) +
+						     READ_ONCE(pcpu->stack[row][order].nr);
+	if (done == READ_ONCE(pcpu->aged) && pcp_nr_pages(cpu) &&
+	    !__atomic_load_n(&pcpu->drain_wanted, __ATOMIC_RELAXED))
+		pcp_close(cpu);
+	WRITE_ONCE(pcpu->aged, done);
+}
+
 unsigned long pcp_nr_pages(struct kmm_cpu *cpu)
 {
 	struct phys_cpu *pcpu = phys_cpu(cpu);

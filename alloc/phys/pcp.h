@@ -112,6 +112,7 @@ struct phys_cpu {
 	u64 place; /* constant: page_state() of an allocated block of order 0, place 0, node nid */
 	int nid;   /* whose zones the stacks are of; changes by pcp_init() only */
 	bool drain_wanted;		 /* set by others */
+	u64 aged;			 /* others': what it had done when ageing came by */
 	u32 nr_moves;			 /* refills and drains, for pcp_look_for_idle() */
 	u64 blocks_in;			 /* put on stacks from the buddy */
 	u64 blocks_out;			 /* taken off them into the buddy */
@@ -257,6 +258,9 @@ void pcp_honour_drain(struct phys *phys, struct kmm_cpu *cpu);
  * looking again can help.
  */
 bool pcp_drain_all(struct phys *phys, struct kmm_cpu *cpu);
+
+/* Ask a slot's owner for its blocks if it has done nothing since the last call. */
+void pcp_age(struct kmm_cpu *cpu);
 
 /* Frames in a slot's stacks. Exact for the owner. */
 unsigned long pcp_nr_pages(struct kmm_cpu *cpu);

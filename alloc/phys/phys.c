@@ -99,10 +99,16 @@ static void release_boot_memory(struct phys *phys, const struct memblock *mb)
 			   node->pageblocks +
 				   ((zone->start_pfn - node->start_pfn) >> PAGEBLOCK_ORDER),
 			   zone->start_pfn, zone->end_pfn);
+		zone->buddy.huge = !phys->machine->config.no_thp && !zone->memfd_backed;
 		while (memblock_next_free(mb, &at, &base, &end, &nid) &&
-		       base >> PAGE_SHIFT < zone->end_pfn)
-			buddy_add_range(&zone->buddy, base >> PAGE_SHIFT,
-					min_t(unsigned long, end >> PAGE_SHIFT, zone->end_pfn));
+		       base >> PAGE_SHIFT < zone->end_pfn) {
+			unsigned long start_pfn = base >> PAGE_SHIFT;
+			unsigned long end_pfn =
+				min_t(unsigned long, end >> PAGE_SHIFT, zone->end_pfn);
+
+			buddy_add_range(&zone->buddy, start_pfn, end_pfn);
+			buddy_set_released(&zone->buddy, start_pfn, end_pfn);
+		}
 		zone->nr_managed = zone->buddy.nr_pages;
 		if (zone->type != ZONE_SHARED)
 			phys->policy_zone = max_t(enum zone_type, phys->policy_zone, zone->type);
@@ -133,6 +139,8 @@ static void phys_release(struct phys *phys)
 		for_each_zone(phys, node, zone)
 			if (zone->lock.name)
 				lock_destroy(&zone->lock);
+	if (phys->release_lock.name)
+		lock_destroy(&phys->release_lock);
 	/* Not zeroed: phys boots before there are slots, and after its shutdown they are given
 	 * back. */
 	if (phys->percpu_offset)
@@ -149,6 +157,9 @@ static int boot_memory(struct phys *phys, struct memblock *mb)
 	struct kmm *machine = phys->machine;
 	int err = create_nodes(phys, mb);
 
+	if (!err)
+		err = lock_init(&phys->release_lock, "memory release", RANK_RELEASE,
+				machine->config.lock_kind);
 	if (!err)
 		err = create_zones(phys);
 	if (!err)
@@ -171,12 +182,13 @@ static int boot_memory(struct phys *phys, struct memblock *mb)
 
 static int phys_boot(struct kmm *machine)
 {
-	struct phys *phys = calloc(1, sizeof(*phys));
+	struct phys *phys = aligned_alloc(_Alignof(struct phys), sizeof(*phys));
 	struct memblock *mb = malloc(sizeof(*mb));
 	int err = -ENOMEM;
 
 	if (!phys || !mb)
 		goto out;
+	memset(phys, 0, sizeof(*phys));
 	phys->machine = machine;
 	machine->phys = phys;
 	memblock_init(mb);

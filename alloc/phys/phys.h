@@ -44,6 +44,7 @@ struct phys_zone_info {
 	unsigned long lowmem_reserve[NR_ZONE_TYPES];
 	bool memfd_backed, direct_mapped;
 	unsigned long nr_free;			 /* frames in the buddy */
+	unsigned long nr_released;		 /* of these, without memory */
 	unsigned long nr_blocks[NR_PAGE_ORDERS]; /* free in the buddy */
 	/* Of these, in pageblocks of each migratetype; and those pageblocks, free or not. */
 	unsigned long nr_type_blocks[NR_MIGRATETYPES][NR_PAGE_ORDERS];
@@ -74,6 +75,22 @@ void phys_count_traffic(struct kmm *machine, struct phys_traffic *traffic);
 
 /* The node of any frame of the machine. */
 int pfn_to_nid(const struct kmm *machine, unsigned long pfn);
+
+/*
+ * Give memory of free frames back to the host, as long as more than keep_pages of them have memory:
+ * pageblocks that are free as a whole first, then runs of 64 KiB; with 0 then every frame. Returns
+ * the frames given back. Takes release_lock, and each zone's lock for a moment at a time. Frames are
+ * nobody's while the host is at it: 16 MiB at once, or an eighth of what is free.
+ */
+unsigned long phys_trim(struct kmm *machine, unsigned long keep_pages);
+
+/* The same of what nobody has touched since the last call but one; up to 1 GiB of it, found among up
+ * to 32 GiB. */
+unsigned long phys_age(struct kmm *machine);
+
+/* Wait for frames that are on their way back to the host, if there are any; true if there were. The
+ * caller holds no lock. */
+bool phys_wait_for_release(struct phys *phys);
 
 /* Frames of one node (NUMA_NO_NODE: of the machine) by what they are in use for. Looks at every
  * frame of it that is not free: exact while nothing runs. Takes each zone's lock for each

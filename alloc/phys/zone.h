@@ -47,6 +47,7 @@ struct zone {
 
 	struct lock lock; /* RANK_ZONE; protects: */
 	struct buddy buddy;
+	unsigned long age_at; /* the pageblock that ageing looks at next; single accesses */
 };
 
 static inline bool zone_populated(const struct zone *zone)
@@ -83,6 +84,9 @@ struct phys {
 	struct highmem *highmem;    /* phys/highmem.c's; NULL: the direct map covers every frame */
 	size_t percpu_offset;	    /* of struct phys_cpu in a slot; 0 until it is handed out */
 	enum zone_type policy_zone; /* the highest there is; below it NUMA bind does not hold */
+
+	/* RANK_RELEASE. Held while frames of any zone are isolated (phys/release.c). */
+	struct lock release_lock;
 
 	/* Any thread, single accesses: */
 	const struct reclaim_ops *reclaim_ops; /* phys_set_reclaim_ops() */

@@ -2,7 +2,8 @@
 /*
  * Counters of the whole machine, a line each, as /proc/vmstat has them: the kernel's names
  * (mm/vmstat.c, 6.1) in the kernel's order for what kmm counts, then kmm's own, which say how often
- * each path of the page allocator (kmm_phys_...) and of the slabs (kmm_slab_...) was taken.
+ * each path of the page allocator (kmm_phys_...) and of the slabs (kmm_slab_...) was taken; and how
+ * many free frames have no memory behind them (kmm_nr_released_pages).
  *
  * pgalloc_shared is of kmm's own zone. allocstall is one counter, as it was before 4.10, not one for
  * each zone. pgfree follows from what was allocated and what is not free.
@@ -30,6 +31,11 @@ static void add_free(const struct phys_zone_info *zone, void *sum)
 static void note_type(const struct phys_zone_info *zone, void *populated)
 {
 	((bool *)populated)[zone->type] = true;
+}
+
+static void add_released(const struct phys_zone_info *zone, void *sum)
+{
+	*(u64 *)sum += zone->nr_released;
 }
 
 static void print_traffic(struct kmm *machine, FILE *out)
@@ -86,7 +92,7 @@ static void print_paths(struct kmm *machine, FILE *out)
 int show_vmstat(struct kmm *machine, FILE *out)
 {
 	struct phys_use use;
-	u64 nr_free = 0;
+	u64 nr_free = 0, nr_released = 0;
 
 	phys_for_each_zone(machine, add_free, &nr_free);
 	phys_count_use(machine, NUMA_NO_NODE, &use);
@@ -96,5 +102,7 @@ int show_vmstat(struct kmm *machine, FILE *out)
 	print(out, "nr_page_table_pages", use.nr_table);
 	print_traffic(machine, out);
 	print_paths(machine, out);
+	phys_for_each_zone(machine, add_released, &nr_released);
+	print(out, "kmm_nr_released_pages", nr_released);
 	return ferror(out) ? -EIO : 0;
 }
