@@ -53,6 +53,7 @@ static void for_each_inner_lock(void (*visit)(struct lock *))
 	list_for_each_entry(cache, &slab->caches, list)
 		for (u32 nid = 0; nid < cache->nr_nodes; nid++)
 			visit(&cache->nodes[nid]->lock);
+	visit(&phys->release_lock);
 	for_each_zone(phys, node, zone)
 		visit(&zone->lock);
 	visit(huge_lock_for_fork());
