@@ -268,11 +268,12 @@ unsigned long kmm_trim(struct kmm *machine, size_t keep_bytes)
 unsigned long kmm_age(struct kmm *machine)
 {
 	struct kmm_cpu *before = this_cpu;
-	bool borrowed = before->machine != machine && !slot_borrow(machine, &before);
-
 	unsigned long nr_pages;
+	bool borrowed;
 
+	/* Before one of the idle slots is borrowed, which would keep it from growing old. */
 	slots_age(machine);
+	borrowed = before->machine != machine && !slot_borrow(machine, &before);
 	/* What the layers give goes through this slot, if there was one to be had. */
 	for (unsigned int i = machine->nr_layers; i-- > 0 && this_cpu->machine == machine;)
 		if (machine->layers[i]->age)

@@ -74,6 +74,9 @@ enum entry {
 enum entry heap_enter_slow(void);
 void heap_leave_guest(void);
 
+/* Has the thread's slot been given back for good, or is about to be? */
+bool thread_is_ending(void);
+
 /* Around all that needs this_cpu: boots the machine and attaches the thread when that is to be done. */
 static inline enum entry heap_enter(void)
 {
@@ -110,6 +113,8 @@ size_t early_size(const void *addr);
 void *heap_alloc(size_t size, size_t align, bool zero);
 /* Give back what it gave. caller: whoever called free, to tell the loader. errno stays as it is. */
 void heap_free(void *addr, void *caller);
+/* Is addr in the loader's own code or data? */
+bool heap_is_loader(const void *addr);
 /* Usable bytes. */
 size_t heap_size(void *addr);
 void *heap_realloc(void *addr, size_t size);
@@ -146,8 +151,8 @@ int fork_init(void);
 /* trim.c */
 /* Give all that is free back to the host, as malloc_trim. True if anything was. */
 bool trim_now(void);
-/* After a free that went the slow way, with no lock held: start the helper thread if it is worth it. */
-void trim_maybe_start(void);
+/* After a free of about so many bytes that went the slow way, with no lock held. caller: of free. */
+void trim_note(size_t bytes, void *caller);
 /* In the child of a fork: there is no helper thread. */
 void trim_after_fork(void);
 

@@ -93,8 +93,8 @@ SLOW void *heap_alloc(size_t size, size_t align, bool zero)
 	return addr;
 }
 
-/* Is addr in the loader's own code or data? Its program headers lie behind its ELF header. */
-static bool is_loader(const void *addr)
+/* The loader's program headers lie behind its ELF header. */
+bool heap_is_loader(const void *addr)
 {
 	const Elf64_Ehdr *elf = (const Elf64_Ehdr *)getauxval(AT_BASE);
 	const Elf64_Phdr *segment;
@@ -116,37 +116,41 @@ static bool is_loader(const void *addr)
  */
 static KMM_COLD void free_unknown(void *addr, void *caller)
 {
-	KMM_BUG_ON(!is_loader(caller) && !is_loader(addr), "free of %p, which nobody allocated",
-		   addr);
+	KMM_BUG_ON(!heap_is_loader(caller) && !heap_is_loader(addr),
+		   "free of %p, which nobody allocated", addr);
 }
 
-static void machine_free(void *addr)
+/* Returns about how many bytes left the thread's own lists for it. */
+static size_t machine_free(void *addr)
 {
 	struct page *page;
+	size_t size;
 
 	if (!cpu_frame(this_cpu, addr, &page))
-		return;
+		return 0;
 	if (page->slab_cache) {
+		size = (size_t)page->slab_cache->batch * page->slab_cache->size;
 		kfree(addr);
-		return;
+		return size;
 	}
-	KMM_BUG_ON(!run_size(page, addr), "free of %p, which is not allocated", addr);
-	run_free(page, addr);
+	size = run_size(page, addr);
+	KMM_BUG_ON(!size, "free of %p, which is not allocated", addr);
+	return run_free(page, addr) ? size : 0;
 }
 
 SLOW void heap_free(void *addr, void *caller)
 {
 	int saved = errno;
 	enum entry entry;
+	size_t bytes;
 
 	if (!addr || early_has(addr))
 		return;
 	if (likely(heap_has(addr))) {
 		entry = heap_enter();
-		machine_free(addr);
+		bytes = machine_free(addr);
 		heap_leave(entry);
-		if (entry == ENTRY_OWN)
-			trim_maybe_start();
+		trim_note(bytes, caller);
 	} else if (!huge_free(addr)) {
 		free_unknown(addr, caller);
 	}

@@ -26,6 +26,10 @@
 
 #define TRIM_MS 500
 
+/* Pages of a thread's lists, of each order: what it may keep from the host while it sleeps. */
+#define PCP_BATCH 64
+#define PCP_HIGH  512
+
 extern void *__libc_stack_end; /* the loader's: where the kernel laid argc */
 
 struct option {
@@ -189,6 +193,8 @@ void options_read(struct kmm_config *config, struct kmm_config *defaults)
 	*defaults = (struct kmm_config){.layout = ZONES_PLAIN,
 					.kmalloc_classes = KMALLOC_CLASSES_FINE,
 					.no_watermarks = true,
+					.pcp_batch = PCP_BATCH,
+					.pcp_high = PCP_HIGH,
 					.no_thp = true};
 	*config = *defaults;
 	if (stats && *stats && strcmp(stats, "0") != 0)

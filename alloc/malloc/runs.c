@@ -133,14 +133,16 @@ static SLOW void end_run(struct page *page, unsigned long nr)
 	shrink_page_run(page, nr, 0);
 }
 
-void run_free(struct page *page, void *addr)
+bool run_free(struct page *page, void *addr)
 {
 	unsigned long nr = run_pages(page, addr);
 	struct run_cpu *cpu = run_cpu(this_cpu);
 
 	count_in_use(cpu, 0, nr);
-	if (unlikely(!keep(cpu, page, nr)))
-		end_run(page, nr);
+	if (likely(keep(cpu, page, nr)))
+		return false;
+	end_run(page, nr);
+	return true;
 }
 
 void run_shrink(struct page *page, const void *addr, size_t size)

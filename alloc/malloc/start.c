@@ -132,6 +132,11 @@ static void thread_ends(void *slot)
 		slot_return(kmm_cpu_detached);
 }
 
+bool thread_is_ending(void)
+{
+	return thread_phase != THREAD_LIVES;
+}
+
 static bool may_attach(void)
 {
 	const struct kmm *machine = heap.machine;
@@ -148,6 +153,7 @@ static bool attach(void)
 
 	if (!may_attach() || slot_borrow(heap.machine, &before))
 		return false;
+	this_cpu->idle_age = 0; /* it is more than borrowed */
 	/* It may call calloc, and that is already served. */
 	if (!pthread_setspecific(heap.key, this_cpu))
 		return true;
