@@ -5,7 +5,12 @@
 dist_pkgdata_SCRIPTS += scripts/plot scripts/report scripts/compare
 dist_pkgdata_DATA += scripts/runfolder.py
 EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/packages.ci scripts/perf \
-	scripts/flamegraph scripts/lint results/README.md results/example.svg
+	scripts/flamegraph scripts/lint scripts/check-programs scripts/preloaded.py scripts/programs.py \
+	$(program_scripts) results/README.md results/example.svg
+
+# What check-programs has its programs do.
+program_scripts = scripts/programs/gnuplot.gp scripts/programs/node.js scripts/programs/perl.pl \
+	scripts/programs/postgres.sql scripts/programs/sqlite.sql
 
 # The user's variables.
 #	RUN             the run that plot and report work on
@@ -13,6 +18,7 @@ EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/pa
 #	FAIL_ABOVE      compare fails when a case is slower by more than so many percent
 #	SUITE, CASE     what perf profiles
 #	KMM_BENCH_ARGS  more arguments for kmm bench
+#	PROGRAMS_ARGS   more arguments for check-programs
 RUN = results/latest
 BASE =
 NEW = results/latest
@@ -20,6 +26,7 @@ FAIL_ABOVE =
 SUITE = page
 CASE =
 KMM_BENCH_ARGS =
+PROGRAMS_ARGS =
 
 kmm_samples = $(wildcard $(srcdir)/workloads/samples/*.kmt)
 kmm_after_run = $(MAKE) $(AM_MAKEFLAGS) plot report RUN=results/latest
@@ -46,6 +53,10 @@ compare:
 
 perf:
 	@$(srcdir)/scripts/perf $(if $(CASE),--case $(CASE)) $(SUITE)
+
+# Real programs with malloc from here, and from others.
+check-programs: libkmm-malloc.la
+	@$(srcdir)/scripts/check-programs --install --library kmm=.libs/libkmm-malloc.so $(PROGRAMS_ARGS)
 
 # Own sources, as seen from the build folder.
 kmm_sources = find $(srcdir)/alloc $(srcdir)/bench $(srcdir)/workloads $(srcdir)/tests \

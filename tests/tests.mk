@@ -159,7 +159,8 @@ tests_alloc_report_buddyinfo_test_LDADD = $(test_ldadd)
 # scripts
 SH_LOG_COMPILER = $(SHELL)
 script_tests = tests/scripts/setup_test.sh tests/scripts/compare_test.sh tests/scripts/plot_report_test.sh \
-	tests/scripts/flamegraph_test.sh tests/scripts/layers_test.sh tests/scripts/man_test.sh
+	tests/scripts/flamegraph_test.sh tests/scripts/layers_test.sh tests/scripts/man_test.sh \
+	tests/scripts/check_programs_test.sh
 TESTS += $(script_tests)
 EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 
