@@ -229,15 +229,18 @@ tests_malloc_trim_test_LDADD = -ldl
 # workloads and replay
 workload_tests = \
 	tests/workloads/crc32c_test \
+	tests/workloads/fleet_test \
 	tests/workloads/kmt_read_test \
 	tests/workloads/kmt_write_test \
 	tests/workloads/perf_script_test \
 	tests/bench/fragmentation_test \
+	tests/fuzz/fleet_corpus_test \
 	tests/fuzz/kmt_corpus_test \
 	tests/fuzz/perf_script_corpus_test
 check_PROGRAMS += $(workload_tests)
 TESTS += $(workload_tests) tests/bench/replay.sh
 tests_workloads_crc32c_test_LDADD = libworkloads.la
+tests_workloads_fleet_test_LDADD = libworkloads.la -lm
 kmt_traces = tests/workloads/kmt_traces.h tests/workloads/kmt_traces.c
 tests_workloads_kmt_read_test_SOURCES = tests/workloads/kmt_read_test.c $(kmt_traces)
 tests_workloads_kmt_read_test_LDADD = libworkloads.la
@@ -245,6 +248,9 @@ tests_workloads_kmt_write_test_SOURCES = tests/workloads/kmt_write_test.c $(kmt_
 tests_workloads_kmt_write_test_LDADD = libworkloads.la
 tests_workloads_perf_script_test_LDADD = libworkloads.la
 tests_bench_fragmentation_test_LDADD = libbench.la -lm
+tests_fuzz_fleet_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/fleet_fuzz.c
+tests_fuzz_fleet_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/fleet"'
+tests_fuzz_fleet_corpus_test_LDADD = libworkloads.la
 tests_fuzz_kmt_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/kmt_fuzz.c
 tests_fuzz_kmt_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/kmt"'
 tests_fuzz_kmt_corpus_test_LDADD = libworkloads.la
@@ -279,6 +285,9 @@ tests_bench_test_page_peer_put_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
 TESTS += tests/bench/page_peers.sh
 EXTRA_DIST += tests/bench/page_peers.sh
 fuzz_corpora = \
+	tests/fuzz/corpus/fleet/bad.csv \
+	tests/fuzz/corpus/fleet/header.csv \
+	tests/fuzz/corpus/fleet/open.csv \
 	tests/fuzz/corpus/kmt/pages.kmt \
 	tests/fuzz/corpus/kmt/part.kmt \
 	tests/fuzz/corpus/kmt/twelve.kmt \
@@ -292,7 +301,10 @@ EXTRA_DIST += tests/bench/replay.sh $(fuzz_corpora) tests/fixtures/traces/README
 
 # libFuzzer's own programs: run them as long as you like on a copy of tests/fuzz/corpus/*.
 if FUZZERS
-check_PROGRAMS += tests/fuzz/kmt_fuzz tests/fuzz/perf_script_fuzz
+check_PROGRAMS += tests/fuzz/fleet_fuzz tests/fuzz/kmt_fuzz tests/fuzz/perf_script_fuzz
+tests_fuzz_fleet_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fleet_fuzz.c $(libworkloads_la_SOURCES)
+tests_fuzz_fleet_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
+tests_fuzz_fleet_fuzz_LDADD = $(ZSTD_LIBS)
 tests_fuzz_kmt_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/kmt_fuzz.c $(libworkloads_la_SOURCES)
 tests_fuzz_kmt_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_kmt_fuzz_LDADD = $(ZSTD_LIBS)
