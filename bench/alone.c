@@ -342,23 +342,23 @@ static bool is_first(const struct measure *measure, size_t at)
 /*
  * Memory.
  */
-static void remark(const struct alone_run *run, const struct member *member)
+
+/* What the allocator holds over what is requested, at three points; appended to a line. */
+static void add_ratios(const struct member *member, char *line, size_t size)
 {
-	const struct bench_case *c = member->m->run.c;
 	double held = (double)member->held.sample.requested_bytes;
 	double drained = (double)member->drained.sample.requested_bytes;
+	size_t used = strlen(line);
 
-	if (c->ops->alone && held > 0 && drained > 0)
-		results_remark(run->measure->results,
-			       "memory of %s/%s, %s: %.3f of what is requested at the peak, %.3f "
-			       "after the drain, %.3f trimmed",
-			       c->name, c->size, c->allocator,
-			       (double)member->held.sample.backing_bytes / held,
-			       (double)member->drained.sample.backing_bytes / drained,
-			       (double)member->trimmed.sample.backing_bytes / drained);
+	if (held > 0 && drained > 0)
+		snprintf(line + used, size - used, "%s %s %.2f %.2f %.2f", used ? "," : "",
+			 member->m->run.c->allocator,
+			 (double)member->held.sample.backing_bytes / held,
+			 (double)member->drained.sample.backing_bytes / drained,
+			 (double)member->trimmed.sample.backing_bytes / drained);
 }
 
-static int memory_of_case(struct alone_run *run, struct measured_case *m)
+static int memory_of(struct alone_run *run, struct measured_case *m, char *line, size_t size)
 {
 	unsigned int nr_rounds = is_alone(m) ? m->run.c->ops->nr_rounds : 1;
 	struct member *member = &run->members[0];
@@ -373,8 +373,29 @@ static int memory_of_case(struct alone_run *run, struct measured_case *m)
 	if (!status && !member->skipped)
 		status = command_worker(run, member, 'm');
 	if (!status)
-		remark(run, member);
+		add_ratios(member, line, size);
 	end_all(run);
+	return status;
+}
+
+/* All allocators of the case at first, and for the summary a line of cases that are memory's. */
+static int memory_of_case(struct alone_run *run, size_t first)
+{
+	const struct bench_case *c = run->measure->cases[first].run.c;
+	char line[1024] = "";
+	int status = EXIT_OK;
+
+	for (size_t i = first; !status && i < run->measure->nr; i++) {
+		struct measured_case *m = &run->measure->cases[i];
+
+		if (has_memory(m) && same_case(c, m->run.c))
+			status = memory_of(run, m, line, sizeof(line));
+	}
+	if (c->ops->alone && line[0])
+		results_remark(run->measure->results,
+			       "%s/%s, memory over what is requested at the peak, after three "
+			       "quarters are freed, and trimmed:%s",
+			       c->name, c->size, line);
 	return status;
 }
 
@@ -390,8 +411,8 @@ int measure_alone(struct measure *measure)
 		if (is_alone(&measure->cases[i]) && is_first(measure, i))
 			status = rounds_of_case(&run, i);
 	for (size_t i = 0; !status && i < measure->nr; i++)
-		if (has_memory(&measure->cases[i]))
-			status = memory_of_case(&run, &measure->cases[i]);
+		if (measure->cases[i].run.c->memory && is_first(measure, i))
+			status = memory_of_case(&run, i);
 	free(run.members);
 	if (!status && run.error)
 		status = complain("cannot keep the results: %s", strerror(-run.error));

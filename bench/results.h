@@ -194,7 +194,7 @@ int results_locks(struct results *results, const struct locks_row *row);
 int results_paths(struct results *results, const struct paths_row *row);
 int results_caches(struct results *results, const struct caches_row *row);
 
-/* A line for the summary on the terminal; beyond some thirty they are left out. */
+/* A line for the summary on the terminal; beyond a hundred or so they are left out. */
 void results_remark(struct results *results, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -28,7 +28,7 @@ struct results {
 	double noise_floor; /* set by measured_write */
 	int nr_aa_pairs;
 
-	char remarks[4096];
+	char remarks[16384];
 	char *machine_json; /* the members known at results_describe */
 };
 

@@ -22,7 +22,7 @@
 
 #define NR_ROUNDS     20
 #define ROUND_OPS     50000
-#define LARGEST_SHARE 16 /* no object has more than one part in so many of the live bytes */
+#define LARGEST_SHARE 8	 /* no object has more than one part in so many of the live bytes */
 #define LEAST_SLOTS   64
 #define NOTED_PERCENT 0.05 /* of the table's bytes that are left out */
 

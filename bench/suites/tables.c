@@ -141,6 +141,12 @@ static void slab_free_bulk(size_t nr, void **objects)
 	kmem_cache_free_bulk(kmm_target.cache, nr, objects);
 }
 
+static void kmm_table_trim(const struct object_peer *peer)
+{
+	(void)peer;
+	kmm_drain(kmm_target.machine);
+}
+
 static void add_cache(const struct slab_info *info, void *arg)
 {
 	struct object_peer_stats *stats = arg;
@@ -241,6 +247,7 @@ static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stat
 	{                                                                                          \
 		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
 		.free = free_fn, .usable_size = usable_size_fn, .stats = slab_stats,               \
+		.trim = kmm_table_trim,                                                            \
 		.alloc_bulk = alloc_bulk_fn, .free_bulk = free_bulk_fn                             \
 	}
 
