@@ -144,7 +144,7 @@ static void slab_free_bulk(size_t nr, void **objects)
 static void kmm_table_trim(const struct object_peer *peer)
 {
 	(void)peer;
-	kmm_drain(kmm_target.machine);
+	kmm_trim(kmm_target.machine, 0);
 }
 
 static void add_cache(const struct slab_info *info, void *arg)
