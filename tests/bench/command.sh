@@ -81,6 +81,15 @@ bad_traces() {
 	refuses 'cut.kmt: .*truncated' bench --suite slab --case pair cut.kmt
 }
 
+bad_fleets() {
+	refuses 'missing.csv: No such file' bench --fleet missing.csv
+	printf '8,1,1\n8,1\n' >short.csv
+	refuses 'short.csv:2: 2 fields' bench --fleet short.csv
+	printf '8,1,1\n' >good.csv
+	refuses 'good.csv: there is a table good already' bench --fleet good.csv --fleet good.csv
+	refuses '--fleet-size: 5: not a size' bench --fleet-size 5
+}
+
 # What cannot be printed is not said to be all right, and lands in no other file.
 unprintable() {
 	for arguments in --help topo 'show buddyinfo --memory 64M' "convert $top/workloads/samples/nginx.kmt out.kmt"; do
@@ -211,6 +220,37 @@ course() {
 		END { exit bad || n != 101 }' aged/latest/fragmentation.csv
 }
 
+# Two tables: a row a table and allocator, memory at six points, with less of it in the end; kmm on both tables of sizes.
+fleet() {
+	printf 'size,alloc_rate,num_live\n24, 100, 1000\n100, 50.5, 2000\n5000,10,100\n' >one.csv
+	printf '64,1,1' >two.csv
+	want_status 0 "$kmm" bench --memory 64M --results fleets --suite kmalloc --case fleet,larson --allocators kmm,glibc \
+		--fleet one.csv --fleet two.csv --fleet-size 2M --benchmark_min_time=0.0005 --benchmark_repetitions=3
+	want_line out '^fleet/one, memory over what is requested .*: kmm [0-9.]+ [0-9.]+ [0-9.]+, kmm-fine .*, glibc '
+	for allocator in kmm kmm-fine glibc; do
+		for table in one two; do
+			want_line fleets/latest/throughput.csv "^kmalloc,fleet,$allocator,1,local,$table,[1-9][0-9]*,[0-9.]+,"
+			[ "$(grep -c "^kmalloc,fleet,$allocator,1,local,$table," fleets/latest/raw.csv)" = 20 ]
+			awk -F, -v trace="kmalloc/fleet/$table" -v allocator=$allocator '
+				$1 == trace && $2 == allocator {
+					if ($3 != n++) bad = 1
+					requested[$3] = $5; backing[$3] = $7
+				}
+				END {
+					exit bad || n != 6 || requested[0] || requested[1] < 1500000 || requested[1] > 2500000 ||
+						requested[2] > requested[1] * 0.3 || requested[2] < requested[1] * 0.2 ||
+						requested[3] != requested[2] || requested[4] || requested[5] ||
+						backing[1] < requested[1] ||
+						(allocator ~ /kmm/ && backing[5] > backing[1] / 2)
+				}' fleets/latest/fragmentation.csv || { cat fleets/latest/fragmentation.csv; return 1; }
+		done
+	done
+	want_line fleets/latest/fragmentation.csv '^kmalloc/larson/8-1024,glibc,1,'
+	want_line fleets/latest/caches.csv '^kmalloc,fleet,kmm,two,1,kmalloc-64,64,[0-9]+,[1-9][0-9]+,'
+	awk -F, 'NR > 1 && ($14 < 0 || $14 > 1 || $10 > $13 || $9 > $10) { bad = 1 } END { exit bad || NR < 20 }' \
+		fleets/latest/caches.csv || { cat fleets/latest/caches.csv; return 1; }
+}
+
 filtered() {
 	want_status 0 "$kmm" bench --memory 64M --benchmark_list_tests --benchmark_filter='^slab/pair/64/kmm/local/threads:1$'
 	want_lines out 1
@@ -245,6 +285,7 @@ t 'a bad option is named' bad_options
 t 'an unknown suite, case, allocator or peer is named' bad_names
 t 'a topology that cannot be is named' bad_topologies
 t 'more memory than there is is refused' too_much_memory
+t 'a table that cannot be read is named' bad_fleets
 t 'a missing, empty or truncated trace is named before anything runs' bad_traces
 t 'a stdout that cannot be written to is said' unprintable
 t 'without python3 the scripts are one line' no_python
@@ -256,6 +297,7 @@ t 'on an emulated machine every row of times says so' emulated_everywhere
 t 'kmm and the floor have rows, and every repetition' kmm_in_every_suite
 t 'paths are counted, and a pair takes the fast one' paths_of_a_pair
 t 'a course has a row a round' course
+t 'fleet: a process an allocator, and what memory it holds' fleet
 t 'filters choose cases; list and profile write nothing' filtered
 t 'Ctrl-C leaves nothing half-written' interrupted
 tap_done
