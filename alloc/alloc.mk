@@ -163,6 +163,7 @@ nobase_kmminclude_HEADERS += \
 # neither hwloc nor any other library in it but the C library.
 if MALLOC_LIBRARY
 lib_LTLIBRARIES += libkmm-malloc.la
+dist_man_MANS += alloc/malloc/libkmm-malloc.3
 endif
 libkmm_malloc_la_SOURCES = $(heap_core_sources) \
 	alloc/malloc/early.c \
@@ -189,4 +190,4 @@ libkmm_malloc_la_LDFLAGS  = $(AM_LDFLAGS) -shared -avoid-version -Wl,-Bsymbolic 
 			    -Wl,--version-script=$(srcdir)/alloc/malloc/libkmm-malloc.map
 libkmm_malloc_la_LIBTOOLFLAGS = --tag=disable-static
 EXTRA_libkmm_malloc_la_DEPENDENCIES = alloc/malloc/libkmm-malloc.map
-EXTRA_DIST += alloc/malloc/libkmm-malloc.map
+EXTRA_DIST += alloc/malloc/libkmm-malloc.map alloc/malloc/libkmm-malloc.3
