@@ -145,9 +145,16 @@ def split_fill(case):
 
 
 def split_courses(fragmentation, throughput):
-    """Rows of fragmentation.csv: of replayed traces, and of cases that age memory, whose event is a round."""
+    """Rows of fragmentation.csv: of replayed traces; of cases that age memory, whose event is a round; and of cases
+    of objects (suite/case/size), whose event is one of POINTS."""
     cases = {r["case"] for r in throughput if r["suite"] == "page"}
-    return ([r for r in fragmentation if r["trace"] not in cases], [r for r in fragmentation if r["trace"] in cases])
+    held = [r for r in fragmentation if r["trace"].count("/") >= 2]
+    rest = [r for r in fragmentation if r["trace"].count("/") < 2]
+    return ([r for r in rest if r["trace"] not in cases], [r for r in rest if r["trace"] in cases], held)
+
+
+# Events of cases of objects.
+POINTS = HELD, DRAINED, DRAINED_TRIMMED, EMPTY, EMPTY_TRIMMED = 1, 2, 3, 4, 5
 
 
 def bytes_text(size):

@@ -30,6 +30,7 @@ plots() {
 	[ -z "$(find "$run" -name '.plots-*')" ]
 	# What ages memory is no replay, and a name may have a slash.
 	[ ! -e "$run/plots/frag-ageing.svg" ]
+	[ -z "$(ls "$run/plots" | grep frag-kmalloc)" ]
 	grep -q 'fill95/bulk order 0' "$run/plots/latency-page.gp"
 }
 
@@ -62,13 +63,15 @@ report() {
 		ids = re.findall(r'\bid=["\']([^"\']+)', text)
 		assert len(ids) == len(set(ids)), "an id twice"
 		assert "noise floor" in text.lower() and "2.0 %" in text
-		for part in ("summary", "throughput", "scaling", "latency", "fragmentation", "locks", "paths", "numa", "skipped", "machine"):
+		for part in ("summary", "throughput", "scaling", "latency", "fragmentation", "memory", "locks", "paths", "numa", "skipped", "machine"):
 		    assert f'<section id="{part}">' in text, part
 		assert 'class="faster"' in text and 'class="slower"' in text
 		part = text[text.index('<section id="paths">'):text.index('<section id="numa">')]
 		assert "<th>phys pcp refill</th>" in part and "<td>2.93</td>" in part and "never" not in part, part
 		part = text[text.index('<section id="fragmentation">'):text.index('<section id="locks">')]
 		assert "<th>round 100</th>" in part and "<td>0.959</td>" in part and 'id="plot-ageing"' in part, part[:2000]
+		part = text[text.index('<section id="memory">'):text.index('<section id="locks">')]
+		assert "kmalloc/fleet/server" in part and "<td>1.2</td>" in part and "<td>4.8</td>" in part, part
 		assert "one NUMA node" in text and "zone &lt;0&gt; NORMAL" in text
 	END
 }
