@@ -310,6 +310,7 @@ static void drain_magazine(struct kmem_cache *cache, struct magazine *mag)
 		return;
 	node_put_home(cache, mag->objects, nr);
 	mag->strays = 0;
+	mag->tide = 0;
 	magazine_set_nr(mag, 0);
 }
 
