@@ -54,12 +54,22 @@ static struct page *alloc_contig(struct kmm *machine, unsigned long nr, gfp_t gf
 	return alloc_contig_pages(nr, gfp, nid);
 }
 
+/*
+ * Powers of two come out of this CPU's page lists. What is none is cut to size in the zone, and goes
+ * back there as one: its pieces would lie in the lists of their orders, and the next one be cut from
+ * memory that was never used.
+ */
 static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, int nid)
 {
 	struct page *page;
 
 	if (nr > MAX_ORDER_NR_PAGES)
 		return alloc_contig(machine, nr, gfp, nid);
+	if (!is_power_of_2(nr)) {
+		page = alloc_contig_pages(nr, gfp | __GFP_NOWARN, nid);
+		if (page)
+			return page;
+	}
 	/* Pages that a run gives back need no zeros. */
 	page = alloc_page_run_node(nid, nr, 0, gfp & ~__GFP_ZERO);
 	if (page && gfp & __GFP_ZERO)
