@@ -18,6 +18,7 @@
 #define MAGAZINE_MAX	   ((MAGAZINE_SIZE - sizeof(struct magazine)) / sizeof(void *))
 #define TIDE_BYTES	   (4UL << 20) /* the same of one that has grown */
 #define TIDE_MAX	   ((32768 - sizeof(struct magazine)) / sizeof(void *))
+#define FINE_SHARE	   4 /* of these bytes, a fine class of kmalloc has the fourth part */
 #define REMOTE_MAX	   ((512 - sizeof(struct magazine)) / sizeof(void *))
 #define DEPOT_BYTES	   (4UL << 20)	 /* of objects that a depot may hold back */
 #define DEPOT_MEMORY_SHARE 256		 /* and never more than this part of a node */
@@ -57,10 +58,11 @@ static void cache_tune(struct kmem_cache *cache)
 	unsigned long node_bytes = cache->machine->nr_frames / cache->nr_nodes * PAGE_SIZE;
 	unsigned long nr_cpus_a_node = max_t(
 		unsigned long, 1, topology_nr_cpus(cache->machine->topology) / cache->nr_nodes);
+	unsigned int share = cache_is_fine(cache) ? FINE_SHARE : 1;
 	unsigned long depot_bytes =
-		min_t(unsigned long, DEPOT_BYTES, node_bytes / DEPOT_MEMORY_SHARE);
+		min_t(unsigned long, DEPOT_BYTES, node_bytes / DEPOT_MEMORY_SHARE) / share;
 	unsigned long cpu_share = node_bytes / DEPOT_MEMORY_SHARE / nr_cpus_a_node;
-	unsigned long hold = MAGAZINE_BYTES / cache->size;
+	unsigned long hold = MAGAZINE_BYTES / share / cache->size;
 
 	cache->mag_capacity =
 		(u16)max_t(unsigned long, 1, min_t(unsigned long, MAGAZINE_MAX, hold));
@@ -68,7 +70,7 @@ static void cache_tune(struct kmem_cache *cache)
 	cache->mag_max =
 		(u16)max_t(unsigned long, cache->mag_capacity,
 			   min_t(unsigned long, TIDE_MAX,
-				 min_t(unsigned long, TIDE_BYTES, cpu_share) / cache->size));
+				 min_t(unsigned long, TIDE_BYTES, cpu_share) / share / cache->size));
 	if (cache->nr_nodes > 1)
 		cache->remote_capacity = (u16)min_t(unsigned long, REMOTE_MAX,
 						    max_t(unsigned long, 2, cache->mag_capacity));

@@ -279,6 +279,13 @@ void for_each_magazine(struct kmem_cache *cache,
 void cache_info(struct kmem_cache *cache, struct slab_info *info);
 void cache_count(struct kmem_cache *cache, struct slab_counters *sum);
 
+/* One of kmalloc's many classes, each of which is to hold back the less. */
+static inline bool cache_is_fine(const struct kmem_cache *cache)
+{
+	return cache->flags & SLAB_KMALLOC &&
+	       cache->machine->config.kmalloc_classes == KMALLOC_CLASSES_FINE;
+}
+
 static inline struct magazine *cache_magazine(const struct kmem_cache *cache, struct kmm_cpu *cpu)
 {
 	return percpu_ptr(cpu, cache->mag_offset);

@@ -25,8 +25,7 @@
 
 #define MIN_OBJECTS	 16 /* that make a slab worth its handling */
 #define COSTLY_ORDER	 3  /* the largest that is asked for only to waste less */
-#define TIGHT_ORDER	 6  /* the same for kmalloc's fine classes ... */
-#define TIGHT_OBJECTS	 4  /* with at least so many objects in a slab */
+#define TIGHT_ORDER	 5  /* the same for kmalloc's fine classes */
 #define RECIPROCAL_SHIFT 44
 
 /* Objects that a slab of this order holds, with its bitmap. */
@@ -65,17 +64,20 @@ static unsigned long waste(const struct kmem_cache *cache, unsigned int order)
 	return (PAGE_SIZE << order) - (unsigned long)slab_objects(cache, order) * cache->size;
 }
 
-/* At most a sixteenth of waste if that can be had, else the least. */
+/*
+ * At most a sixteenth of waste, where a slab of some objects has that. Of large ones a slab is the less
+ * the better, as there are many classes and few objects of each: an eighth, or what is least.
+ */
 static unsigned int choose_tight_order(const struct kmem_cache *cache)
 {
 	unsigned int best = get_order(cache->size);
 
-	for (unsigned int nr = MIN_OBJECTS; nr >= TIGHT_OBJECTS; nr /= 2)
+	for (unsigned int nr = MIN_OBJECTS; nr >= 4; nr /= 2)
 		for (unsigned int order = 0; order <= COSTLY_ORDER; order++)
 			if (order_fits(cache, order, nr, 16))
 				return order;
 	for (unsigned int order = best; order <= TIGHT_ORDER; order++) {
-		if (order_fits(cache, order, TIGHT_OBJECTS, 16))
+		if (order_fits(cache, order, 2, 8))
 			return order;
 		if (waste(cache, order) << best < waste(cache, best) << order)
 			best = order;
@@ -83,18 +85,12 @@ static unsigned int choose_tight_order(const struct kmem_cache *cache)
 	return best;
 }
 
-static bool is_tight(const struct kmem_cache *cache)
-{
-	return cache->flags & SLAB_KMALLOC &&
-	       cache->machine->config.kmalloc_classes == KMALLOC_CLASSES_FINE;
-}
-
 /* Fill in what follows from size and align. 0, or -EINVAL when no block holds an object. */
 int slab_geometry(struct kmem_cache *cache)
 {
 	if (cache->size > PAGE_SIZE << MAX_PAGE_ORDER)
 		return -EINVAL;
-	cache->order = (u8)(is_tight(cache) ? choose_tight_order(cache) : choose_order(cache));
+	cache->order = (u8)(cache_is_fine(cache) ? choose_tight_order(cache) : choose_order(cache));
 	cache->min_order = (u8)get_order(cache->size);
 	/* Exact for offsets below 2^22 and size above 0, as offset * size < 2^44. */
 	cache->reciprocal = ((1UL << RECIPROCAL_SHIFT) + cache->size - 1) / cache->size;

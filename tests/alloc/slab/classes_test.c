@@ -73,9 +73,11 @@ static void look_at_slabs(const struct slab_info *info, void *arg)
 
 	if (strncmp(info->name, "kmalloc-", 8) || strstr(info->name, "rcl"))
 		return;
-	ok((bytes - used) * 11 < bytes, "%s: %lu of %lu wasted", info->name, bytes - used, bytes);
-	ok(info->objperslab >= 4, "%s: %u objects in a slab", info->name, info->objperslab);
-	ok(info->objsize > 4096 || info->pagesperslab <= 16, "%s: %u pages", info->name,
+	ok((bytes - used) * (info->objsize <= 3072 ? 16 : 5) <= bytes, "%s: %lu of %lu wasted",
+	   info->name, bytes - used, bytes);
+	ok(info->objsize > 4096 || info->objperslab >= 4, "%s: %u objects in a slab", info->name,
+	   info->objperslab);
+	ok(info->pagesperslab <= (info->objsize <= 8192 ? 16 : 32), "%s: %u pages", info->name,
 	   info->pagesperslab);
 	seen->nr++;
 	seen->closed |= info->limit == 0;
