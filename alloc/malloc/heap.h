@@ -4,7 +4,7 @@
  *
  *	malloc, free, operator new ...	this CPU's magazine, no call, no lock          (malloc.c, new.c)
  *	     |
- *	heap_alloc, heap_free ...	to 8 KiB (32 KiB with classes=fine) slab; to 4 MiB runs of
+ *	heap_alloc, heap_free ...	to 32 KiB slab; to 64 MiB runs of
  *	     |				pages; above, or when the machine is full, mmap
  *	     |                                                  (objects.c, huge.c)
  *	heap_enter			the machine is booted, the thread has a slot   (start.c)

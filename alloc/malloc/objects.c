@@ -4,8 +4,9 @@
  *
  *	size to 32 KiB (8 with the kernel's classes),
  *	alignment to a page					a slab class that is a multiple of both
- *	... to 4 MiB						a run of pages (runs.c)
- *	larger, larger alignments, or no room			a mapping (huge.c)
+ *	... to 64 MiB						a run of pages (runs.c)
+ *	larger, no room, grown by realloc beyond 4 MiB, or
+ *	zeroed and larger than that				a mapping (huge.c)
  *
  * No locks of its own.
  */
@@ -64,7 +65,8 @@ static void *machine_alloc(size_t size, size_t align, bool zero)
 
 	if (class)
 		addr = kmalloc(class, HEAP_GFP);
-	if (!addr && size <= RUN_MAX_BYTES && align <= RUN_MAX_BYTES)
+	/* Zeros are cheaper from the host than to write. */
+	if (!addr && size <= (zero ? RUN_BLOCK_BYTES : RUN_MAX_BYTES))
 		addr = run_alloc(size, align);
 	return zero ? zeroed(addr, size) : addr;
 }
@@ -189,7 +191,13 @@ size_t heap_size(void *addr)
 
 static void *move(void *addr, size_t old, size_t size)
 {
-	void *moved = heap_alloc(size, MIN_ALIGN, false);
+	void *moved = NULL;
+
+	/* What has grown so far will grow on, and a mapping does without copying. */
+	if (size > old && size > RUN_BLOCK_BYTES)
+		moved = huge_alloc(size, MIN_ALIGN);
+	if (!moved)
+		moved = heap_alloc(size, MIN_ALIGN, false);
 
 	if (!moved)
 		return NULL;
@@ -223,7 +231,7 @@ SLOW void *heap_realloc(void *addr, size_t size)
 		return NULL;
 	}
 	if (unlikely(!heap_has(addr) && !early_has(addr))) {
-		if (size <= RUN_MAX_BYTES && size < old / 2)
+		if (size <= RUN_BLOCK_BYTES && size < old / 2)
 			return move(addr, old, size);
 		resized = huge_resize(addr, size);
 		if (!resized)

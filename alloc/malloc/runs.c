@@ -7,7 +7,11 @@
  *	run_free  -> this CPU's free runs, if they are few
  *	    slow  -> shrink_page_run to nothing
  *
- * Lengths are rounded up to eight steps in each doubling, so that a free run fits the next allocation of
+ * Longer ones than the largest block of pages are of whole pageblocks (alloc_contig_pages), and go back
+ * to the page allocator at once: it keeps their memory for a while, so that a program that needs large
+ * buffers again and again does not get them from the host each time.
+ *
+ * Lengths of the others are rounded up to eight steps in each doubling, so that a free run fits the next allocation of
  * about its size; pages that nobody asked for are not touched, and so cost nothing.
  *
  *	pages	1 2 3 ... 15 16 | 18 20 ... 30 32 | 36 40 ... 64 | ... | 576 640 ... 1024
@@ -76,22 +80,35 @@ static SLOW struct page *new_run(unsigned long nr, unsigned int align_order)
 	return alloc_page_run(nr, align_order, GFP_KERNEL | __GFP_NOWARN);
 }
 
+static SLOW struct page *new_long_run(unsigned long nr, size_t align)
+{
+	return align <= HPAGE_SIZE ? alloc_contig_pages(nr, GFP_NOWAIT | __GFP_NOWARN, NUMA_NO_NODE)
+				   : NULL;
+}
+
+/* As run_alloc, of at most RUN_BLOCK_BYTES; *nr is rounded up. */
+static inline struct page *run_of_block(struct run_cpu *cpu, unsigned long *nr, size_t align)
+{
+	struct run_stack *stack;
+	struct page *page;
+
+	if (unlikely(align > PAGE_SIZE))
+		return align <= RUN_BLOCK_BYTES ? new_run(*nr, get_order(align)) : NULL;
+	stack = &cpu->stacks[length_class(nr)];
+	if (unlikely(!stack->nr))
+		return new_run(*nr, 0);
+	page = stack->runs[--stack->nr];
+	cpu->cached_bytes -= *nr << PAGE_SHIFT;
+	return page;
+}
+
 void *run_alloc(size_t size, size_t align)
 {
 	unsigned long nr = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	struct run_stack *stack;
-	struct page *page = NULL;
 	struct run_cpu *cpu = run_cpu(this_cpu);
+	struct page *page =
+		size <= RUN_BLOCK_BYTES ? run_of_block(cpu, &nr, align) : new_long_run(nr, align);
 
-	if (likely(align <= PAGE_SIZE)) {
-		stack = &cpu->stacks[length_class(&nr)];
-		if (likely(stack->nr)) {
-			page = stack->runs[--stack->nr];
-			cpu->cached_bytes -= nr << PAGE_SHIFT;
-		}
-	}
-	if (!page)
-		page = new_run(nr, get_order(align));
 	if (unlikely(!page))
 		return NULL;
 	page->private = TAG_USED | nr;
@@ -101,8 +118,10 @@ void *run_alloc(size_t size, size_t align)
 
 static unsigned long run_pages(const struct page *page, const void *addr)
 {
-	if (READ_ONCE(page->type) != PG_TYPE_ALLOC || (page->private & TAG_ALL) != TAG_USED ||
-	    (uintptr_t)addr & ~PAGE_MASK)
+	const enum page_type type = READ_ONCE(page->type);
+
+	if ((type != PG_TYPE_ALLOC && type != PG_TYPE_CONTIG) ||
+	    (page->private & TAG_ALL) != TAG_USED || (uintptr_t)addr & ~PAGE_MASK)
 		return 0;
 	return page->private & ~TAG_ALL;
 }
@@ -116,10 +135,12 @@ size_t run_size(const struct page *page, const void *addr)
 static bool keep(struct run_cpu *cpu, struct page *page, unsigned long nr)
 {
 	unsigned long rounded = nr;
-	struct run_stack *stack = &cpu->stacks[length_class(&rounded)];
+	struct run_stack *stack;
 
-	if (rounded != nr || nr > RUN_CACHED_MAX || stack->nr == RUNS_CACHED ||
-	    cpu->cached_bytes + (nr << PAGE_SHIFT) > RUNS_CACHED_BYTES)
+	if (nr > RUN_CACHED_MAX || cpu->cached_bytes + (nr << PAGE_SHIFT) > RUNS_CACHED_BYTES)
+		return false;
+	stack = &cpu->stacks[length_class(&rounded)];
+	if (rounded != nr || stack->nr == RUNS_CACHED)
 		return false;
 	page->private = TAG_FREE | nr;
 	stack->runs[stack->nr++] = page;
@@ -130,7 +151,10 @@ static bool keep(struct run_cpu *cpu, struct page *page, unsigned long nr)
 static SLOW void end_run(struct page *page, unsigned long nr)
 {
 	page->private = 0;
-	shrink_page_run(page, nr, 0);
+	if (contig_nr_pages(page))
+		free_contig_range(page, nr);
+	else
+		shrink_page_run(page, nr, 0);
 }
 
 bool run_free(struct page *page, void *addr)
@@ -149,12 +173,16 @@ void run_shrink(struct page *page, const void *addr, size_t size)
 {
 	unsigned long nr = run_pages(page, addr), left = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
 
-	(void)length_class(&left);
+	if (!contig_nr_pages(page))
+		(void)length_class(&left);
 	if (left >= nr)
 		return;
 	page->private = TAG_USED | left;
 	count_in_use(run_cpu(this_cpu), left, nr);
-	shrink_page_run(page, nr, left);
+	if (contig_nr_pages(page))
+		shrink_contig_range(page, nr, left);
+	else
+		shrink_page_run(page, nr, left);
 }
 
 u64 runs_bytes(void)

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs of pages, for what is larger than slab's largest object and not larger than the largest block of
- * pages. The caller has entered the heap.
+ * Runs of pages, for what is larger than slab's largest object, and not so large that a mapping of its
+ * own is no loss. The caller has entered the heap.
  */
 #ifndef KMM_MALLOC_RUNS_H
 #define KMM_MALLOC_RUNS_H
 
 #include "base/types.h"
 
-#define RUN_MAX_BYTES (PAGE_SIZE << MAX_PAGE_ORDER) /* the longest run, and the largest alignment */
+#define RUN_BLOCK_BYTES                                                                            \
+	(PAGE_SIZE << MAX_PAGE_ORDER) /* the longest that is part of a block of pages */
+#define RUN_MAX_BYTES (64UL << 20)    /* the longest */
 
-/* size bytes (1 to RUN_MAX_BYTES), rounded up to whole pages and up to an eighth; NULL for no memory. */
+/*
+ * size bytes (1 to RUN_MAX_BYTES), rounded up to whole pages, and to an eighth up to RUN_BLOCK_BYTES.
+ * NULL for no memory, or an alignment beyond RUN_BLOCK_BYTES; HPAGE_SIZE for longer ones.
+ */
 void *run_alloc(size_t size, size_t align);
 
 /* Bytes of the run that begins at addr, whose frame is page; 0 if none does, or it is free. */

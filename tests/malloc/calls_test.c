@@ -15,13 +15,13 @@
 
 /* Sizes around where one way of allocating ends and the next begins. */
 static const size_t sizes[] = {
-	1,	 2,	      7,       8,	    9,	     15,       16,	 17,	24,
-	31,	 32,	      33,      48,	    63,	     64,       65,	 96,	127,
-	128,	 129,	      200,     255,	    256,     257,      511,	 512,	513,
-	1000,	 1024,	      1025,    2047,	    2048,    2049,     4000,	 4095,	4096,
-	4097,	 8191,	      8192,    8193,	    10000,   16384,    32767,	 32768, 32769,
-	40000,	 65536,	      100000,  128 * KIB,   131073,  200000,   MIB - 1,	 MIB,	MIB + 1,
-	3 * MIB, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 5 * MIB, 16 * MIB, 33 * MIB,
+	1,	 2,	      7,       8,	    9,	     15,       16,	 17,	   24,
+	31,	 32,	      33,      48,	    63,	     64,       65,	 96,	   127,
+	128,	 129,	      200,     255,	    256,     257,      511,	 512,	   513,
+	1000,	 1024,	      1025,    2047,	    2048,    2049,     4000,	 4095,	   4096,
+	4097,	 8191,	      8192,    8193,	    10000,   16384,    32767,	 32768,	   32769,
+	40000,	 65536,	      100000,  128 * KIB,   131073,  200000,   MIB - 1,	 MIB,	   MIB + 1,
+	3 * MIB, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 5 * MIB, 16 * MIB, 33 * MIB, 70 * MIB,
 };
 #define NR_SIZES (sizeof(sizes) / sizeof(*sizes))
 
@@ -253,7 +253,7 @@ static void a_growing_buffer_keeps_its_contents(void)
 	size_t nr = 0, capacity = 0;
 	unsigned *numbers = NULL;
 
-	for (capacity = 1; capacity < 40 * MIB / sizeof(*numbers);
+	for (capacity = 1; capacity < 80 * MIB / sizeof(*numbers);
 	     capacity = capacity * 3 / 2 + 1) {
 		numbers = hide(realloc(numbers, capacity * sizeof(*numbers)));
 		for (; nr < capacity; nr++)
@@ -274,20 +274,20 @@ static void mallinfo_counts_what_is_in_use(void)
 {
 	enum { NR = 100 };
 	struct mallinfo2 before = mallinfo2(), during, after;
-	void *blocks[NR], *large = hide(malloc(40 * MIB));
+	void *blocks[NR], *large = hide(malloc(100 * MIB));
 
 	for (int i = 0; i < NR; i++)
 		blocks[i] = hide(malloc(100000));
 	during = mallinfo2();
-	ok(during.uordblks >= before.uordblks + 100000 * NR + 40 * MIB, "%zu, %zu before",
+	ok(during.uordblks >= before.uordblks + 100000 * NR + 100 * MIB, "%zu, %zu before",
 	   during.uordblks, before.uordblks);
 	ok(during.hblks == before.hblks + 1, "%zu mappings", during.hblks);
-	ok(during.hblkhd >= before.hblkhd + 40 * MIB, "%zu bytes mapped", during.hblkhd);
+	ok(during.hblkhd >= before.hblkhd + 100 * MIB, "%zu bytes mapped", during.hblkhd);
 	for (int i = 0; i < NR; i++)
 		free(blocks[i]);
 	free(large);
 	after = mallinfo2();
-	ok(after.uordblks + 100000 * NR + 40 * MIB <= during.uordblks, "%zu, %zu during",
+	ok(after.uordblks + 100000 * NR + 100 * MIB <= during.uordblks, "%zu, %zu during",
 	   after.uordblks, during.uordblks);
 	ok_eq(after.hblks, before.hblks);
 	ok_eq(mallinfo().hblks, (int)after.hblks);
@@ -321,9 +321,9 @@ static int fill_until_refused(void)
 	if (setrlimit(RLIMIT_AS, &limit))
 		return 1;
 	errno = 0;
-	if (hide(malloc(64 * MIB)) || errno != ENOMEM)
+	if (hide(malloc(256 * MIB)) || errno != ENOMEM)
 		return 2;
-	if (hide(calloc(1, 64 * MIB)) || errno != ENOMEM)
+	if (hide(calloc(1, 256 * MIB)) || errno != ENOMEM)
 		return 3;
 	/* Small ones still work, and are given back. */
 	for (nr = 0; nr < 10000; nr++) {
