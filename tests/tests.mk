@@ -96,6 +96,7 @@ tests_alloc_boot_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--
 phys_tests = \
 	tests/alloc/phys/memblock_test \
 	tests/alloc/phys/contig_test \
+	tests/alloc/phys/buddy_release_test \
 	tests/alloc/phys/mem_map_test \
 	tests/alloc/phys/release_test \
 	tests/alloc/phys/metadata_test \
@@ -125,6 +126,7 @@ EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/machine.h tests/alloc/phys/nodes
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_contig_test_LDADD = $(test_ldadd)
 tests_alloc_phys_release_test_LDADD = $(test_ldadd)
+tests_alloc_phys_buddy_release_test_LDADD = $(test_ldadd)
 tests_alloc_phys_mem_map_test_LDADD = $(test_ldadd)
 tests_alloc_phys_metadata_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)

@@ -14,24 +14,57 @@ static const enum migratetype fallbacks[NR_MIGRATETYPES][NR_MIGRATETYPES - 1] = 
 };
 
 void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blocks,
-		unsigned long start_pfn, unsigned long end_pfn)
+		unsigned long start_pfn, unsigned long end_pfn, unsigned long fresh_start,
+		unsigned long fresh_end)
 {
+	const unsigned long first_block = start_pfn >> PAGEBLOCK_ORDER;
+	const unsigned long nr_fresh = fresh_end - fresh_start;
+
 	*buddy = (struct buddy){
 		.mem_map = mem_map,
 		.blocks = blocks,
 		.start_pfn = start_pfn,
 		.end_pfn = end_pfn,
-		.first_block = start_pfn >> PAGEBLOCK_ORDER,
+		.first_block = first_block,
 		.nr_blocks = nr_pageblocks(start_pfn, end_pfn),
+		.nr_pages = nr_fresh,
+		.nr_released = nr_fresh,
 	};
+	if (nr_fresh) {
+		buddy->fresh = (fresh_start >> PAGEBLOCK_ORDER) - first_block;
+		buddy->fresh_end = (fresh_end >> PAGEBLOCK_ORDER) - first_block;
+	}
 	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
 		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
 			for (unsigned int fill = 0; fill < NR_FILLS; fill++)
 				INIT_LIST_HEAD(&buddy->area[type].list[order][fill]);
 	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
+		if (buddy_is_fresh(buddy, i)) {
+			i = buddy->fresh_end - 1;
+			continue;
+		}
 		blocks[i].migratetype = MIGRATE_MOVABLE;
 		blocks[i].order = PAGEBLOCK_UNLISTED;
 	}
+}
+
+bool list_fresh(struct buddy *buddy)
+{
+	static const u64 all[PAGEBLOCK_WORDS] = {~0ULL, ~0ULL, ~0ULL, ~0ULL,
+						 ~0ULL, ~0ULL, ~0ULL, ~0ULL};
+	struct pageblock *block = &buddy->blocks[buddy->fresh];
+
+	if (buddy->fresh == buddy->fresh_end)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		pageblock_set_free(&block[i], all, true);
+		block[i].released = ALL_GROUPS;
+		block[i].migratetype = MIGRATE_MOVABLE;
+		block[i].order = PAGEBLOCK_UNLISTED;
+	}
+	buddy->fresh += 2;
+	enlist(buddy, block, MAX_PAGE_ORDER, WHOLE_RELEASED);
+	return true;
 }
 
 /*
@@ -147,7 +180,9 @@ static struct pageblock *choose_slow(struct buddy *buddy, enum migratetype type,
 		if (block)
 			return block;
 	}
-	return steal_part(buddy, type, order);
+	/* A fresh one is found at the second look. */
+	return list_fresh(buddy) ? choose_slow(buddy, type, order)
+				 : steal_part(buddy, type, order);
 }
 
 static inline struct pageblock *choose(struct buddy *buddy, enum migratetype type,
@@ -292,6 +327,8 @@ bool buddy_used_frames(const struct buddy *buddy, unsigned long pfn, u64 used[PA
 {
 	const struct pageblock *block = pfn_to_pageblock(buddy, pfn);
 
+	if (buddy_is_fresh(buddy, (unsigned long)(block - buddy->blocks)))
+		return false;
 	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++)
 		used[i] = ~block->free[i];
 	return !pageblock_is_whole(block);
@@ -301,6 +338,8 @@ bool buddy_is_free(const struct buddy *buddy, unsigned long pfn, unsigned int or
 {
 	const struct pageblock *block = pfn_to_pageblock(buddy, pfn);
 
+	if (buddy_is_fresh(buddy, (unsigned long)(block - buddy->blocks)))
+		return true;
 	if (order <= PAGEBLOCK_ORDER)
 		return pageblock_is_free(block, pfn % PAGEBLOCK_NR_PAGES, order);
 	return pageblock_is_whole(block) && pageblock_is_whole(block + 1);
@@ -312,6 +351,10 @@ void buddy_count(const struct buddy *buddy, enum migratetype type,
 	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
 		const struct pageblock *block = &buddy->blocks[i];
 
+		if (buddy_is_fresh(buddy, i)) {
+			i = buddy->fresh_end - 1;
+			continue;
+		}
 		if (type != NR_MIGRATETYPES && block->migratetype != type)
 			continue;
 		if (pageblock_is_whole(block)) {
@@ -323,10 +366,14 @@ void buddy_count(const struct buddy *buddy, enum migratetype type,
 		for (unsigned int o = 0; o < PAGEBLOCK_ORDER; o++)
 			nr_blocks[o] += block->nr[o];
 	}
+	if (type == NR_MIGRATETYPES || type == MIGRATE_MOVABLE)
+		nr_blocks[MAX_PAGE_ORDER] += (buddy->fresh_end - buddy->fresh) / 2;
 }
 
 void buddy_count_pageblocks(const struct buddy *buddy, unsigned long nr[NR_MIGRATETYPES])
 {
 	for (unsigned long i = 0; i < buddy->nr_blocks; i++)
-		nr[buddy->blocks[i].migratetype]++;
+		if (!buddy_is_fresh(buddy, i))
+			nr[buddy->blocks[i].migratetype]++;
+	nr[MIGRATE_MOVABLE] += buddy->fresh_end - buddy->fresh;
 }

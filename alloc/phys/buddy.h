@@ -36,7 +36,11 @@
  * frames: they are `released` until one of them is taken. Of pageblocks that are free as a whole those
  * with memory are taken first.
  *
- * Invariant: nr_pages == sum of nr_free of all pageblocks; nr_released == 16 * sum of the bits of
+ * Descriptors cost memory too, so those of one range of pageblocks that nobody has used since boot are
+ * not even written to: the `fresh` ones, which are free as a whole and released. A pair of them is
+ * listed when no other pageblock that is free as a whole is.
+ *
+ * Invariant (with the fresh ones in it as what they stand for): nr_pages == sum of nr_free of all pageblocks; nr_released == 16 * sum of the bits of
  * their `released`, each of a group whose frames are all free; a pageblock is on the list that its
  * migratetype, orders and nr_free say, except where nothing is free, or its lower buddy is listed
  * for both; bit f of nonempty[o] is set exactly if list[o][f] has a pageblock.
@@ -85,9 +89,11 @@ struct buddy {
 	unsigned long start_pfn, end_pfn;
 	unsigned long first_block; /* the number (pfn >> PAGEBLOCK_ORDER) of blocks[0] */
 	unsigned long nr_blocks;
-	bool huge; /* the host's memory comes 2 MiB at a time */
+	unsigned long fresh_end; /* see fresh */
+	bool huge;		 /* the host's memory comes 2 MiB at a time */
 
 	/* The zone's lock protects: */
+	unsigned long fresh; /* blocks[fresh .. fresh_end) are pairs that were never listed */
 	unsigned long nr_pages;	   /* free frames; may be read without the lock */
 	unsigned long nr_released; /* of these, without memory; may be read without, too */
 	unsigned long nr_isolated; /* frames that are neither free nor anybody's, for a moment */
@@ -109,10 +115,18 @@ static inline struct pageblock *pfn_to_pageblock(const struct buddy *buddy, unsi
 	return &buddy->blocks[(pfn >> PAGEBLOCK_ORDER) - buddy->first_block];
 }
 
-/* Make an empty allocator of the frames [start_pfn, end_pfn), which are not none. blocks:
- * nr_pageblocks() of them, zeroed. All pageblocks are movable at first, as the kernel's. */
+/* Make an allocator of the frames [start_pfn, end_pfn), which are not none. blocks: nr_pageblocks() of
+ * them, zeroed. Frames [fresh_start, fresh_end), which may be none and are multiples of 4 MiB, are free
+ * and have never had memory; no others are free. All pageblocks are movable at first, as the kernel's. */
 void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blocks,
-		unsigned long start_pfn, unsigned long end_pfn);
+		unsigned long start_pfn, unsigned long end_pfn, unsigned long fresh_start,
+		unsigned long fresh_end);
+
+/* Is blocks[i] one that was never listed? */
+static inline bool buddy_is_fresh(const struct buddy *buddy, unsigned long i)
+{
+	return i - buddy->fresh < buddy->fresh_end - buddy->fresh;
+}
 
 /* Add the frames [start_pfn, end_pfn) of the range, which boot does not keep. */
 void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn);

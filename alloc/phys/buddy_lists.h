@@ -116,6 +116,9 @@ static inline void relist(struct buddy *buddy, struct pageblock *block)
 	enlist(buddy, block, order, fill);
 }
 
+/* List the first pair of fresh pageblocks; false if there is none. */
+bool list_fresh(struct buddy *buddy);
+
 /* Groups will have memory again. */
 static inline void account_reuse(struct buddy *buddy, u32 groups)
 {

@@ -9,9 +9,14 @@ static struct pageblock *find_run(const struct buddy *buddy, unsigned long nr)
 	unsigned long run = 0;
 
 	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
-		run = pageblock_is_whole(&buddy->blocks[i]) ? run + 1 : 0;
-		if (run == nr)
-			return &buddy->blocks[i + 1 - nr];
+		if (buddy_is_fresh(buddy, i)) {
+			run += buddy->fresh_end - i;
+			i = buddy->fresh_end - 1;
+		} else {
+			run = pageblock_is_whole(&buddy->blocks[i]) ? run + 1 : 0;
+		}
+		if (run >= nr)
+			return &buddy->blocks[i + 1 - run];
 	}
 	return NULL;
 }
@@ -43,6 +48,8 @@ struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages, enum mi
 
 	if (!first)
 		return NULL;
+	while (buddy_is_fresh(buddy, (unsigned long)(first - buddy->blocks) + nr - 1))
+		list_fresh(buddy);
 	for (unsigned long i = 0, left = nr_pages; i < nr; i++, left -= PAGEBLOCK_NR_PAGES)
 		take_first(buddy, first + i, min_t(unsigned long, left, PAGEBLOCK_NR_PAGES), type);
 	WRITE_ONCE(buddy->nr_pages, buddy->nr_pages - nr_pages);

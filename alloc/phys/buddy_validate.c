@@ -100,6 +100,11 @@ void buddy_validate_lists(const struct buddy *buddy, const char *name)
 	unsigned long nr_pages = 0, nr_listed = 0, nr_wanted = 0, nr_released = 0;
 
 	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
+		if (buddy_is_fresh(buddy, i)) {
+			nr_pages += PAGEBLOCK_NR_PAGES;
+			nr_released += PAGEBLOCK_NR_PAGES;
+			continue;
+		}
 		nr_pages += check_counts(buddy, &buddy->blocks[i], name);
 		nr_wanted += buddy->blocks[i].order != PAGEBLOCK_UNLISTED;
 		nr_released += (unsigned long)__builtin_popcount(buddy->blocks[i].released)
@@ -162,6 +167,10 @@ unsigned long buddy_validate(const struct buddy *buddy, const char *name, unsign
 	while (pfn < buddy->end_pfn) {
 		const struct page *page = buddy->mem_map + pfn;
 
+		if (buddy_is_fresh(buddy, (pfn >> PAGEBLOCK_ORDER) - buddy->first_block)) {
+			pfn = (buddy->first_block + buddy->fresh_end) << PAGEBLOCK_ORDER;
+			continue;
+		}
 		if (is_head(page)) {
 			check_allocated(buddy, name, pfn);
 			pfn += nr_frames_of(page);

@@ -33,7 +33,8 @@ void phys_metadata(struct kmm *machine, struct phys_metadata *metadata)
 	};
 	for (const struct pglist_data *node = phys->nodes; node < phys->nodes + phys->nr_nodes;
 	     node++)
-		metadata->pageblocks_bytes += pageblocks_bytes(node);
+		metadata->pageblocks_bytes +=
+			host_resident_bytes(node->pageblocks, pageblocks_bytes(node));
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
 		metadata->percpu_bytes +=
 			host_resident_bytes(phys_cpu(cpu), sizeof(struct phys_cpu));

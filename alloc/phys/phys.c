@@ -88,26 +88,61 @@ static int create_zones(struct phys *phys)
 	return 0;
 }
 
+/* Free boot memory of a zone from frame *at on, which is advanced; false if there is no more. */
+static bool next_free(const struct memblock *mb, const struct zone *zone, unsigned long *at,
+		      unsigned long *start, unsigned long *end)
+{
+	u64 from = (u64)*at << PAGE_SHIFT, base, top;
+	int nid;
+
+	if (!memblock_next_free(mb, &from, &base, &top, &nid) ||
+	    base >> PAGE_SHIFT >= zone->end_pfn)
+		return false;
+	*start = base >> PAGE_SHIFT;
+	*at = *end = min_t(unsigned long, top >> PAGE_SHIFT, zone->end_pfn);
+	return true;
+}
+
+/* The longest range of whole 4 MiB that is free; an empty one if there is none. */
+static void find_fresh(const struct memblock *mb, const struct zone *zone,
+		       unsigned long *fresh_start, unsigned long *fresh_end)
+{
+	unsigned long at = zone->start_pfn, start, end;
+
+	*fresh_start = *fresh_end = zone->start_pfn;
+	while (next_free(mb, zone, &at, &start, &end)) {
+		start = ALIGN_UP(start, MAX_ORDER_NR_PAGES);
+		end = ALIGN_DOWN(end, MAX_ORDER_NR_PAGES);
+		if (end > start && end - start > *fresh_end - *fresh_start) {
+			*fresh_start = start;
+			*fresh_end = end;
+		}
+	}
+}
+
+static void add_free(struct zone *zone, unsigned long start, unsigned long end)
+{
+	if (start >= end)
+		return;
+	buddy_add_range(&zone->buddy, start, end);
+	buddy_set_released(&zone->buddy, start, end);
+}
+
 /* The end of boot memory: what of each zone boot did not keep goes to the buddy. */
 static void release_boot_memory(struct phys *phys, const struct memblock *mb)
 {
 	for_each_zone(phys, node, zone) {
-		u64 at = (u64)zone->start_pfn << PAGE_SHIFT, base, end;
-		int nid;
+		unsigned long at = zone->start_pfn, start, end, fresh_start, fresh_end;
 
+		find_fresh(mb, zone, &fresh_start, &fresh_end);
 		buddy_init(&zone->buddy, phys->machine->mem_map,
 			   node->pageblocks +
 				   ((zone->start_pfn - node->start_pfn) >> PAGEBLOCK_ORDER),
-			   zone->start_pfn, zone->end_pfn);
+			   zone->start_pfn, zone->end_pfn, fresh_start, fresh_end);
 		zone->buddy.huge = !phys->machine->config.no_thp && !zone->memfd_backed;
-		while (memblock_next_free(mb, &at, &base, &end, &nid) &&
-		       base >> PAGE_SHIFT < zone->end_pfn) {
-			unsigned long start_pfn = base >> PAGE_SHIFT;
-			unsigned long end_pfn =
-				min_t(unsigned long, end >> PAGE_SHIFT, zone->end_pfn);
-
-			buddy_add_range(&zone->buddy, start_pfn, end_pfn);
-			buddy_set_released(&zone->buddy, start_pfn, end_pfn);
+		while (next_free(mb, zone, &at, &start, &end)) {
+			add_free(zone, start, min_t(unsigned long, end, fresh_start));
+			add_free(zone, max_t(unsigned long, start, fresh_end), end);
 		}
 		zone->nr_managed = zone->buddy.nr_pages;
 		if (zone->type != ZONE_SHARED)

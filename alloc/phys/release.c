@@ -37,6 +37,7 @@ struct walk {
 	struct zone *zone;
 	enum buddy_choice choice;
 	unsigned long at;   /* the pageblock to look at next */
+	unsigned long looked; /* pageblocks looked at */
 	unsigned long most; /* frames that may still be released */
 };
 
@@ -57,11 +58,17 @@ static unsigned int gather(struct walk *walk, struct buddy_isolated *isolated)
 	lock_acquire(&walk->zone->lock);
 	most = isolate_most(buddy->nr_pages);
 	while (walk->at < end && nr < ISOLATE_AT_ONCE && got + PAGEBLOCK_NR_PAGES <= most) {
-		unsigned long here = buddy_isolate(buddy, &buddy->blocks[walk->at], walk->choice,
-						   walk->most - min_t(unsigned long, got, walk->most),
-						   &isolated[nr]);
+		unsigned long here;
 
+		if (buddy_is_fresh(buddy, walk->at)) {
+			walk->at = buddy->fresh_end;
+			continue;
+		}
+		here = buddy_isolate(buddy, &buddy->blocks[walk->at], walk->choice,
+				     walk->most - min_t(unsigned long, got, walk->most),
+				     &isolated[nr]);
 		walk->at++;
+		walk->looked++;
 		got += here;
 		nr += here != 0;
 	}
@@ -166,7 +173,8 @@ static unsigned long release_all(struct phys *phys, enum buddy_choice choice, un
 	unsigned long nr_pages = 0;
 
 	for_each_zone(phys, node, zone) {
-		struct walk walk = {phys, zone, choice, 0, most - nr_pages};
+		struct walk walk = {
+			.phys = phys, .zone = zone, .choice = choice, .most = most - nr_pages};
 
 		while (may_release(zone, phys->machine) && walk.at < zone->buddy.nr_blocks &&
 		       walk.most)
@@ -202,15 +210,17 @@ unsigned long phys_age(struct kmm *machine)
 	if (this_cpu->machine == machine)
 		pcp_drain(phys, this_cpu);
 	for_each_zone(phys, node, zone) {
-		struct walk walk = {phys, zone, CHOOSE_AGED, 0, AGE_PAGES_MOST};
-		unsigned long start;
+		struct walk walk = {.phys = phys,
+				    .zone = zone,
+				    .choice = CHOOSE_AGED,
+				    .at = READ_ONCE(zone->age_at),
+				    .most = AGE_PAGES_MOST};
 
 		/* No pageblock twice in a call: it would have aged by two looks. */
-		start = walk.at = READ_ONCE(zone->age_at);
 		while (may_release(zone, machine) && walk.at < zone->buddy.nr_blocks && walk.most &&
-		       looked + walk.at - start < AGE_LOOK_MOST)
+		       looked + walk.looked < AGE_LOOK_MOST)
 			nr_pages += step(&walk);
-		looked += walk.at - start;
+		looked += walk.looked;
 		WRITE_ONCE(zone->age_at, walk.at < zone->buddy.nr_blocks ? walk.at : 0);
 	}
 	return nr_pages;

@@ -19,7 +19,7 @@ static void set_up(unsigned long start, unsigned long end, unsigned long end_fre
 	memset(blocks, 0, sizeof(blocks));
 	for (unsigned long i = 0; i < NR_FRAMES; i++)
 		frames[i].state = page_kind(2, 3, PG_TYPE_NONE, 0);
-	buddy_init(&buddy, frames, blocks, start, end);
+	buddy_init(&buddy, frames, blocks, start, end, 0, 0);
 	if (start < end_free)
 		buddy_add_range(&buddy, start, end_free);
 	buddy.nr_merge = 0;
