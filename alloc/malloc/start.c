@@ -120,6 +120,13 @@ static void be_guest_locked(void)
 	keep_guest(this_cpu);
 }
 
+/* Where there are few slots it has its own from the beginning. */
+static void make_guest(void)
+{
+	be_guest_locked();
+	this_cpu = kmm_cpu_detached;
+}
+
 static void thread_ends(void *slot)
 {
 	if (thread_phase == THREAD_LIVES) {
@@ -143,7 +150,7 @@ static bool may_attach(void)
 
 	return thread_phase != THREAD_GONE &&
 	       (READ_ONCE(machine->nr_slots) + SLOTS_SPARE < machine->config.max_slots ||
-		READ_ONCE(heap.guest) || machine->config.max_slots <= 2 * SLOTS_SPARE);
+		READ_ONCE(heap.guest));
 }
 
 /* Give the thread a slot of its own. False when there is none. */
@@ -171,6 +178,8 @@ static SLOW void boot(void)
 	if (!boot_machine() && !pthread_key_create(&heap.key, thread_ends) && !fork_init()) {
 		/* kmm_boot left this thread attached in the library's own way. */
 		kmm_detach();
+		if (heap.machine->config.max_slots < KMM_MAX_SLOTS)
+			make_guest();
 		heap.direct_map_bytes = (u64)heap.machine->nr_frames << PAGE_SHIFT;
 		WRITE_ONCE(heap.direct_map, heap.machine->direct_map);
 		state = HEAP_READY;

@@ -133,6 +133,28 @@ a_small_address_space_is_enough() {
 }
 t "a program of little address space runs" a_small_address_space_is_enough
 
+cat >"$work/threads.py" <<'END'
+import threading
+threading.stack_size(65536)
+barrier = threading.Barrier(41)
+def work():
+    data = [bytes(i) for i in range(2000)]
+    barrier.wait()
+    return len(data)
+threads = [threading.Thread(target=work) for _ in range(40)]
+[t.start() for t in threads]; barrier.wait(); [t.join() for t in threads]
+print("done")
+END
+more_threads_than_slots_run() {
+	(ulimit -v 700000 && want_status 0 on env PYTHONMALLOC=malloc python3 "$work/threads.py")
+	want_line "$work/out" '^done$'
+}
+if command -v python3 >/dev/null; then
+	t "more threads than a small address space has slots for run" more_threads_than_slots_run
+else
+	skip "more threads than a small address space has slots for run" "there is no python3"
+fi
+
 nothing_but_malloc_is_shown() {
 	nm -D --defined-only "$library" | awk '{ print $NF }' |
 		grep -Ev '^(malloc|free|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|p?valloc)$' |
