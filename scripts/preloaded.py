@@ -15,6 +15,7 @@ past, and comes to us, who are the reaper of our orphans, to be waited for.
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import signal
 import stat
@@ -24,6 +25,7 @@ import time
 PR_SET_CHILD_SUBREAPER = 36
 # Allocators' own settings reach the programs; nothing else of the environment does but these.
 SETTINGS = ("KMM_", "MALLOC_", "MIMALLOC_", "TCMALLOC_", "GLIBC_TUNABLES")
+TELLING = re.compile(r"error|fatal|abort|signal|kmm:|segmentation", re.IGNORECASE)
 READY_SECONDS = 30
 STOP_SECONDS = 20
 
@@ -219,9 +221,10 @@ class Box:
             return [line.strip() for line in f if line.strip()]
 
     def last_words(self, name):
-        """The last of them, to follow a message; '' for none."""
+        """The first of them that says what is wrong, or else the last, to follow a message; '' for none."""
         lines = self.errors(name)
-        return f": {lines[-1][:200]}" if lines else ""
+        telling = [line for line in lines if TELLING.search(line)] + lines[-1:]
+        return f": {telling[0][:200]}" if telling else ""
 
     def spawn(self, argv, library, cpus, user, name, stdin=None, environment=()):
         """Start a command in the work folder, and return its process id. Its outputs go to name.out and name.err."""

@@ -119,7 +119,7 @@ reference() {
 
 # gone PATTERN: no process has it in its command line.
 gone() {
-	! grep -aqs -e "$1" $(ls -d /proc/[0-9]*/cmdline | grep -v "/$$/")
+	! grep -aqs -e "$1" $(ls -d /proc/[0-9]*/cmdline 2>/dev/null | grep -v "/$$/")
 }
 
 hang() {
@@ -162,9 +162,10 @@ echo run >>"$KMM_TEST_COUNT"; [ "$(wc -l <"$KMM_TEST_COUNT")" -lt 3 ] || touch "
 	export KMM_TEST_SECOND KMM_TEST_COUNT
 	TMPDIR=$temporary python3 "$check" --results "$work/results" --repeat 5 --programs perl --allocators glibc,kmm \
 		--library kmm="$work/good.so" >"$work/.out" 2>"$work/.err" &
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		[ -e "$work/second" ] && break
-		sleep 0.5
+	tries=0
+	until [ -e "$work/second" ] || [ $tries = 300 ]; do
+		tries=$((tries + 1))
+		sleep 0.2
 	done
 	kill -TERM $!
 	got=0
