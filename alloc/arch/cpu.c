@@ -523,7 +523,7 @@ static size_t next_line(const struct kmm *machine, size_t line, size_t end, bool
 /* The lowest run of nr free lines that starts at a multiple of align lines; 0 if there is none. */
 static size_t find_lines(const struct kmm *machine, size_t nr, size_t align)
 {
-	size_t start = machine->percpu_full;
+	size_t start = nr > 1 ? machine->percpu_full : 0;
 
 	for (;;) {
 		size_t used;
@@ -551,8 +551,9 @@ size_t percpu_alloc(struct kmm *machine, size_t size, size_t align)
 	first = find_lines(machine, nr, max_t(size_t, align / CACHELINE_SIZE, 1));
 	if (first)
 		mark_lines(machine, first, nr);
-	if (first == machine->percpu_full)
-		machine->percpu_full += (u32)nr;
+	/* What alignment leaves free is mostly one line. */
+	if (first && first <= machine->percpu_full + 1UL)
+		machine->percpu_full = max_t(u32, machine->percpu_full, first + nr);
 	lock_release(&machine->slots_lock);
 	return first * CACHELINE_SIZE;
 }

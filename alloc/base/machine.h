@@ -52,7 +52,7 @@ struct kmm {
 	u32 nr_slots;		/* made so far; grows only; cpu_first/next read it without */
 	struct kmm_cpu **idle;	/* [cpu]: slots of that CPU without a thread, last left first */
 	u64 *percpu_map;	/* a bit a cache line of a slot: handed out */
-	u32 percpu_full;	/* all lines before this one are handed out */
+	u32 percpu_full;	/* before this line no two neighbours are free */
 };
 
 /*

@@ -91,10 +91,12 @@ static void load_cpus(struct topology *topo)
 {
 	static cpu_set_t mask[MAX_OS_CPUS / CPU_SETSIZE];
 
-	if (!sched_getaffinity(0, sizeof(mask), mask))
-		for (int os = 0; os < MAX_OS_CPUS && topo->nr_cpus < KMM_MAX_CPUS; os++)
-			if (CPU_ISSET_S(os, sizeof(mask), mask))
-				topo->cpus[topo->nr_cpus++].os_index = os;
+	/* Returns how many bytes the kernel has written, unlike sched_getaffinity(). */
+	long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+
+	for (int os = 0; os < bytes * 8 && topo->nr_cpus < KMM_MAX_CPUS; os++)
+		if (CPU_ISSET_S(os, sizeof(mask), mask))
+			topo->cpus[topo->nr_cpus++].os_index = os;
 	if (!topo->nr_cpus)
 		topo->nr_cpus = 1;
 }
@@ -104,9 +106,11 @@ static void load_nodes(struct topology *topo)
 	unsigned long mask[MAX_OS_NODES / 64] = {0};
 
 	if (!syscall(SYS_get_mempolicy, NULL, mask, MAX_OS_NODES, NULL, MPOL_F_MEMS_ALLOWED))
-		for (int os = 0; os < MAX_OS_NODES && topo->nr_nodes < KMM_MAX_NODES; os++)
-			if (mask[os / 64] >> os % 64 & 1)
-				topo->nodes[topo->nr_nodes++].os_index = os;
+		for (int word = 0; word < MAX_OS_NODES / 64; word++)
+			for (; mask[word] && topo->nr_nodes < KMM_MAX_NODES;
+			     mask[word] &= mask[word] - 1)
+				topo->nodes[topo->nr_nodes++].os_index =
+					word * 64 + (int)__ffs(mask[word]);
 	if (!topo->nr_nodes)
 		topo->nr_nodes = 1;
 }
