@@ -92,6 +92,8 @@ static const struct phys_zone_info *zone_at(const struct frame_model *model, uns
 /* The zone that flags name, and what base/config.h and gfp.h say of zones, said once more. */
 static enum zone_type wanted_zone(const struct frame_model *model, gfp_t gfp)
 {
+	if (model->layout == ZONES_PLAIN)
+		return ZONE_NORMAL;
 	if (gfp & __GFP_SHARED)
 		return ZONE_SHARED;
 	if (gfp & __GFP_DMA)
