@@ -331,6 +331,42 @@ static void garbage_in_proc_is_no_limit(void)
 	remove_tree();
 }
 
+static void discarded_memory_is_gone_and_zero(void)
+{
+	char *base = host_reserve(8 * PAGE_SIZE, PAGE_SIZE);
+
+	ok_eq(host_commit(base, 8 * PAGE_SIZE, false), 0);
+	memset(base, 0x5a, 8 * PAGE_SIZE);
+	ok_eq(host_discard(base + 2 * PAGE_SIZE, 3 * PAGE_SIZE), 0);
+	ok_eq(host_resident_bytes(base, 8 * PAGE_SIZE), 5 * PAGE_SIZE);
+	ok(base[2 * PAGE_SIZE - 1] == 0x5a && base[5 * PAGE_SIZE] == 0x5a, "the rest has gone too");
+	ok(!base[2 * PAGE_SIZE] && !base[5 * PAGE_SIZE - 1], "not zero");
+	base[3 * PAGE_SIZE] = 1;
+	ok_eq(base[3 * PAGE_SIZE], 1);
+	host_release(base, 8 * PAGE_SIZE);
+}
+
+static void discarded_shared_memory_is_gone_everywhere(void)
+{
+	char *base = host_reserve(8 * PAGE_SIZE, PAGE_SIZE);
+	/* The same bytes at two addresses, which the compiler does not know. */
+	volatile char *bytes = base;
+	int fd = host_shared_create("test", 4 * PAGE_SIZE);
+
+	ok_eq(host_shared_map(base, 4 * PAGE_SIZE, fd, 0, false), 0);
+	ok_eq(host_shared_map(base + 4 * PAGE_SIZE, 4 * PAGE_SIZE, fd, 0, false), 0);
+	memset(base, 0x5a, 4 * PAGE_SIZE);
+	ok_eq(host_shared_discard(fd, PAGE_SIZE, 2 * PAGE_SIZE), 0);
+	for (int i = 0; i < 8; i++)
+		ok_eq(bytes[i * PAGE_SIZE], i % 4 == 0 || i % 4 == 3 ? 0x5a : 0);
+	bytes[5 * PAGE_SIZE] = 7;
+	ok_eq(bytes[PAGE_SIZE], 7);
+	ok(host_shared_discard(fd, 0, 0) < 0 && host_shared_discard(-1, 0, PAGE_SIZE) == -EBADF,
+	   "no error");
+	host_shared_close(fd);
+	host_release(base, 8 * PAGE_SIZE);
+}
+
 int main(void)
 {
 	if (!mkdtemp(root)) {
@@ -341,6 +377,8 @@ int main(void)
 	RUN(committed_memory_is_zero_and_zero_again);
 	RUN(resident_is_what_was_touched);
 	RUN(shared_memory_is_the_same_at_two_addresses);
+	RUN(discarded_memory_is_gone_and_zero);
+	RUN(discarded_shared_memory_is_gone_everywhere);
 	RUN(release_takes_everything_with_it);
 	RUN(the_nth_request_can_be_made_to_fail);
 	RUN(at_the_limit_of_mappings_a_map_fails_cleanly);
