@@ -315,8 +315,9 @@ tests_fuzz_perf_script_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_perf_script_fuzz_LDADD = $(ZSTD_LIBS)
 endif
 
-# The random tests for as long as one likes: LONG_OPS operations of the page allocator against its model, and of the
-# others what takes a minute or two besides. TEST_SEED=n repeats a run.
+# The random tests for as long as one likes: LONG_OPS operations of the page allocator and of slab (8 threads in as
+# many runs as 7 whole ones) against their models, and of the others what takes a minute or two besides. TEST_SEED=n
+# repeats a run.
 LONG_OPS = 100000000
 long_tests = \
 	tests/alloc/phys/page_alloc_random_test \
@@ -330,4 +331,4 @@ check-long: $(long_tests)
 	TEST_OPS=$$(($(LONG_OPS) / 10)) tests/alloc/phys/page_alloc_fuzz_test
 	TEST_OPS=$$(($(LONG_OPS) / 50)) tests/alloc/phys/page_alloc_model_test
 	TEST_OPS=$$(($(LONG_OPS) / 500)) tests/alloc/phys/buddy_test
-	TEST_OPS=$$(($(LONG_OPS) / 500)) tests/alloc/slab/random_test
+	TEST_OPS=$$(($(LONG_OPS) / 56)) tests/alloc/slab/random_test

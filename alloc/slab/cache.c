@@ -67,10 +67,10 @@ static void cache_tune(struct kmem_cache *cache)
 	cache->mag_capacity =
 		(u16)max_t(unsigned long, 1, min_t(unsigned long, MAGAZINE_MAX, hold));
 	cache->batch = max_t(u16, 1, cache->mag_capacity / 2);
-	cache->mag_max =
-		(u16)max_t(unsigned long, cache->mag_capacity,
-			   min_t(unsigned long, TIDE_MAX,
-				 min_t(unsigned long, TIDE_BYTES, cpu_share) / share / cache->size));
+	cache->mag_max = (u16)max_t(
+		unsigned long, cache->mag_capacity,
+		min_t(unsigned long, TIDE_MAX,
+		      min_t(unsigned long, TIDE_BYTES, cpu_share) / share / cache->size));
 	if (cache->nr_nodes > 1)
 		cache->remote_capacity = (u16)min_t(unsigned long, REMOTE_MAX,
 						    max_t(unsigned long, 2, cache->mag_capacity));

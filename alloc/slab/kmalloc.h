@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmalloc: objects by size. Caches kmalloc-8, 16, 32, 64, 96, 128, 192, 256, 512, 1k, 2k, 4k, 8k,
- * as mm/slab_common.c (6.1) has them; larger sizes are powers of two of pages from the page
- * allocator, up to 64 MiB where the kernel ends at 4. With kmm_config.kmalloc_classes fine ones: kmalloc-8, 16, 32, 48 ... 128, then eight
- * sizes to each doubling up to kmalloc-32k; larger sizes are whole pages.
+ * kmalloc: objects by size. Caches kmalloc-8, 16, 32, 64, 96, 128, 192, 256, 512, 1k, 2k, 4k, 8k, as
+ * mm/slab_common.c (6.1) has them; larger sizes are powers of two of pages from the page allocator,
+ * up to 64 MiB where the kernel ends at 4. With kmm_config.kmalloc_classes fine ones: kmalloc-8, 16,
+ * 32, 48 ... 128, then eight sizes to each doubling up to kmalloc-32k; larger sizes are whole pages.
  *
  * With __GFP_DMA it is dma-kmalloc-8 ... and their memory lies in the DMA zone; with
  * __GFP_RECLAIMABLE kmalloc-rcl-8 ...; both together count as the first. These have the kernel's
@@ -22,10 +22,10 @@ KMM_BEGIN_DECLS
 
 /*
  * size bytes, aligned to 8, to size when it is a power of two, and with fine classes to the largest
- * power of two that divides size, and to 16 from 16 bytes on; beyond 4 MiB to 2 MiB. size 0 gives ZERO_SIZE_PTR, as
- * in the kernel: it is not NULL, so not an error; it may be freed but not written, and ksize() of
- * it is 0. NULL for no memory, or a size beyond KMALLOC_MAX_SIZE. kzalloc: zeroed. _node: on node
- * nid if it can be had.
+ * power of two that divides size, and to 16 from 16 bytes on; beyond 4 MiB to 2 MiB. size 0 gives
+ * ZERO_SIZE_PTR, as in the kernel: it is not NULL, so not an error; it may be freed but not written,
+ * and ksize() of it is 0. NULL for no memory, or a size beyond KMALLOC_MAX_SIZE. kzalloc: zeroed.
+ * _node: on node nid if it can be had.
  */
 KMM_API void *kmalloc(size_t size, gfp_t gfp);
 KMM_API void *kmalloc_node(size_t size, gfp_t gfp, int nid);

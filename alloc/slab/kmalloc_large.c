@@ -45,8 +45,7 @@ static unsigned long nr_pages_for(const struct kmm *machine, size_t size)
 static struct page *alloc_contig(struct kmm *machine, unsigned long nr, gfp_t gfp, int nid)
 {
 	bool may_reap = gfp & __GFP_DIRECT_RECLAIM;
-	struct page *page =
-		alloc_contig_pages(nr, may_reap ? gfp | __GFP_NOWARN : gfp, nid);
+	struct page *page = alloc_contig_pages(nr, may_reap ? gfp | __GFP_NOWARN : gfp, nid);
 
 	if (page || !may_reap)
 		return page;
@@ -111,8 +110,7 @@ static unsigned long nr_pages_of(const struct page *page, const void *object)
 	unsigned long nr = page->private ^ LARGE_KMALLOC;
 
 	KMM_BUG_ON((page->type != PG_TYPE_ALLOC && page->type != PG_TYPE_CONTIG) ||
-			   nr >> LARGE_SHIFT ||
-			   !IS_ALIGNED((unsigned long)object, PAGE_SIZE),
+			   nr >> LARGE_SHIFT || !IS_ALIGNED((unsigned long)object, PAGE_SIZE),
 		   "%p is not from kmalloc, or freed already", object);
 	return nr;
 }

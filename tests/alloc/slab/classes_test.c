@@ -149,8 +149,7 @@ static void pages_beyond_the_caches_are_as_many_as_asked_for(void)
 		memset(object, 0xff, nr * PAGE_SIZE);
 		ok_dies("not from kmalloc", kfree((char *)object + PAGE_SIZE));
 		if (nr % 2)
-			ok_dies("not from kmalloc",
-				kfree((char *)object + (nr - 1) * PAGE_SIZE));
+			ok_dies("not from kmalloc", kfree((char *)object + (nr - 1) * PAGE_SIZE));
 		kfree(object);
 		ok_eq(free_pages_of(machine, 0), before);
 		ok_dies("freed already", kfree(object));

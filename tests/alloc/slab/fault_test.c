@@ -119,8 +119,8 @@ static void boot_and_use(void)
 
 static void create_and_destroy(void)
 {
-	struct kmem_cache *cache =
-		kmem_cache_create("a name of its own, so long that it takes pages", 700, 64, 0, NULL);
+	struct kmem_cache *cache = kmem_cache_create(
+		"a name of its own, so long that it takes pages", 700, 64, 0, NULL);
 
 	armed = false;
 	ok_eq(kmem_cache_destroy(cache), 0);

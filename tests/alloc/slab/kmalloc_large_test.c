@@ -96,8 +96,8 @@ static void each_misuse_is_found_at_once(void)
 
 static void krealloc_keeps_what_both_sizes_have(void)
 {
-	static const size_t sizes[] = {100,	 9000,	  40000,    45000,    5 * MIB, 50 * MIB,
-				       20 * MIB, 7 * MIB, 5 * MIB, 300000, 20000,	  1};
+	static const size_t sizes[] = {100,	 9000,	  40000,   45000,  5 * MIB, 50 * MIB,
+				       20 * MIB, 7 * MIB, 5 * MIB, 300000, 20000,   1};
 	u64 before;
 	unsigned char *object = NULL;
 	size_t kept = 0;

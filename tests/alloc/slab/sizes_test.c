@@ -16,7 +16,8 @@ static unsigned int step;
 static void fill(unsigned char *object, unsigned int size, int byte)
 {
 	memset(object, byte, min_t(unsigned int, size, 128));
-	memset(object + size - min_t(unsigned int, size, 128), byte, min_t(unsigned int, size, 128));
+	memset(object + size - min_t(unsigned int, size, 128), byte,
+	       min_t(unsigned int, size, 128));
 }
 
 static bool is_filled(const unsigned char *object, unsigned int size, int byte)
@@ -79,9 +80,10 @@ static void kmalloc_of_each_size_works(void)
 
 static void kmalloc_of_each_size_works_with_fine_classes(void)
 {
-	struct kmm *fine = boot_config((struct kmm_config){.synthetic = ONE_NODE,
-							   .node_bytes = 64UL << 20,
-							   .kmalloc_classes = KMALLOC_CLASSES_FINE});
+	struct kmm *fine =
+		boot_config((struct kmm_config){.synthetic = ONE_NODE,
+						.node_bytes = 64UL << 20,
+						.kmalloc_classes = KMALLOC_CLASSES_FINE});
 	struct kmm *before = machine;
 
 	machine = fine;
