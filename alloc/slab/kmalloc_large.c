@@ -19,6 +19,7 @@
 #include "phys/page_alloc.h"
 #include "slab/cache.h"
 
+#define LISTED_PAGES  16 /* fine powers of two beyond that bypass the page lists */
 #define LARGE_SHIFT   24 /* bits for the number of pages */
 #define LARGE_KMALLOC (0x6c61726765UL << LARGE_SHIFT)
 
@@ -32,13 +33,17 @@ static struct slab_cpu *slab_cpu(struct kmm_cpu *cpu)
 	return percpu_ptr(cpu, cpu->machine->slab->cpu_counters);
 }
 
+static bool is_fine(const struct kmm *machine)
+{
+	return machine->config.kmalloc_classes == KMALLOC_CLASSES_FINE;
+}
+
 /* Pages that hold size bytes, by the machine's classes. */
 static unsigned long nr_pages_for(const struct kmm *machine, size_t size)
 {
 	unsigned long nr = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
 
-	return machine->config.kmalloc_classes == KMALLOC_CLASSES_FINE ? nr
-								       : roundup_pow_of_two(nr);
+	return is_fine(machine) ? nr : roundup_pow_of_two(nr);
 }
 
 /* Beyond the largest block: only memory that is free in a row will do, so that asking is all. */
@@ -56,7 +61,8 @@ static struct page *alloc_contig(struct kmm *machine, unsigned long nr, gfp_t gf
 /*
  * Powers of two come out of this CPU's page lists. What is none is cut to size in the zone, and goes
  * back there as one: its pieces would lie in the lists of their orders, and the next one be cut from
- * memory that was never used.
+ * memory that was never used. With fine classes, which are for who would save memory, large powers of
+ * two do the same, so that no list holds them back; a lock is nothing against the use of so much.
  */
 static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, int nid)
 {
@@ -64,7 +70,7 @@ static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, 
 
 	if (nr > MAX_ORDER_NR_PAGES)
 		return alloc_contig(machine, nr, gfp, nid);
-	if (!is_power_of_2(nr)) {
+	if (!is_power_of_2(nr) || (nr > LISTED_PAGES && is_fine(machine))) {
 		page = alloc_contig_pages(nr, gfp | __GFP_NOWARN, nid);
 		if (page)
 			return page;
@@ -135,11 +141,10 @@ void kfree_large(struct kmm_cpu *cpu, struct page *page, void *object)
  */
 void large_shrink(struct page *page, const void *object, size_t size)
 {
-	unsigned long nr = nr_pages_of(page, object);
-	unsigned long keep = nr_pages_for(cpu_get()->machine, size);
+	const struct kmm *machine = cpu_get()->machine;
+	unsigned long nr = nr_pages_of(page, object), keep = nr_pages_for(machine, size);
 
-	if (cpu_get()->machine->config.kmalloc_classes == KMALLOC_CLASSES_KERNEL ||
-	    nr - keep < nr / 4 || nr == keep)
+	if (!is_fine(machine) || nr - keep < nr / 4 || nr == keep)
 		return;
 	shrink_run(page, nr, keep);
 	page->private = LARGE_KMALLOC | keep;
