@@ -71,7 +71,7 @@ report() {
 		part = text[text.index('<section id="fragmentation">'):text.index('<section id="locks">')]
 		assert "<th>round 100</th>" in part and "<td>0.959</td>" in part and 'id="plot-ageing"' in part, part[:2000]
 		part = text[text.index('<section id="memory">'):text.index('<section id="locks">')]
-		assert "kmalloc/fleet/server" in part and "<td>1.2</td>" in part and "<td>4.8</td>" in part, part
+		assert "kmalloc/fleet/server" in part and "<td>1.20</td>" in part and "<td>4.80</td>" in part, part
 		assert "one NUMA node" in text and "zone &lt;0&gt; NORMAL" in text
 	END
 }
