@@ -17,6 +17,7 @@ libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/p
 		       bench/suites/arena.h bench/suites/arena.c bench/suites/xcpu.h bench/suites/xcpu.c \
 		       bench/suites/slots.h bench/suites/churn.c bench/suites/larson.c \
 		       bench/suites/falseshare.h bench/suites/falseshare.c bench/suites/fleet.h bench/suites/fleet.c \
+		       bench/suites/freelist.h bench/suites/freelist.c \
 		       bench/suites/lines.h bench/suites/lines.c bench/suites/suites.h bench/suites/suites.c \
 		       bench/suites/floor.c bench/suites/page.c bench/suites/page_cases.h \
 		       bench/suites/page_fill.c bench/suites/page_stress.c \

@@ -28,8 +28,8 @@ struct course {
 	struct measured_case *m;
 	pthread_barrier_t barrier;
 	double *samples; /* [nr_rounds], ns per operation */
-	double worked_ns, first_ratio, last_ratio;
-	bool free_known;
+	double worked_ns;
+	struct round_sample first, last;
 	int error; /* of a row that could not be written */
 };
 
@@ -59,7 +59,7 @@ static void set_indices(struct fragmentation_row *row, const struct round_sample
 static void take_sample(struct course *course, unsigned int round)
 {
 	struct bench_case *c = course->m->run.c;
-	struct round_sample sample;
+	struct round_sample *sample = &course->last;
 	struct fragmentation_row row = {
 		.trace = c->name,
 		.allocator = c->allocator,
@@ -70,18 +70,16 @@ static void take_sample(struct course *course, unsigned int round)
 
 	if (c->gave_up)
 		return;
-	c->ops->sample(c, &sample);
-	course->free_known = sample.free_known;
-	if (!sample.free_known || course->error)
-		return;
+	c->ops->sample(c, sample);
 	if (!round)
-		course->first_ratio = sample.huge_free_ratio;
-	course->last_ratio = sample.huge_free_ratio;
-	row.requested_bytes = row.allocated_bytes = (int64_t)sample.requested_bytes;
-	row.backing_bytes = sample.backing_bytes == UINT64_MAX ? CSV_UNKNOWN_WHOLE
-							       : (int64_t)sample.backing_bytes;
-	row.huge_free_ratio = sample.huge_free_ratio;
-	set_indices(&row, &sample);
+		course->first = *sample;
+	if ((!sample->free_known && !sample->held_known) || course->error)
+		return;
+	row.requested_bytes = row.allocated_bytes = (int64_t)sample->requested_bytes;
+	row.backing_bytes = sample->backing_bytes == UINT64_MAX ? CSV_UNKNOWN_WHOLE
+								: (int64_t)sample->backing_bytes;
+	row.huge_free_ratio = sample->free_known ? sample->huge_free_ratio : NAN;
+	set_indices(&row, sample);
 	course->error = results_fragmentation(course->m->measure->results, &row);
 }
 
@@ -114,6 +112,27 @@ static void work(struct case_run *run, int thread, uint64_t n, void *arg)
 	}
 }
 
+static void remark(const struct course *course)
+{
+	const struct bench_case *c = course->m->run.c;
+	struct results *results = course->m->measure->results;
+	const struct round_sample *first = &course->first, *last = &course->last;
+
+	if (last->free_known)
+		results_remark(results,
+			       "%s of %s: of its free memory %.1f %% is in free blocks of 2 MiB, then "
+			       "%.1f %% after %d rounds",
+			       c->name, c->allocator, 100 * first->huge_free_ratio,
+			       100 * last->huge_free_ratio, (int)c->ops->nr_rounds);
+	else if (last->held_known)
+		results_remark(results,
+			       "%s of %s: %.2f MiB of live objects keep %.2f MiB of pages, then %.2f "
+			       "MiB after %d rounds",
+			       c->name, c->allocator, (double)last->requested_bytes / (1 << 20),
+			       (double)first->backing_bytes / (1 << 20),
+			       (double)last->backing_bytes / (1 << 20), (int)c->ops->nr_rounds);
+}
+
 static int add_measurement(struct course *course)
 {
 	const struct bench_case *c = course->m->run.c;
@@ -131,13 +150,7 @@ static int add_measurement(struct course *course)
 		.note = c->note,
 	};
 
-	if (course->free_known)
-		results_remark(
-			course->m->measure->results,
-			"%s of %s: of its free memory %.1f %% is in free blocks of 2 MiB, then "
-			"%.1f %% after %d rounds",
-			c->name, c->allocator, 100 * course->first_ratio, 100 * course->last_ratio,
-			nr);
+	remark(course);
 	return results_measured(course->m->measure->results, &measurement);
 }
 

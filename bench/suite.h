@@ -37,6 +37,7 @@ struct bench_case;
 struct round_sample {
 	uint64_t requested_bytes; /* live */
 	uint64_t backing_bytes;	  /* UINT64_MAX: the allocator cannot say */
+	bool held_known; /* backing_bytes is what it cannot give back, and is all there is to say */
 	bool free_known;	  /* the allocator's free memory can be seen: */
 	double huge_free_ratio;
 	bool blocks_known; /* and by order: */

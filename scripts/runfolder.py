@@ -31,7 +31,7 @@ TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "loc
 # gnuplot point type in every figure. Strangers take the spare ones in the order of their names.
 STYLE = {
     "kmm": ("#d55e00", 7), "jemalloc": ("#0072b2", 5), "glibc": ("#8a6fb0", 9), "mimalloc": ("#009e73", 11),
-    "tcmalloc": ("#e69f00", 13), "mmap": ("#56b4e9", 4), "floor": ("#808080", 2), "kmm-aa": ("#e8a27a", 6),
+    "tcmalloc": ("#e69f00", 13), "mmap": ("#56b4e9", 4), "floor": ("#808080", 2), "kmm-aa": ("#e8a27a", 6), "kmm-fine": ("#a23b00", 6),
 }
 SPARE = [("#cc79a7", 8), ("#a0522d", 10), ("#4b6584", 12), ("#708238", 14), ("#b33c86", 1), ("#3d9970", 3)]
 
@@ -145,9 +145,9 @@ def split_fill(case):
 
 
 def split_courses(fragmentation, throughput):
-    """Rows of fragmentation.csv: of replayed traces; of cases that age memory, whose event is a round; and of cases
+    """Rows of fragmentation.csv: of replayed traces; of cases that change memory, whose event is a round; and of cases
     of objects (suite/case/size), whose event is one of POINTS."""
-    cases = {r["case"] for r in throughput if r["suite"] == "page"}
+    cases = {r["case"] for r in throughput if r["suite"] != "replay"}
     held = [r for r in fragmentation if r["trace"].count("/") >= 2]
     rest = [r for r in fragmentation if r["trace"].count("/") < 2]
     return ([r for r in rest if r["trace"] not in cases], [r for r in rest if r["trace"] in cases], held)
@@ -170,7 +170,7 @@ def bytes_text(size):
 
 def case_text(suite, case, size):
     """How a case is called in figures and tables."""
-    if suite != "page" and (size == "0" or not size[:1].isdigit()):
+    if suite != "page" and size in ("", "0", "trace"):
         return case
     return f"{case} order {size}" if suite == "page" else f"{case} {bytes_text(size)}"
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "bench/suites/freelist.h"
 #include "bench/suites/objects.h"
 #include "bench/suites/suites.h"
 
@@ -82,13 +83,16 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 	for (size_t j = 0; j < (env->full ? ARRAY_SIZE(sizes) : 1); j++)
 		if (object_cases_add_more(env, list, &like, sizes[j]))
 			return -ENOMEM;
-	return object_cases_add_falseshare(env, list, &like);
+	return object_cases_add_falseshare(env, list, &like) ||
+			       freelist_cases_add(env, list, &like)
+		       ? -ENOMEM
+		       : 0;
 }
 
 const struct suite slab_bench_suite = {
 	.name = "slab",
 	.summary = "objects of one size from a cache: pair, bulk, shuffle, bulk_api, bulk_api16,\n"
 		   "             repeat, occupancy, threadtest, xcpu, remote, falseshare,\n"
-		   "             falseshare_passive",
+		   "             falseshare_passive, freelist, freelist_runs",
 	.enumerate = enumerate,
 };

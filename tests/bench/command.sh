@@ -220,6 +220,22 @@ course() {
 		END { exit bad || n != 101 }' aged/latest/fragmentation.csv
 }
 
+# Slabs become free in the end, a free list's pages never.
+freelist() {
+	want_status 0 "$kmm" bench --memory 64M --results lists --suite slab --case freelist,freelist_runs --allocators kmm,freelist
+	want_line out '^freelist of kmm: [0-9.]+ MiB of live objects keep [0-9.]+ MiB of pages, then [0-9.]+ MiB after 50 rounds'
+	want_line lists/latest/throughput.csv '^slab,freelist_runs,freelist,1,local,64,[1-9][0-9]*,'
+	awk -F, '
+		$1 ~ /^freelist/ { backing[$1 $2 $3] = $7; live[$1 $2] = $5; nr++ }
+		END {
+			kept = backing["freelistfreelist50"] == backing["freelistfreelist0"]
+			packed = backing["freelistkmm50"] < 1.2 * live["freelistkmm"]
+			scattered = backing["freelistkmm0"] > 1.9 * live["freelistkmm"]
+			runs = backing["freelist_runskmm0"] < 1.2 * live["freelist_runskmm"]
+			exit !(kept && packed && scattered && runs && nr == 4 * 51)
+		}' lists/latest/fragmentation.csv || { cat lists/latest/fragmentation.csv; return 1; }
+}
+
 # Two tables: a row a table and allocator, memory at six points, with less of it in the end; kmm on both tables of sizes.
 fleet() {
 	printf 'size,alloc_rate,num_live\n24, 100, 1000\n100, 50.5, 2000\n5000,10,100\n' >one.csv
@@ -297,6 +313,7 @@ t 'on an emulated machine every row of times says so' emulated_everywhere
 t 'kmm and the floor have rows, and every repetition' kmm_in_every_suite
 t 'paths are counted, and a pair takes the fast one' paths_of_a_pair
 t 'a course has a row a round' course
+t 'freelist: what a slab can give back, and a free list cannot' freelist
 t 'fleet: a process an allocator, and what memory it holds' fleet
 t 'filters choose cases; list and profile write nothing' filtered
 t 'Ctrl-C leaves nothing half-written' interrupted
