@@ -36,6 +36,9 @@ void zone_give(struct phys_cpu *pcpu, struct zone *zone, struct page *page, unsi
 /* contig.c. Free a run (PG_TYPE_CONTIG) that has no references. Takes its zone's lock. */
 void contig_release(struct kmm_cpu *cpu, struct page *page);
 
+/* alloc_slow.c. Let reclaim free pages for an allocation; returns how many. No lock is held. */
+unsigned long direct_reclaim(struct kmm_cpu *cpu, int nid, gfp_t gfp, unsigned int order);
+
 /* alloc_slow.c. Say once a machine that an allocation failed, if its configuration wants that. */
 void warn_of_failure(struct phys *phys, gfp_t gfp, unsigned int order);
 

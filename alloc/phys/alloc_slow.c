@@ -154,20 +154,25 @@ static void wake_reclaim(const struct request *req)
 	}
 }
 
-/* Pages that reclaim has freed. */
-static unsigned long reclaim(const struct request *req)
+unsigned long direct_reclaim(struct kmm_cpu *cpu, int nid, gfp_t gfp, unsigned int order)
 {
-	const struct reclaim_ops *ops = __atomic_load_n(&req->phys->reclaim_ops, __ATOMIC_ACQUIRE);
-	struct phys_cpu *pcpu = phys_cpu(req->cpu);
+	struct phys *phys = cpu->machine->phys;
+	const struct reclaim_ops *ops = __atomic_load_n(&phys->reclaim_ops, __ATOMIC_ACQUIRE);
+	struct phys_cpu *pcpu = phys_cpu(cpu);
 	unsigned long nr;
 
-	if (!ops || !ops->reclaim)
+	if (!ops || !ops->reclaim || pcpu->reclaiming)
 		return 0;
 	pcp_count(pcpu, stall, 1);
 	pcpu->reclaiming = true;
-	nr = ops->reclaim(req->phys->machine, req->nid, req->gfp, req->order);
+	nr = ops->reclaim(phys->machine, nid, gfp, order);
 	pcpu->reclaiming = false;
 	return nr;
+}
+
+static unsigned long reclaim(const struct request *req)
+{
+	return direct_reclaim(req->cpu, req->nid, req->gfp, req->order);
 }
 
 /* What reclaim can free, and what per-CPU lists hold: it may be what is missing, or may merge into

@@ -141,8 +141,9 @@ struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid)
 		pcp_honour_drain(req.phys, cpu);
 	if (nr_pages && nr_pages <= req.phys->nr_frames) {
 		page = look(&req, WMARK_LOW);
-		/* A pageblock may want one frame that a list holds. */
+		/* A pageblock may want one frame that a cache or a list holds. */
 		if (!page && (gfp & __GFP_DIRECT_RECLAIM)) {
+			direct_reclaim(cpu, req.nid, gfp, MAX_PAGE_ORDER);
 			pcp_drain_all(req.phys, cpu);
 			phys_wait_for_release(req.phys);
 		}
