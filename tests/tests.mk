@@ -218,7 +218,8 @@ malloc_tests = tests/malloc/calls_test tests/malloc/operators_test tests/malloc/
 check_PROGRAMS += $(malloc_tests)
 TESTS += $(malloc_tests) tests/malloc/programs.sh
 EXTRA_DIST += tests/malloc/preload.h tests/malloc/programs.sh
-malloc_test_cflags = $(AM_CFLAGS) -fno-builtin -Wno-deprecated-declarations -Wno-use-after-free
+malloc_test_cflags = $(AM_CFLAGS) -fno-builtin -Wno-deprecated-declarations -Wno-unknown-warning-option \
+	-Wno-use-after-free
 tests_malloc_calls_test_CFLAGS = $(malloc_test_cflags)
 tests_malloc_calls_test_LDADD = -ldl
 tests_malloc_operators_test_SOURCES = tests/malloc/operators_test.cc

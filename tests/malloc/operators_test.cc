@@ -14,6 +14,12 @@ extern "C" {
 #include "tests/malloc/preload.h"
 }
 
+// clang declares them only when it is told to use them.
+void operator delete(void *, std::size_t) noexcept;
+void operator delete[](void *, std::size_t) noexcept;
+void operator delete(void *, std::size_t, std::align_val_t) noexcept;
+void operator delete[](void *, std::size_t, std::align_val_t) noexcept;
+
 namespace
 {
 
