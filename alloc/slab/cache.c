@@ -18,7 +18,7 @@
 #define MAGAZINE_MAX	   ((MAGAZINE_SIZE - sizeof(struct magazine)) / sizeof(void *))
 #define TIDE_BYTES	   (4UL << 20) /* the same of one that has grown */
 #define TIDE_MAX	   ((32768 - sizeof(struct magazine)) / sizeof(void *))
-#define FINE_SHARE	   8 /* of these bytes, a fine class has a part: there are 8 for one of the kernel's */
+#define FINE_SHARE	   8 /* eight fine classes together hold back what one other does */
 #define REMOTE_MAX	   ((512 - sizeof(struct magazine)) / sizeof(void *))
 #define DEPOT_BYTES	   (4UL << 20)	 /* of objects that a depot may hold back */
 #define DEPOT_MEMORY_SHARE 256		 /* and never more than this part of a node */

@@ -46,18 +46,6 @@ static unsigned long nr_pages_for(const struct kmm *machine, size_t size)
 	return is_fine(machine) ? nr : roundup_pow_of_two(nr);
 }
 
-/* Beyond the largest block: only memory that is free in a row will do, so that asking is all. */
-static struct page *alloc_contig(struct kmm *machine, unsigned long nr, gfp_t gfp, int nid)
-{
-	bool may_reap = gfp & __GFP_DIRECT_RECLAIM;
-	struct page *page = alloc_contig_pages(nr, may_reap ? gfp | __GFP_NOWARN : gfp, nid);
-
-	if (page || !may_reap)
-		return page;
-	slab_reap(machine);
-	return alloc_contig_pages(nr, gfp, nid);
-}
-
 /*
  * Powers of two come out of this CPU's page lists. What is none is cut to size in the zone, and goes
  * back there as one: its pieces would lie in the lists of their orders, and the next one be cut from
@@ -69,9 +57,9 @@ static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, 
 	struct page *page;
 
 	if (nr > MAX_ORDER_NR_PAGES)
-		return alloc_contig(machine, nr, gfp, nid);
+		return alloc_contig_pages(nr, gfp, nid);
 	if (!is_power_of_2(nr) || (nr > LISTED_PAGES && is_fine(machine))) {
-		page = alloc_contig_pages(nr, gfp | __GFP_NOWARN, nid);
+		page = alloc_contig_pages(nr, gfp_easy(gfp), nid);
 		if (page)
 			return page;
 	}
