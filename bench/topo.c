@@ -73,6 +73,8 @@ static void print_metadata(struct kmm *machine)
 	PHYS_METADATA(X)
 #undef X
 	print_part("all", metadata.total_bytes, metadata.memory_bytes, "");
+	print_part("at most", metadata.most_bytes, metadata.memory_bytes,
+		   "  once every frame has been used");
 	print_classic();
 }
 

@@ -4,8 +4,8 @@
  * 1.56 % of memory, so that all else together has to be content with little if the whole is to stay
  * below 1.7 %.
  *
- * The host is asked which pages of a range have memory behind them, as most of a slot's stacks are
- * never touched. What comes from the C library's heap counts whole.
+ * The host is asked which pages of a range have memory behind them: most of a slot's stacks are never
+ * touched, and of mem_map and the pageblocks only what is used of memory. What comes from the C library's heap counts whole.
  */
 #include "arch/host.h"
 #include "phys/mem_map.h"
@@ -30,15 +30,19 @@ void phys_metadata(struct kmm *machine, struct phys_metadata *metadata)
 						     phys->nr_frames * sizeof(struct page)),
 		.zones_bytes = zone_data_bytes(phys),
 		.memory_bytes = (u64)phys->nr_frames << PAGE_SHIFT,
+		.most_bytes = phys->nr_frames * sizeof(struct page),
 	};
 	for (const struct pglist_data *node = phys->nodes; node < phys->nodes + phys->nr_nodes;
-	     node++)
+	     node++) {
 		metadata->pageblocks_bytes +=
 			host_resident_bytes(node->pageblocks, pageblocks_bytes(node));
+		metadata->most_bytes += pageblocks_bytes(node);
+	}
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
 		metadata->percpu_bytes +=
 			host_resident_bytes(phys_cpu(cpu), sizeof(struct phys_cpu));
 #define X(name, text) metadata->total_bytes += metadata->name##_bytes;
 	PHYS_METADATA(X)
 #undef X
+	metadata->most_bytes += metadata->zones_bytes + metadata->percpu_bytes;
 }

@@ -202,6 +202,7 @@ struct phys_metadata {
 	PHYS_METADATA(X)
 #undef X
 	u64 total_bytes;  /* of these */
+	u64 most_bytes;	  /* the same once every frame has been used */
 	u64 memory_bytes; /* of all frames of the machine */
 };
 KMM_API void phys_metadata(struct kmm *machine, struct phys_metadata *metadata);

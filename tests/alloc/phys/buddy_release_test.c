@@ -107,7 +107,7 @@ static void fresh_pageblocks_count_as_free_and_stay_unwritten(void)
 /* Everything there is, in blocks of each order and type, and back. */
 static void fresh_memory_is_all_to_be_had(void)
 {
-	static struct page *taken[NR_FRAMES];
+	static struct page *taken[NR_FRAMES + 1];
 
 	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
 		for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++) {

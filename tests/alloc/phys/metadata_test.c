@@ -77,6 +77,11 @@ static void the_share_is_below_the_bar(u64 memory_bytes)
 	/* Of the frames that boot keeps there is nothing to say. */
 	ok(all.mem_map_bytes > memory_bytes / PAGE_SIZE * sizeof(struct page) / 64 * 62,
 	   "%llu bytes of mem_map in all", (unsigned long long)all.mem_map_bytes);
+	ok(all.total_bytes <= all.most_bytes && all.total_bytes > all.most_bytes / 64 * 62,
+	   "%llu bytes, at most %llu", (unsigned long long)all.total_bytes,
+	   (unsigned long long)all.most_bytes);
+	ok((double)all.most_bytes <= MAX_SHARE * (double)memory_bytes, "%.4f %% at most",
+	   100 * (double)all.most_bytes / (double)memory_bytes);
 	ok((double)all.total_bytes <= MAX_SHARE * (double)memory_bytes, "%.4f %%",
 	   100 * (double)all.total_bytes / (double)memory_bytes);
 	ok_eq(used.total_bytes,
