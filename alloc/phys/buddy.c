@@ -323,6 +323,11 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
  * Questions
  */
 
+bool buddy_would_break(struct buddy *buddy, unsigned int order, enum migratetype type)
+{
+	return order < PAGEBLOCK_ORDER && !area_fullest(&buddy->area[type], order);
+}
+
 bool buddy_used_frames(const struct buddy *buddy, unsigned long pfn, u64 used[PAGEBLOCK_WORDS])
 {
 	const struct pageblock *block = pfn_to_pageblock(buddy, pfn);

@@ -139,6 +139,10 @@ void buddy_add_range(struct buddy *buddy, unsigned long start_pfn, unsigned long
 unsigned int buddy_take(struct buddy *buddy, unsigned int order, enum migratetype migratetype,
 			unsigned int nr, struct page **pages);
 
+/* Would the next block of this order, smaller than a pageblock, come out of one that is free as a
+ * whole, or of another migratetype's? */
+bool buddy_would_break(struct buddy *buddy, unsigned int order, enum migratetype migratetype);
+
 /* Give one block of the range back. Stops the program if one of its frames is free already. */
 void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
 

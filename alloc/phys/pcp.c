@@ -248,32 +248,6 @@ static void check_now_and_then(const struct zone *zone)
 		buddy_validate_lists(&zone->buddy, zone->lock_name);
 }
 
-bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
-		unsigned long at_most)
-{
-	struct pcp_stack *stack = &pcpu->stack[row][order];
-	struct pcp_tune *tune = &pcpu->tune[row][order];
-	unsigned int nr =
-		min_t(unsigned long, min_t(u32, tune->batch, tune->limit), at_most >> order);
-
-	if (!nr)
-		return false;
-	lock_acquire(&zone->lock);
-	nr = buddy_take(&zone->buddy, order, row >> PLACE_ZONE_BITS, nr, stack->slots);
-	check_now_and_then(zone);
-	lock_release(&zone->lock);
-	if (!nr)
-		return false;
-	tune->tide = min_t(u32, tune->tide + nr, PCP_TIDE_MAX);
-	if (tune->tide > tune->max && class_of(order) != PCP_WHOLE)
-		lower_limit(pcpu, row, order);
-	WRITE_ONCE(stack->nr, nr);
-	WRITE_ONCE(pcpu->blocks_in, pcpu->blocks_in + nr);
-	pcp_count(pcpu, pcp_refill, 1);
-	pcp_count(pcpu, buddy_alloc, nr);
-	return true;
-}
-
 void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
 		     u32 nr)
 {
@@ -291,6 +265,63 @@ void pcp_drain_stack(struct phys_cpu *pcpu, struct zone *zone, unsigned int row,
 	WRITE_ONCE(pcpu->blocks_out, pcpu->blocks_out + nr);
 	pcp_count(pcpu, pcp_drain, 1);
 	pcp_count(pcpu, buddy_free, nr);
+}
+
+/* Blocks of a zone that a slot holds in other lists than this. */
+static bool holds_others(const struct phys_cpu *pcpu, const struct zone *zone,
+			 const struct pcp_stack *own)
+{
+	for_each_pcp_stack_of(pcpu, zone, row, order)
+	{
+		const struct pcp_stack *stack = &pcpu->stack[row][order];
+
+		if (stack->nr && stack != own)
+			return true;
+	}
+	return false;
+}
+
+static void give_back_others(struct phys_cpu *pcpu, struct zone *zone, const struct pcp_stack *own)
+{
+	for_each_pcp_stack_of(pcpu, zone, row, order)
+	{
+		const struct pcp_stack *stack = &pcpu->stack[row][order];
+
+		if (stack->nr && stack != own)
+			pcp_drain_stack(pcpu, zone, row, order, stack->nr);
+	}
+}
+
+bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
+		unsigned long at_most)
+{
+	struct pcp_stack *stack = &pcpu->stack[row][order];
+	struct pcp_tune *tune = &pcpu->tune[row][order];
+	unsigned int nr =
+		min_t(unsigned long, min_t(u32, tune->batch, tune->limit), at_most >> order);
+
+	if (!nr)
+		return false;
+	lock_acquire(&zone->lock);
+	if (buddy_would_break(&zone->buddy, order, row >> PLACE_ZONE_BITS) &&
+	    holds_others(pcpu, zone, stack)) {
+		lock_release(&zone->lock);
+		give_back_others(pcpu, zone, stack);
+		lock_acquire(&zone->lock);
+	}
+	nr = buddy_take(&zone->buddy, order, row >> PLACE_ZONE_BITS, nr, stack->slots);
+	check_now_and_then(zone);
+	lock_release(&zone->lock);
+	if (!nr)
+		return false;
+	tune->tide = min_t(u32, tune->tide + nr, PCP_TIDE_MAX);
+	if (tune->tide > tune->max && class_of(order) != PCP_WHOLE)
+		lower_limit(pcpu, row, order);
+	WRITE_ONCE(stack->nr, nr);
+	WRITE_ONCE(pcpu->blocks_in, pcpu->blocks_in + nr);
+	pcp_count(pcpu, pcp_refill, 1);
+	pcp_count(pcpu, buddy_alloc, nr);
+	return true;
 }
 
 void pcp_overflow(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order)

@@ -25,6 +25,10 @@
  * the slot's share of it: an eighth of the zone divided among its CPUs, a quarter of that for single
  * frames; and twice as much for whole pageblocks. A request to drain closes all.
  *
+ * A refill that would break up a pageblock that is free as a whole first gives back what the slot
+ * holds in other lists of the zone: there may be room between it, and memory that a process once had
+ * in use is used again before more is.
+ *
  * Now and then the slot looks for stacks that nobody has taken from since the last look, and gives
  * back what they hold: frees of a zone that serves no more would lie there for ever, and each keep a
  * pageblock from becoming whole. (As the kernel's vmstat worker does for lists of remote zones.)
@@ -137,6 +141,11 @@ _Static_assert(sizeof(((struct phys_cpu *)0)->stack) <= UINT16_MAX,
 
 #define for_each_pcp_stack(pcpu, row, order)                                                       \
 	for (unsigned int row = 0; row < PCP_ROWS; row++)                                          \
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
+
+/* The stacks of one zone. */
+#define for_each_pcp_stack_of(pcpu, zone, row, order)                                              \
+	for (unsigned int row = (zone)->type; row < PCP_ROWS; row += 1U << PLACE_ZONE_BITS)        \
 		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
 
 static inline struct phys_cpu *phys_cpu(struct kmm_cpu *cpu)
