@@ -20,15 +20,15 @@ static const struct {
 	u8 share_shift; /* of the budget, >> this */
 } tuning[NR_PAGE_ORDERS] = {
 	[0] = {1024, PCP_CAPACITY_0, 256, 3},
-	[1] = {512, PCP_CAPACITY_LOW, 128, 4},
-	[2] = {256, PCP_CAPACITY_LOW, 128, 4},
-	[3] = {256, PCP_CAPACITY_LOW, 128, 4},
+	[1] = {256, PCP_CAPACITY_LOW, 64, 4},
+	[2] = {128, PCP_CAPACITY_LOW, 32, 4},
+	[3] = {64, PCP_CAPACITY_LOW, 16, 4},
 	[4] = {2, 16, 4, 4},
-	[5] = {2, 16, 4, 4},
-	[6] = {2, 16, 4, 4},
-	[7] = {2, 16, 4, 4},
-	[8] = {2, 16, 4, 4},
-	[HPAGE_ORDER] = {8, PCP_CAPACITY_HIGH, 8, 2},
+	[5] = {2, 8, 4, 4},
+	[6] = {2, 4, 4, 4},
+	[7] = {2, 4, 4, 4},
+	[8] = {2, 4, 4, 4},
+	[HPAGE_ORDER] = {2, PCP_CAPACITY_HIGH, 2, 2},
 	[MAX_PAGE_ORDER] = {2, 16, 4, 2},
 };
 

@@ -34,7 +34,7 @@ static bool in_buddy(struct kmm *machine, const struct page *page)
 static void lists_of_large_zones_are_long_and_of_small_ones_short(void)
 {
 	/* 4 GiB and two CPUs: 65536 frames a slot. */
-	static const u32 large[NR_PAGE_ORDERS] = {1024, 512, 256, 256, 2, 2, 2, 2, 2, 8, 2};
+	static const u32 large[NR_PAGE_ORDERS] = {1024, 256, 128, 64, 2, 2, 2, 2, 2, 2, 2};
 	/* 16 MiB and two CPUs: 256 frames. */
 	static const u32 small[NR_PAGE_ORDERS] = {32, 8, 4, 2, 1};
 	unsigned long budget = pcp_budget(1UL << 20, 2, 0, 2);
