@@ -53,8 +53,10 @@ bool trim_now(void)
 	enum entry entry = heap_enter();
 	unsigned long bytes = 0;
 
+	/* All but nothing: single pages in between others are not worth a call of the host each, and some
+	 * programs trim often. */
 	if (entry != ENTRY_EARLY)
-		bytes = kmm_trim(heap.machine, 0);
+		bytes = kmm_trim(heap.machine, PAGE_SIZE);
 	heap_leave(entry);
 	return bytes != 0;
 }
