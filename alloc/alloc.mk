@@ -186,7 +186,7 @@ libkmm_malloc_la_SOURCES = $(heap_core_sources) \
 libkmm_malloc_la_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_API=
 libkmm_malloc_la_CFLAGS   = $(AM_CFLAGS) -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc \
 			    -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
-libkmm_malloc_la_LDFLAGS  = $(AM_LDFLAGS) -shared -avoid-version -Wl,-Bsymbolic -Wl,-z,now \
+libkmm_malloc_la_LDFLAGS  = $(AM_LDFLAGS) -shared -avoid-version -Wl,-Bsymbolic -Wl,-z,now -Wl,-z,nodelete \
 			    -Wl,--version-script=$(srcdir)/alloc/malloc/libkmm-malloc.map
 libkmm_malloc_la_LIBTOOLFLAGS = --tag=disable-static
 EXTRA_libkmm_malloc_la_DEPENDENCIES = alloc/malloc/libkmm-malloc.map

@@ -2,6 +2,7 @@
 /* Each function of the malloc family by itself: what the C library's manual promises of it. */
 #include <errno.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -341,6 +342,106 @@ static void a_limit_of_address_space_is_enomem(void)
 	ok_eq(in_child(fill_until_refused), 0);
 }
 
+/* Mistakes, each of which must end a child by abort(), after a line that begins with "kmm: ". */
+
+static int free_twice(size_t size)
+{
+	void *p = hide(malloc(size));
+
+	free(p);
+	free(hide(p));
+	return 0;
+}
+
+static int free_object_twice(void)
+{
+	return free_twice(100);
+}
+
+static int free_run_twice(void)
+{
+	return free_twice(100000);
+}
+
+static int free_large_run_twice(void)
+{
+	return free_twice(10 * MIB);
+}
+
+static int free_mapping_twice(void)
+{
+	return free_twice(100 * MIB);
+}
+
+static int free_inside_a_run(void)
+{
+	char *p = hide(malloc(100000));
+
+	free(hide(p + 4096));
+	return 0;
+}
+
+static int free_static_memory(void)
+{
+	static char mine[100];
+
+	free(hide(mine));
+	return 0;
+}
+
+static int free_stack(void)
+{
+	long mine[2] = {0, 0};
+
+	free(hide(mine));
+	return 0;
+}
+
+static int realloc_of_nothing_known(void)
+{
+	static char mine[4096];
+
+	return hide(realloc(hide(mine), 10)) != NULL;
+}
+
+static void stops(int (*mistake)(void))
+{
+	char text[512] = "";
+	int pipes[2], status = 0;
+	ssize_t n;
+	pid_t pid;
+
+	if (pipe(pipes))
+		return;
+	pid = fork();
+	if (pid == 0) {
+		struct rlimit none = {0, 0};
+
+		setrlimit(RLIMIT_CORE, &none);
+		dup2(pipes[1], STDERR_FILENO);
+		_exit(mistake());
+	}
+	close(pipes[1]);
+	n = read(pipes[0], text, sizeof(text) - 1);
+	close(pipes[0]);
+	waitpid(pid, &status, 0);
+	ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "the child ended with %#x", status);
+	ok(n > 5 && !strncmp(text, "kmm: ", 5) && strchr(text, '\n') == text + n - 1,
+	   "it said '%s'", text);
+}
+
+static void a_free_of_what_is_not_allocated_stops_the_program(void)
+{
+	stops(free_object_twice);
+	stops(free_run_twice);
+	stops(free_large_run_twice);
+	stops(free_mapping_twice);
+	stops(free_inside_a_run);
+	stops(free_static_memory);
+	stops(free_stack);
+	stops(realloc_of_nothing_known);
+}
+
 int main(int argc, char **argv)
 {
 	(void)argc;
@@ -360,5 +461,6 @@ int main(int argc, char **argv)
 	RUN(mallinfo_counts_what_is_in_use);
 	RUN(mallopt_takes_note);
 	RUN(a_limit_of_address_space_is_enomem);
+	RUN(a_free_of_what_is_not_allocated_stops_the_program);
 	return done();
 }
