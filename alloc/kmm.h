@@ -69,8 +69,8 @@ KMM_API const char *kmm_boot_error(void);
  * End a machine: drain every slot, count what is still allocated, give all memory back to the host.
  * No thread may be inside a call of the machine, or just ending while attached to it, and pointers
  * from it are dead afterwards; a thread other than the caller that is still attached to it may end
- * later, but faults if it uses the library again. With leaks NULL, leaks are printed to stderr, a line a kind. Returns 0, or -EBUSY when
- * something had leaked.
+ * later, but faults if it uses the library again. With leaks NULL, leaks are printed to stderr, a
+ * line a kind. Returns 0, or -EBUSY when something had leaked.
  */
 KMM_API int kmm_shutdown(struct kmm *machine, struct kmm_leaks *leaks);
 
@@ -91,18 +91,18 @@ KMM_API void kmm_drain(struct kmm *machine);
 
 /*
  * Give memory that nobody uses back to the host, until no more than keep_bytes of what is free has
- * memory behind it. As kmm_drain, and asks running threads for what their page lists hold, which they
- * give at their next slow path. Whole 2 MiB first, then runs of 64 KiB; with keep_bytes 0 every
- * page. Returns the bytes given back. Any thread, at any time: allocations go on meanwhile. Takes
- * slots_lock.
+ * memory behind it. As kmm_drain, and asks running threads for what their page lists hold, which
+ * they give at their next slow path. Whole 2 MiB first, then runs of 64 KiB; with keep_bytes 0
+ * every page. Returns the bytes given back. Any thread, at any time: allocations go on meanwhile.
+ * Takes slots_lock.
  */
 KMM_API unsigned long kmm_trim(struct kmm *machine, size_t keep_bytes);
 
 /*
- * The same of memory that has been free for a while, for who has a timer: call it every 100 to 250 ms.
- * What is freed before one call, and not used until the next, goes back by then or by the one after:
- * pages, what slots without a thread cache, what the caches of objects hold back. Bounded work a
- * call. Returns the bytes given back. Takes slots_lock.
+ * The same of memory that has been free for a while, for who has a timer: call it every 100 to 250
+ * ms. What is freed before one call, and not used until the next, goes back by then or by the one
+ * after: pages, what slots without a thread cache, what the caches of objects hold back. Bounded
+ * work a call. Returns the bytes given back. Takes slots_lock.
  */
 KMM_API unsigned long kmm_age(struct kmm *machine);
 

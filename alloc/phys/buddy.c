@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The buddy allocator: lists of pageblocks, and what they serve; see buddy.h for what it keeps true.
- * No locks: the caller holds the zone's. */
+/* The buddy allocator: lists of pageblocks, and what they serve; see buddy.h for what it keeps
+ * true. No locks: the caller holds the zone's. */
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/compiler.h"
@@ -149,8 +149,8 @@ static struct pageblock *steal_part(struct buddy *buddy, enum migratetype type, 
 }
 
 /* The same of pageblocks that are free as a whole. */
-static struct pageblock *steal_whole(struct buddy *buddy, enum migratetype type,
-				     unsigned int order, enum whole_fill fill)
+static struct pageblock *steal_whole(struct buddy *buddy, enum migratetype type, unsigned int order,
+				     enum whole_fill fill)
 {
 	const enum migratetype *others = fallbacks[type];
 
@@ -169,8 +169,7 @@ static struct pageblock *steal_whole(struct buddy *buddy, enum migratetype type,
 }
 
 /* No pageblock that is in use serves. One that has memory is worth more than one of the type. */
-static struct pageblock *choose_slow(struct buddy *buddy, enum migratetype type,
-				     unsigned int order)
+static struct pageblock *choose_slow(struct buddy *buddy, enum migratetype type, unsigned int order)
 {
 	for (enum whole_fill fill = WHOLE_HELD; fill <= WHOLE_RELEASED; fill++) {
 		struct pageblock *block = area_whole(&buddy->area[type], order, fill);
@@ -181,8 +180,7 @@ static struct pageblock *choose_slow(struct buddy *buddy, enum migratetype type,
 			return block;
 	}
 	/* A fresh one is found at the second look. */
-	return list_fresh(buddy) ? choose_slow(buddy, type, order)
-				 : steal_part(buddy, type, order);
+	return list_fresh(buddy) ? choose_slow(buddy, type, order) : steal_part(buddy, type, order);
 }
 
 static inline struct pageblock *choose(struct buddy *buddy, enum migratetype type,

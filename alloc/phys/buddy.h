@@ -15,11 +15,11 @@
  *
  * What ageing taught. Fill 90 % of memory with single frames, free a random half, then again and
  * again free a random 10 % of what is live and allocate as much; look at the share of free memory
- * that is in whole pageblocks. Lists of blocks by order, the most recently freed first, keep it where
- * the random half left it, because holes are refilled wherever they happen to be. With the fullest
- * pageblock first, one that is not refilled loses a tenth of its frames in each round, and after some
- * sixty is free: live frames gather in as few pageblocks as hold them. Three things stood in the way,
- * all of them outside of this file:
+ * that is in whole pageblocks. Lists of blocks by order, the most recently freed first, keep it
+ * where the random half left it, because holes are refilled wherever they happen to be. With the
+ * fullest pageblock first, one that is not refilled loses a tenth of its frames in each round, and
+ * after some sixty is free: live frames gather in as few pageblocks as hold them. Three things
+ * stood in the way, all of them outside of this file:
  *
  *	- Per-CPU lists hand frames out again before the buddy sees them. A list as long as the
  *	  round's frees undoes all sorting; one of a tenth of it delays it by a tenth. So lists grow
@@ -33,17 +33,18 @@
  * Two free pageblocks that are buddies are one block of order 10, and only the lower one is listed.
  *
  * Memory can go back to the host while it is free. The buddy keeps account of it, a bit for each 16
- * frames: they are `released` until one of them is taken. Of pageblocks that are free as a whole those
- * with memory are taken first.
+ * frames: they are `released` until one of them is taken. Of pageblocks that are free as a whole
+ * those with memory are taken first.
  *
- * Descriptors cost memory too, so those of one range of pageblocks that nobody has used since boot are
- * not even written to: the `fresh` ones, which are free as a whole and released. A pair of them is
- * listed when no other pageblock that is free as a whole is.
+ * Descriptors cost memory too, so those of one range of pageblocks that nobody has used since boot
+ * are not even written to: the `fresh` ones, which are free as a whole and released. A pair of them
+ * is listed when no other pageblock that is free as a whole is.
  *
- * Invariant (with the fresh ones in it as what they stand for): nr_pages == sum of nr_free of all pageblocks; nr_released == 16 * sum of the bits of
- * their `released`, each of a group whose frames are all free; a pageblock is on the list that its
- * migratetype, orders and nr_free say, except where nothing is free, or its lower buddy is listed
- * for both; bit f of nonempty[o] is set exactly if list[o][f] has a pageblock.
+ * Invariant (with the fresh ones in it as what they stand for): nr_pages == sum of nr_free of all
+ * pageblocks; nr_released == 16 * sum of the bits of their `released`, each of a group whose frames
+ * are all free; a pageblock is on the list that its migratetype, orders and nr_free say, except
+ * where nothing is free, or its lower buddy is listed for both; bit f of nonempty[o] is set exactly
+ * if list[o][f] has a pageblock.
  *
  * After Knuth, TAOCP vol. 1, 2.5 C; mm/page_alloc.c (6.1) for migratetypes and their fallback; and
  * LLFree (Wrenger et al., USENIX ATC 2023) for a bit a frame and a counter a 2 MiB block. From the
@@ -68,7 +69,7 @@ enum whole_fill { WHOLE_HELD, WHOLE_PART, WHOLE_RELEASED };
 
 /* The pageblocks of one migratetype that have something free. */
 struct free_area {
-	u16 nonempty[NR_PAGE_ORDERS];			 /* bit f: list[o][f] has a pageblock */
+	u16 nonempty[NR_PAGE_ORDERS]; /* bit f: list[o][f] has a pageblock */
 	/* Of orders 9 and 10, which are free as a whole, by enum whole_fill. */
 	struct list_head list[NR_PAGE_ORDERS][NR_FILLS];
 };
@@ -78,9 +79,9 @@ struct free_area {
 	X(split)       /* blocks cut in two */                                                       \
 	X(merge)       /* buddies joined */                                                          \
 	X(steal_block) /* pageblocks that changed their migratetype, for want of one of the other */ \
-	X(steal_page)  /* blocks taken from a pageblock of another migratetype */                    \
-	X(release)     /* frames whose memory went back to the host */                               \
-	X(reuse)       /* of these, taken again; 512 at a time with huge pages */
+	X(steal_page) /* blocks taken from a pageblock of another migratetype */                     \
+	X(release)    /* frames whose memory went back to the host */                                \
+	X(reuse)      /* of these, taken again; 512 at a time with huge pages */
 
 struct buddy {
 	/* Set by buddy_init, then constant. */
@@ -93,7 +94,7 @@ struct buddy {
 	bool huge;		 /* the host's memory comes 2 MiB at a time */
 
 	/* The zone's lock protects: */
-	unsigned long fresh; /* blocks[fresh .. fresh_end) are pairs that were never listed */
+	unsigned long fresh;	   /* blocks[fresh .. fresh_end) are pairs that were never listed */
 	unsigned long nr_pages;	   /* free frames; may be read without the lock */
 	unsigned long nr_released; /* of these, without memory; may be read without, too */
 	unsigned long nr_isolated; /* frames that are neither free nor anybody's, for a moment */
@@ -115,9 +116,10 @@ static inline struct pageblock *pfn_to_pageblock(const struct buddy *buddy, unsi
 	return &buddy->blocks[(pfn >> PAGEBLOCK_ORDER) - buddy->first_block];
 }
 
-/* Make an allocator of the frames [start_pfn, end_pfn), which are not none. blocks: nr_pageblocks() of
- * them, zeroed. Frames [fresh_start, fresh_end), which may be none and are multiples of 4 MiB, are free
- * and have never had memory; no others are free. All pageblocks are movable at first, as the kernel's. */
+/* Make an allocator of the frames [start_pfn, end_pfn), which are not none. blocks: nr_pageblocks()
+ * of them, zeroed. Frames [fresh_start, fresh_end), which may be none and are multiples of 4 MiB,
+ * are free and have never had memory; no others are free. All pageblocks are movable at first, as
+ * the kernel's. */
 void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blocks,
 		unsigned long start_pfn, unsigned long end_pfn, unsigned long fresh_start,
 		unsigned long fresh_end);
@@ -166,7 +168,7 @@ enum buddy_choice {
 	CHOOSE_WHOLE,  /* pageblocks that are free as a whole */
 	CHOOSE_GROUPS, /* every free group */
 	CHOOSE_PAGES,  /* every free frame */
-	CHOOSE_AGED,   /* every free group into which nothing was freed since it was last looked at */
+	CHOOSE_AGED, /* every free group into which nothing was freed since it was last looked at */
 };
 struct buddy_isolated {
 	struct pageblock *block;

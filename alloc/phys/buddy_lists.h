@@ -50,7 +50,7 @@ static inline void unlist(struct buddy *buddy, struct pageblock *block)
 }
 
 static inline void enlist(struct buddy *buddy, struct pageblock *block, unsigned int order,
-		   unsigned int fill)
+			  unsigned int fill)
 {
 	struct free_area *area = &buddy->area[block->migratetype];
 

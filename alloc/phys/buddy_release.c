@@ -21,8 +21,8 @@ static void frames_of(u32 groups, u64 frames[PAGEBLOCK_WORDS])
 {
 	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++, groups >>= 4) {
 		/* Bits 0 to 3 to bits 0, 16, 32 and 48, and each of these 16 times. */
-		const u64 spread = (groups & 1) | (u64)(groups & 2) << 15 | (u64)(groups & 4) << 30 |
-				   (u64)(groups & 8) << 45;
+		const u64 spread = (groups & 1) | (u64)(groups & 2) << 15 |
+				   (u64)(groups & 4) << 30 | (u64)(groups & 8) << 45;
 
 		frames[i] = spread * 0xffff;
 	}
@@ -30,9 +30,9 @@ static void frames_of(u32 groups, u64 frames[PAGEBLOCK_WORDS])
 
 static u32 choose_groups(struct pageblock *block, enum buddy_choice choice)
 {
-	u32 groups = pageblock_is_whole(block)	? ALL_GROUPS
-		     : choice == CHOOSE_WHOLE ? 0
-						: pageblock_free_groups(block);
+	u32 groups = pageblock_is_whole(block) ? ALL_GROUPS
+		     : choice == CHOOSE_WHOLE  ? 0
+					       : pageblock_free_groups(block);
 
 	groups &= ~block->released;
 	if (choice == CHOOSE_AGED) {
@@ -84,9 +84,8 @@ static void mark_released(struct buddy *buddy, struct pageblock *block, u32 grou
 {
 	groups &= pageblock_free_groups(block) & ~block->released;
 	block->released |= groups;
-	WRITE_ONCE(buddy->nr_released, buddy->nr_released +
-					       ((unsigned long)__builtin_popcount(groups)
-						<< GROUP_ORDER));
+	WRITE_ONCE(buddy->nr_released,
+		   buddy->nr_released + ((unsigned long)__builtin_popcount(groups) << GROUP_ORDER));
 }
 
 /* The groups all of whose frames these are. */

@@ -81,11 +81,10 @@ static unsigned long check_list(const struct buddy *buddy, enum migratetype type
 		block = list_entry(node, struct pageblock, list);
 		KMM_BUG_ON(block < buddy->blocks || block >= buddy->blocks + buddy->nr_blocks,
 			   "%s: order %u, fill %u: a pageblock of another zone", name, order, fill);
-		KMM_BUG_ON(
-			block->migratetype != type || block->order != order ||
-				block->fill != fill || fill_wanted(block) != fill,
-			"%s: pageblock %lu is on the list of another type, order or fill", name,
-			number_of(buddy, block));
+		KMM_BUG_ON(block->migratetype != type || block->order != order ||
+				   block->fill != fill || fill_wanted(block) != fill,
+			   "%s: pageblock %lu is on the list of another type, order or fill", name,
+			   number_of(buddy, block));
 		KMM_BUG_ON(nr > buddy->nr_blocks, "%s: order %u, fill %u: a list without end", name,
 			   order, fill);
 	}
@@ -144,7 +143,8 @@ static void check_allocated(const struct buddy *buddy, const char *name, unsigne
 
 	KMM_BUG_ON(order > MAX_PAGE_ORDER, "%s: frame %lu heads a block of order %u", name, pfn,
 		   order);
-	KMM_BUG_ON(block && pfn & (nr - 1), "%s: frame %lu, order %u: not aligned", name, pfn, order);
+	KMM_BUG_ON(block && pfn & (nr - 1), "%s: frame %lu, order %u: not aligned", name, pfn,
+		   order);
 	KMM_BUG_ON(pfn + nr > buddy->end_pfn, "%s: frame %lu, order %u: beyond the zone", name, pfn,
 		   order);
 	for (unsigned long i = 0; i < nr; i++) {

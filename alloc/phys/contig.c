@@ -171,8 +171,8 @@ void contig_release(struct kmm_cpu *cpu, struct page *page)
 	zone = page_zone(cpu->machine->phys, page);
 	page->nr_contig = 0;
 	/* No reference, whether the last was dropped or is the caller's. */
-	WRITE_ONCE(page->state, page_kind(READ_ONCE(page->place), (unsigned int)zone->nid,
-					  PG_TYPE_FREE, 0));
+	WRITE_ONCE(page->state,
+		   page_kind(READ_ONCE(page->place), (unsigned int)zone->nid, PG_TYPE_FREE, 0));
 	lock_acquire(&zone->lock);
 	buddy_give_range(&zone->buddy, pfn, pfn + nr_pages);
 	lock_release(&zone->lock);

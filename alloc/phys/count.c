@@ -142,8 +142,7 @@ void phys_count_traffic(struct kmm *machine, struct phys_traffic *traffic)
 	count_free_areas(machine, NUMA_NO_NODE, &free);
 	nr_alloc += free.nr_buddy_pages + free.nr_pcp_pages;
 	/* Of allocations that happen meanwhile only the second half may have been seen. */
-	traffic->nr_free =
-		nr_alloc > free.nr_managed_pages ? nr_alloc - free.nr_managed_pages : 0;
+	traffic->nr_free = nr_alloc > free.nr_managed_pages ? nr_alloc - free.nr_managed_pages : 0;
 }
 
 void phys_for_each_pageset(struct kmm *machine, const struct phys_zone_info *zone,

@@ -12,9 +12,9 @@
  * mem_map follows the kernel's SPARSEMEM_VMEMMAP: the frames that hold a node's structs are taken
  * from the node at boot, and appear at the virtual address of mem_map. Here too they are taken
  * (reserved in memblock, and so missing from the zone's managed pages); what appears at mem_map is
- * host memory of the same size on the same node, given as it is touched, and the reserved frames' own
- * place in the direct map is never touched, so the host pays for them once at most. The descriptors of a node's pageblocks (128
- * bytes each 2 MiB) are paid for likewise.
+ * host memory of the same size on the same node, given as it is touched, and the reserved frames'
+ * own place in the direct map is never touched, so the host pays for them once at most. The
+ * descriptors of a node's pageblocks (128 bytes each 2 MiB) are paid for likewise.
  */
 #include "phys/mem_map.h"
 

@@ -4,8 +4,9 @@
  * 1.56 % of memory, so that all else together has to be content with little if the whole is to stay
  * below 1.7 %.
  *
- * The host is asked which pages of a range have memory behind them: most of a slot's stacks are never
- * touched, and of mem_map and the pageblocks only what is used of memory. What comes from the C library's heap counts whole.
+ * The host is asked which pages of a range have memory behind them: most of a slot's stacks are
+ * never touched, and of mem_map and the pageblocks only what is used of memory. What comes from the
+ * C library's heap counts whole.
  */
 #include "arch/host.h"
 #include "phys/mem_map.h"

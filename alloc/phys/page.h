@@ -18,11 +18,11 @@
  * never of a type of an allocated head.
  *
  * mem_map is memory that the host gives when it is first written to, and boot writes nothing: a
- * frame's struct page is all zeros, which is PG_TYPE_NONE, until the frame is allocated as a head or
- * becomes the tail of a compound block. So a machine is as large as its user likes and costs what is
- * used of it. Only HighMem's structs have their place and node from boot on, since an address is
- * looked for in them before anything else is known. Frames that boot keeps (mem_map's own) are never
- * given out and stay zeros, too; struct pglist_data knows which those are.
+ * frame's struct page is all zeros, which is PG_TYPE_NONE, until the frame is allocated as a head
+ * or becomes the tail of a compound block. So a machine is as large as its user likes and costs
+ * what is used of it. Only HighMem's structs have their place and node from boot on, since an
+ * address is looked for in them before anything else is known. Frames that boot keeps (mem_map's
+ * own) are never given out and stay zeros, too; struct pglist_data knows which those are.
  */
 #ifndef KMM_PHYS_PAGE_H
 #define KMM_PHYS_PAGE_H
@@ -113,8 +113,8 @@ static inline unsigned int page_place(unsigned int zone, unsigned int migratetyp
 	return zone | migratetype << PLACE_ZONE_BITS;
 }
 
-/* enum zone_type of an allocated head, a tail of a compound block, or any HighMem frame; page_to_nid()
- * and pfn_zone() know of all others. */
+/* enum zone_type of an allocated head, a tail of a compound block, or any HighMem frame;
+ * page_to_nid() and pfn_zone() know of all others. */
 static inline unsigned int page_zonenum(const struct page *page)
 {
 	return READ_ONCE(page->place) & PLACE_ZONE_MASK;
@@ -141,8 +141,8 @@ static inline void page_set_type(struct page *page, enum page_type type)
 	WRITE_ONCE(page->type, (u8)type);
 }
 
-/* The owner makes a frame the tail of a block; kind: the head's. Release: who sees a tail sees where
- * its head is. */
+/* The owner makes a frame the tail of a block; kind: the head's. Release: who sees a tail sees
+ * where its head is. */
 static inline void page_make_tail(struct page *page, struct page *head, u32 kind)
 {
 	const u32 place = kind & (0xffffU & ~PLACE_FLAGGED); /* and node */

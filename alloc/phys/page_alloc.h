@@ -21,16 +21,16 @@ KMM_BEGIN_DECLS
 
 /*
  * A block of 2^order frames from the node of this CPU, or the nearest that has one, unless the
- * thread's NUMA policy says otherwise (phys/mempolicy.h). NULL when no zone that gfp allows can give
- * it, or for an order beyond MAX_PAGE_ORDER. A zone keeps some pages for those who cannot wait
+ * thread's NUMA policy says otherwise (phys/mempolicy.h). NULL when no zone that gfp allows can
+ * give it, or for an order beyond MAX_PAGE_ORDER. A zone keeps some pages for those who cannot wait
  * (phys/gfp.h says who gets how many); with __GFP_MEMALLOC, or no_watermarks in the machine's
  * configuration, the last page can be had.
  *
- * When the zones can spare no more, an allocation with __GFP_DIRECT_RECLAIM drains the lists of this
- * CPU and of slots without a thread, and asks other running threads for theirs (not with
+ * When the zones can spare no more, an allocation with __GFP_DIRECT_RECLAIM drains the lists of
+ * this CPU and of slots without a thread, and asks other running threads for theirs (not with
  * __GFP_NORETRY). They give them at their own next call that finds its list empty or full, so what
- * a thread holds that makes none stays out of reach: at most its part of three eighths of each zone,
- * of which two are whole pageblocks.
+ * a thread holds that makes none stays out of reach: at most its part of three eighths of each
+ * zone, of which two are whole pageblocks.
  */
 KMM_API struct page *alloc_pages(gfp_t gfp, unsigned int order);
 /* The same, from node nid first whatever the thread's policy (NUMA_NO_NODE: as alloc_pages); with
@@ -102,10 +102,10 @@ KMM_API void *alloc_pages_exact_nid(int nid, size_t size, gfp_t gfp);
 KMM_API void free_pages_exact(void *addr, size_t size);
 
 /*
- * A run: nr contiguous frames (1 to 1024), the first a multiple of 2^order for the smallest order that
- * holds them and of 2^align_order, whose number the owner keeps; NULL for no memory, or another
- * number. shrink_page_run keeps the first `keep` of nr frames, 0 for none. One block is allocated, or
- * as many freed as there are bits in the numbers. nid as alloc_pages_node().
+ * A run: nr contiguous frames (1 to 1024), the first a multiple of 2^order for the smallest order
+ * that holds them and of 2^align_order, whose number the owner keeps; NULL for no memory, or
+ * another number. shrink_page_run keeps the first `keep` of nr frames, 0 for none. One block is
+ * allocated, or as many freed as there are bits in the numbers. nid as alloc_pages_node().
  */
 KMM_API struct page *alloc_page_run(unsigned long nr, unsigned int align_order, gfp_t gfp);
 KMM_API struct page *alloc_page_run_node(int nid, unsigned long nr, unsigned int align_order,
@@ -118,7 +118,8 @@ KMM_API void shrink_page_run(struct page *page, unsigned long nr, unsigned long 
 #define free_page(addr)	     free_pages((addr), 0)
 
 /* Conversions by arithmetic, of this thread's machine. page_address is NULL for a frame that the
- * direct map does not cover (HighMem) unless it is kmapped (phys/highmem.h). virt_to_page wants an address in the direct map. */
+ * direct map does not cover (HighMem) unless it is kmapped (phys/highmem.h). virt_to_page wants an
+ * address in the direct map. */
 static inline unsigned long page_to_pfn(const struct page *page)
 {
 	return (unsigned long)(page - cpu_get()->mem_map);
@@ -129,7 +130,8 @@ static inline struct page *pfn_to_page(unsigned long pfn)
 	return cpu_get()->mem_map + pfn;
 }
 
-/* The node of any frame of this thread's machine, whether it was ever allocated or not. O(nodes). */
+/* The node of any frame of this thread's machine, whether it was ever allocated or not. O(nodes).
+ * */
 KMM_API int page_to_nid(const struct page *page);
 
 KMM_API void *page_address(const struct page *page);

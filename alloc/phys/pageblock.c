@@ -2,8 +2,9 @@
 /*
  * One pageblock's bits and counts; see pageblock.h.
  *
- * Blocks of orders 0 to 5 lie inside one 64-bit word; larger ones are whole words, looked at through
- * a byte that has a bit a word. Both are searched by the same two functions on a word of bits.
+ * Blocks of orders 0 to 5 lie inside one 64-bit word; larger ones are whole words, looked at
+ * through a byte that has a bit a word. Both are searched by the same two functions on a word of
+ * bits.
  */
 #include "phys/pageblock.h"
 
@@ -254,8 +255,7 @@ static void recount(struct pageblock *block)
 		unsigned int nr = 0;
 
 		if (o >= WORD_ORDER)
-			nr = (unsigned int)__builtin_popcountll(
-				maximal_runs(full, o - WORD_ORDER));
+			nr = (unsigned int)__builtin_popcountll(maximal_runs(full, o - WORD_ORDER));
 		else
 			for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++)
 				nr += (unsigned int)__builtin_popcountll(

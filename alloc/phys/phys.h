@@ -77,15 +77,16 @@ void phys_count_traffic(struct kmm *machine, struct phys_traffic *traffic);
 int pfn_to_nid(const struct kmm *machine, unsigned long pfn);
 
 /*
- * Give memory of free frames back to the host, as long as more than keep_pages of them have memory:
+ * Ask running threads for what their lists hold (the caller has drained the others), and give
+ * memory of free frames back to the host, as long as more than keep_pages of them have memory:
  * pageblocks that are free as a whole first, then runs of 64 KiB; with 0 then every frame. Returns
- * the frames given back. Takes release_lock, and each zone's lock for a moment at a time. Frames are
- * nobody's while the host is at it: 16 MiB at once, or an eighth of what is free.
+ * the frames given back. Takes release_lock, and each zone's lock for a moment at a time. Frames
+ * are nobody's while the host is at it: 16 MiB at once, or an eighth of what is free.
  */
 unsigned long phys_trim(struct kmm *machine, unsigned long keep_pages);
 
-/* The same of what nobody has touched since the last call but one; up to 1 GiB of it, found among up
- * to 32 GiB. */
+/* The same of what nobody has touched since the last call but one; up to 1 GiB of it, found among
+ * up to 32 GiB. */
 unsigned long phys_age(struct kmm *machine);
 
 /* Wait for frames that are on their way back to the host, if there are any; true if there were. The

@@ -3,15 +3,16 @@
  * Memory of free frames back to the host: on demand (phys_trim), and what nobody has touched for a
  * while (phys_age).
  *
- *	under the zone's lock	isolate frames of some pageblocks: they are neither free nor anybody's
+ *	under the zone's lock	isolate frames of some pageblocks: neither free nor anybody's
  *	without			ask the host, in runs as long as they are
  *	under the zone's lock	free again, and `released` (phys/buddy.h)
  *
- * So no allocation waits for the host, but one that finds too little memory without these frames: it
- * waits for release_lock, which is held all the while. Few frames are isolated at once.
+ * So no allocation waits for the host, but one that finds too little memory without these frames:
+ * it waits for release_lock, which is held all the while. Few frames are isolated at once.
  *
- * Anonymous memory goes by madvise. Of a memfd a hole is punched, so that it goes from every mapping;
- * but not in the child of a fork, whose frames are shared with a parent that may use them by now.
+ * Anonymous memory goes by madvise. Of a memfd a hole is punched, so that it goes from every
+ * mapping; but not in the child of a fork, whose frames are shared with a parent that may use them
+ * by now.
  *
  * Locks: release_lock, then a zone's.
  */
@@ -26,9 +27,9 @@
 #include "phys/phys.h"
 #include "phys/zone.h"
 
-#define ISOLATE_AT_ONCE 8U	  /* pageblocks */
-#define LOOK_AT_ONCE	256UL	  /* pageblocks, under one acquisition of the lock */
-#define AGE_LOOK_MOST	16384UL	  /* pageblocks a call */
+#define ISOLATE_AT_ONCE 8U	    /* pageblocks */
+#define LOOK_AT_ONCE	256UL	    /* pageblocks, under one acquisition of the lock */
+#define AGE_LOOK_MOST	16384UL	    /* pageblocks a call */
 #define AGE_PAGES_MOST	(1UL << 18) /* frames a call */
 
 /* One walk over a zone's pageblocks. */
@@ -36,9 +37,9 @@ struct walk {
 	struct phys *phys;
 	struct zone *zone;
 	enum buddy_choice choice;
-	unsigned long at;   /* the pageblock to look at next */
+	unsigned long at;     /* the pageblock to look at next */
 	unsigned long looked; /* pageblocks looked at */
-	unsigned long most; /* frames that may still be released */
+	unsigned long most;   /* frames that may still be released */
 };
 
 /* Frames that may be nobody's at once, of so many free ones. */
@@ -188,6 +189,9 @@ unsigned long phys_trim(struct kmm *machine, unsigned long keep_pages)
 	struct phys *phys = machine->phys;
 	unsigned long held = 0, nr_pages = 0;
 
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		if (cpu != this_cpu && pcp_nr_pages(cpu))
+			pcp_close(cpu);
 	for_each_zone(phys, node, zone)
 		held += nr_held(zone);
 	for (enum buddy_choice choice = CHOOSE_WHOLE; choice <= CHOOSE_PAGES; choice++) {

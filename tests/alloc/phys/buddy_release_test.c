@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The buddy allocator's account of memory that the host has back, over an array of struct pages that
- * stand for no memory: fresh pageblocks, which are taken last and whose descriptors stay unwritten,
- * and frames that are isolated, released and taken again.
+ * The buddy allocator's account of memory that the host has back, over an array of struct pages
+ * that stand for no memory: fresh pageblocks, which are taken last and whose descriptors stay
+ * unwritten, and frames that are isolated, released and taken again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -233,7 +233,8 @@ static void what_is_taken_has_memory_again(void)
 		validate(0);
 		give(page, 5);
 		validate(0);
-		ok_eq(release((unsigned int)(pfn_of(page) / PAGEBLOCK_NR_PAGES), CHOOSE_WHOLE, true),
+		ok_eq(release((unsigned int)(pfn_of(page) / PAGEBLOCK_NR_PAGES), CHOOSE_WHOLE,
+			      true),
 		      huge ? PAGEBLOCK_NR_PAGES : 32);
 	}
 }

@@ -110,8 +110,8 @@ static bool is_one_of(struct kmm *machine, const unsigned long *pfns, unsigned i
  * them: a run of three. */
 static void a_run_needs_pageblocks_in_a_row(void)
 {
-	struct kmm *machine = boot((struct kmm_config){.node_bytes = 128 * MIB,
-						       .no_watermarks = true});
+	struct kmm *machine =
+		boot((struct kmm_config){.node_bytes = 128 * MIB, .no_watermarks = true});
 	struct page *blocks[64], *run;
 	unsigned long pfns[64];
 	unsigned int nr = 0;
@@ -148,8 +148,8 @@ static void a_run_needs_pageblocks_in_a_row(void)
 
 static void what_lists_hold_is_fetched_for_a_run(void)
 {
-	struct kmm *machine = boot((struct kmm_config){.node_bytes = 64 * MIB,
-						       .no_watermarks = true});
+	struct kmm *machine =
+		boot((struct kmm_config){.node_bytes = 64 * MIB, .no_watermarks = true});
 	unsigned long nr = machine->nr_frames;
 	struct page *run;
 

@@ -70,8 +70,8 @@ static void check_frames(struct kmm *machine, const struct page *page, unsigned 
 	for (unsigned long i = 0; i < nr; i++) {
 		const struct zone *zone = pfn_zone(machine->phys, page_to_pfn(page + i));
 
-		ok(page[i].nid == nid && page_to_nid(page + i) == nid, "frame %lu of node %u, not %d",
-		   i, page[i].nid, nid);
+		ok(page[i].nid == nid && page_to_nid(page + i) == nid,
+		   "frame %lu of node %u, not %d", i, page[i].nid, nid);
 		ok(page_zone(machine->phys, page + i) == zone, "frame %lu of zone %s", i,
 		   zone->name);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory back to the host: what goes and what stays, that live contents are safe and what has gone
- * reads as zeros, how much is kept, what ageing takes and when, and all of it while threads allocate.
+ * reads as zeros, how much is kept, what ageing takes and when, and all of it while threads
+ * allocate.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -346,6 +347,52 @@ static void idle_slots_age(void)
 	shut_down(machine);
 }
 
+static pthread_barrier_t turn;
+
+static void *hold_and_wake(void *machine)
+{
+	kmm_attach(machine, 1);
+	drop_all(have(GFP_KERNEL, 0, 1000));
+	pthread_barrier_wait(&turn); /* it sleeps, and is asked */
+	pthread_barrier_wait(&turn);
+	drop_all(have(GFP_KERNEL, 0, 1));
+	pthread_barrier_wait(&turn);
+	pthread_barrier_wait(&turn);
+	return NULL;
+}
+
+static void running_threads_are_asked(void)
+{
+	for (int trim = 0; trim < 2; trim++) {
+		struct kmm *machine = boot((struct kmm_config){.node_bytes = 1024 * MIB});
+		struct free_area_counts counts;
+		pthread_t thread;
+
+		pthread_barrier_init(&turn, NULL, 2);
+		pthread_create(&thread, NULL, hold_and_wake, machine);
+		pthread_barrier_wait(&turn);
+		kmm_drain(machine);
+		count_free_areas(machine, NUMA_NO_NODE, &counts);
+		ok(counts.nr_pcp_pages > 600, "%llu pages on its lists",
+		   (unsigned long long)counts.nr_pcp_pages);
+		if (trim)
+			kmm_trim(machine, 0);
+		for (int i = 0; !trim && i < 2; i++)
+			kmm_age(machine);
+		pthread_barrier_wait(&turn);
+		pthread_barrier_wait(&turn);
+		kmm_drain(machine);
+		count_free_areas(machine, NUMA_NO_NODE, &counts);
+		ok(counts.nr_pcp_pages <= 256, "%llu pages still",
+		   (unsigned long long)counts.nr_pcp_pages);
+		ok(kmm_trim(machine, 0) >= 2 * MIB, "nothing to give");
+		pthread_barrier_wait(&turn);
+		pthread_join(thread, NULL);
+		pthread_barrier_destroy(&turn);
+		shut_down(machine);
+	}
+}
+
 static void depots_of_objects_age(void)
 {
 	struct kmm *machine = boot((struct kmm_config){.node_bytes = 128 * MIB});
@@ -508,6 +555,7 @@ int main(void)
 	RUN(memory_ages_over_two_calls);
 	RUN(memory_in_use_does_not_age);
 	RUN(idle_slots_age);
+	RUN(running_threads_are_asked);
 	RUN(depots_of_objects_age);
 	RUN(all_of_memory_can_be_had_after_a_trim);
 	RUN(huge_pages_come_back_whole);
