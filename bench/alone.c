@@ -193,7 +193,8 @@ static int command_worker(struct alone_run *run, struct member *member, char com
 	while (worker_receive(&member->process, &message, sizeof(message))) {
 		switch (message.type) {
 		case ALONE_ROUND:
-			if (member->samples && member->nr_samples < member->m->run.c->ops->nr_rounds)
+			if (member->samples &&
+			    member->nr_samples < member->m->run.c->ops->nr_rounds)
 				member->samples[member->nr_samples++] =
 					message.ns / (double)message.ops;
 			return EXIT_OK;
@@ -260,8 +261,8 @@ static int gather(struct alone_run *run, size_t first)
 
 		if (!is_alone(m) || !same_case(c, m->run.c))
 			continue;
-		*member = (struct member){
-			.m = m, .samples = calloc(c->ops->nr_rounds, sizeof(double))};
+		*member = (struct member){.m = m,
+					  .samples = calloc(c->ops->nr_rounds, sizeof(double))};
 		if (!member->samples)
 			return complain("no memory for rounds");
 		run->nr_members++;

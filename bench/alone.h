@@ -24,12 +24,12 @@
 
 /* When memory is looked at; the number is fragmentation.csv's event. */
 enum alone_point {
-	ALONE_BEFORE,	     /* nothing was allocated */
-	ALONE_HELD,	     /* the work is done, and all that the case holds is live */
-	ALONE_DRAINED,	     /* a random three quarters of the objects have been freed */
-	ALONE_DRAINED_TRIM,  /* and the allocator was asked to give back what it can */
-	ALONE_EMPTY,	     /* all objects have been freed, and the threads have ended */
-	ALONE_EMPTY_TRIM,    /* as before */
+	ALONE_BEFORE,	    /* nothing was allocated */
+	ALONE_HELD,	    /* the work is done, and all that the case holds is live */
+	ALONE_DRAINED,	    /* a random three quarters of the objects have been freed */
+	ALONE_DRAINED_TRIM, /* and the allocator was asked to give back what it can */
+	ALONE_EMPTY,	    /* all objects have been freed, and the threads have ended */
+	ALONE_EMPTY_TRIM,   /* as before */
 };
 
 /* The passes of these cases. An exit status after one line of complaint. */

@@ -18,9 +18,9 @@
 #include "bench/suites/common.h"
 #include "bench/worker.h"
 
-#define WORK_OPS     1000000 /* of all threads, before memory is looked at */
-#define KEPT_ONE_IN  4
-#define MAX_CACHES   256
+#define WORK_OPS    1000000 /* of all threads, before memory is looked at */
+#define KEPT_ONE_IN 4
+#define MAX_CACHES  256
 
 /* What the case's objects ask for, by the usable size that they got: which is their cache's. */
 struct requested {

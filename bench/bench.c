@@ -15,11 +15,11 @@
 #include "base/machine.h"
 #include "bench/alone.h"
 #include "bench/command.h"
+#include "bench/fleet_options.h"
 #include "bench/measure.h"
 #include "bench/options.h"
 #include "bench/replay.h"
 #include "bench/summary.h"
-#include "bench/suites/fleet.h"
 #include "bench/supervise.h"
 
 struct bench {
@@ -38,9 +38,7 @@ struct bench {
 	struct object_peer peers[PEER_MAX + PAGE_PEER_MAX]; /* page peers behind the others */
 	const char *missing[PEER_MAX];
 	int nr_peers, nr_page_peers, nr_missing;
-	struct fleet_profile fleets[FLEETS_MAX];
-	int nr_fleets;
-	u64 fleet_bytes; /* 0: the default */
+	struct fleet_options fleet;
 	const char *alone_case; /* a worker's, or NULL */
 	long alone_socket;
 	struct kmm *machine;
@@ -108,23 +106,6 @@ static int help(void)
 	return EXIT_OK;
 }
 
-static int take_fleet(struct bench *b, const char *path)
-{
-	struct fleet_profile *profile = &b->fleets[b->nr_fleets];
-	char line[FLEET_ERROR_SIZE];
-
-	if (b->nr_fleets == FLEETS_MAX)
-		return complain("--fleet: %s: more than %d tables", path, FLEETS_MAX);
-	if (fleet_read(path, profile, line))
-		return complain("%s", line);
-	b->nr_fleets++;
-	for (int i = 0; i < b->nr_fleets - 1; i++)
-		if (!strcmp(b->fleets[i].name, profile->name))
-			return complain("--fleet: %s: there is a table %s already", path,
-					profile->name);
-	return EXIT_OK;
-}
-
 static int take_alone(struct bench *b, const char *socket)
 {
 	return parse_number(socket, 0, INT_MAX, &b->alone_socket)
@@ -160,11 +141,9 @@ static int bench_option(struct bench *b, int option, const char *argument)
 		b->traces[b->nr_traces++] = optarg;
 		return EXIT_OK;
 	case OPTION_FLEET:
-		return take_fleet(b, argument);
+		return fleet_options_add(&b->fleet, argument);
 	case OPTION_FLEET_SIZE:
-		return parse_size(argument, &b->fleet_bytes) || b->fleet_bytes < FLEET_BYTES_LEAST
-			       ? complain("--fleet-size: %s: not a size of 1M or more", argument)
-			       : EXIT_OK;
+		return fleet_options_size(&b->fleet, argument);
 	case OPTION_ALONE_MEMORY:
 		alone_without_huge_pages();
 		return take_alone(b, argument);
@@ -219,9 +198,9 @@ static int boot(struct bench *b)
 		.peers = b->peers,
 		.nr_peers = b->nr_peers,
 		.page_peers = b->peers + b->nr_peers,
-		.fleets = b->fleets,
-		.nr_fleets = b->nr_fleets,
-		.fleet_bytes = b->fleet_bytes,
+		.fleets = b->fleet.profiles,
+		.nr_fleets = b->fleet.nr,
+		.fleet_bytes = b->fleet.bytes,
 		.full = b->full,
 		.emulated = topology_emulated(b->machine->topology),
 		.nr_threads_max = b->max_threads ? (int)b->max_threads
@@ -398,11 +377,12 @@ static int shut_down(struct bench *b)
 	b->machine = NULL;
 	if (!error)
 		return EXIT_OK;
-	complain("the suites leaked %llu pages, %llu objects, %llu large kmallocs, %llu vmap areas, "
-		 "%llu kmap windows",
-		 (unsigned long long)leaks.pages, (unsigned long long)leaks.objects,
-		 (unsigned long long)leaks.large_kmallocs, (unsigned long long)leaks.vmap_areas,
-		 (unsigned long long)leaks.kmaps);
+	complain(
+		"the suites leaked %llu pages, %llu objects, %llu large kmallocs, %llu vmap areas, "
+		"%llu kmap windows",
+		(unsigned long long)leaks.pages, (unsigned long long)leaks.objects,
+		(unsigned long long)leaks.large_kmallocs, (unsigned long long)leaks.vmap_areas,
+		(unsigned long long)leaks.kmaps);
 	return EXIT_FAILED;
 }
 
@@ -532,8 +512,7 @@ int command_bench(int argc, char **argv)
 		status = work_alone(b);
 	else if (!status)
 		status = supervise(keeps_nothing ? NULL : b->common.results_dir, work, b);
-	for (int i = 0; i < b->nr_fleets; i++)
-		fleet_free(&b->fleets[i]);
+	fleet_options_free(&b->fleet);
 	free(words);
 	free(b);
 	return status == HELP_SHOWN ? EXIT_OK : status;

@@ -27,7 +27,7 @@ libsuites_la_LIBADD  = libworkloads.la -lm
 
 # Everything of the command that tests exercise apart from main: a convenience library too.
 noinst_LTLIBRARIES += libbench.la
-libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer_options.c \
+libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer_options.c bench/fleet_options.h bench/fleet_options.c \
 		      bench/stats.h bench/stats.c bench/progress.h bench/progress.c \
 		      bench/supervise.h bench/supervise.c bench/replay.h bench/complain.c \
 		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \

@@ -119,18 +119,20 @@ static void remark(const struct course *course)
 	const struct round_sample *first = &course->first, *last = &course->last;
 
 	if (last->free_known)
-		results_remark(results,
-			       "%s of %s: of its free memory %.1f %% is in free blocks of 2 MiB, then "
-			       "%.1f %% after %d rounds",
-			       c->name, c->allocator, 100 * first->huge_free_ratio,
-			       100 * last->huge_free_ratio, (int)c->ops->nr_rounds);
+		results_remark(
+			results,
+			"%s of %s: of its free memory %.1f %% is in free blocks of 2 MiB, then "
+			"%.1f %% after %d rounds",
+			c->name, c->allocator, 100 * first->huge_free_ratio,
+			100 * last->huge_free_ratio, (int)c->ops->nr_rounds);
 	else if (last->held_known)
-		results_remark(results,
-			       "%s of %s: %.2f MiB of live objects keep %.2f MiB of pages, then %.2f "
-			       "MiB after %d rounds",
-			       c->name, c->allocator, (double)last->requested_bytes / (1 << 20),
-			       (double)first->backing_bytes / (1 << 20),
-			       (double)last->backing_bytes / (1 << 20), (int)c->ops->nr_rounds);
+		results_remark(
+			results,
+			"%s of %s: %.2f MiB of live objects keep %.2f MiB of pages, then %.2f "
+			"MiB after %d rounds",
+			c->name, c->allocator, (double)last->requested_bytes / (1 << 20),
+			(double)first->backing_bytes / (1 << 20),
+			(double)last->backing_bytes / (1 << 20), (int)c->ops->nr_rounds);
 }
 
 static int add_measurement(struct course *course)

@@ -29,7 +29,7 @@
 #include "kmm.h"
 
 struct fleet_profile; /* workloads/fleet.h */
-struct latency_hist; /* bench/latency.h: log-linear histogram of ns */
+struct latency_hist;  /* bench/latency.h: log-linear histogram of ns */
 
 struct bench_case;
 
@@ -38,7 +38,7 @@ struct round_sample {
 	uint64_t requested_bytes; /* live */
 	uint64_t backing_bytes;	  /* UINT64_MAX: the allocator cannot say */
 	bool held_known; /* backing_bytes is what it cannot give back, and is all there is to say */
-	bool free_known;	  /* the allocator's free memory can be seen: */
+	bool free_known; /* the allocator's free memory can be seen: */
 	double huge_free_ratio;
 	bool blocks_known; /* and by order: */
 	uint64_t free_blocks[KMM_PAGE_PEER_ORDERS];

@@ -156,7 +156,7 @@ static void set_name(struct fleet_profile *profile, const char *path)
 	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
 	const char *ending = strrchr(base, '.');
 	size_t length = ending && ending > base && !strcmp(ending, ".csv") ? (size_t)(ending - base)
-									     : strlen(base);
+									   : strlen(base);
 
 	snprintf(profile->name, sizeof(profile->name), "%.*s", (int)length, base);
 }

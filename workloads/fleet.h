@@ -20,9 +20,9 @@
 #define FLEET_MAX_ENTRIES 65536
 
 struct fleet_entry {
-	u64 size_bytes;	 /* 1 to 2^40 */
+	u64 size_bytes;	   /* 1 to 2^40 */
 	double per_second; /* above 0 */
-	double live;	 /* above 0 */
+	double live;	   /* above 0 */
 };
 
 struct fleet_profile {

@@ -22,7 +22,7 @@
 
 #define NR_ROUNDS     20
 #define ROUND_OPS     50000
-#define LARGEST_SHARE 8	 /* no object has more than one part in so many of the live bytes */
+#define LARGEST_SHARE 8 /* no object has more than one part in so many of the live bytes */
 #define LEAST_SLOTS   64
 #define NOTED_PERCENT 0.05 /* of the table's bytes that are left out */
 
@@ -52,10 +52,11 @@ struct fleet {
 	const char *error; /* the first, after which nothing more is done */
 	size_t state_bytes;
 	uint64_t random;
-	double *by_live, *by_rate; /* [profile->nr]: the sums up to each entry; one left out adds 0 */
-	struct slot *slots;	   /* [nr_slots] */
-	struct death *heap;	   /* [nr_slots]: no entry dies before the one at (i - 1) / 2 */
-	struct step *steps;	   /* [ROUND_OPS] */
+	double *by_live,
+		*by_rate;   /* [profile->nr]: the sums up to each entry; one left out adds 0 */
+	struct slot *slots; /* [nr_slots] */
+	struct death *heap; /* [nr_slots]: no entry dies before the one at (i - 1) / 2 */
+	struct step *steps; /* [ROUND_OPS] */
 	size_t nr_slots, nr_steps; /* drawn and not yet taken */
 };
 
@@ -222,9 +223,10 @@ static inline bool is_sound(const struct slot *slot)
 
 static const char *unsound(const struct slot *slot)
 {
-	return error_line("the object of %llu bytes at %p is another's too: its first or last word is "
-			  "not what was written",
-			  (unsigned long long)slot->size, slot->object);
+	return error_line(
+		"the object of %llu bytes at %p is another's too: its first or last word is "
+		"not what was written",
+		(unsigned long long)slot->size, slot->object);
 }
 
 static const char *take(struct bench_case *c, struct slot *slot, uint64_t size)

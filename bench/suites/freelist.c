@@ -22,7 +22,8 @@
 
 #define NR_ROUNDS   50
 #define OBJECT_SIZE 64
-#define CHURNED	    2 /* a round replaces one in so many of the live: more than CPUs and nodes keep at hand */
+#define CHURNED                                                                                    \
+	2 /* a round replaces one in so many of the live: more than CPUs and nodes keep at hand */
 
 struct freelist_suite {
 	struct object_suite suite;
@@ -170,8 +171,8 @@ static bool take(struct bench_case *c, struct freelist *freelist, int at)
 
 static void fill_and_halve(struct bench_case *c, struct freelist *freelist)
 {
-	const struct freelist_suite *suite =
-		container_of((const struct object_suite *)c->arg, const struct freelist_suite, suite);
+	const struct freelist_suite *suite = container_of((const struct object_suite *)c->arg,
+							  const struct freelist_suite, suite);
 
 	while (freelist->nr_live < FREELIST_OBJECTS && put(c, freelist))
 		;

@@ -6,7 +6,7 @@
 #include "bench/suites/objects.h"
 
 #define FREELIST_OBJECTS 262144 /* at first; half of them stay */
-#define FREELIST_RUN	 512   /* objects that freelist_runs frees together */
+#define FREELIST_RUN	 512	/* objects that freelist_runs frees together */
 
 extern const struct case_ops freelist_ops;
 /* The free list, like any allocator. One thread, attached to a machine. */

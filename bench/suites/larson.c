@@ -40,9 +40,9 @@ struct larson {
 
 /* Of the one case that runs; the arrays outlive the threads that began with them. */
 static struct {
-	struct box *boxes;    /* [threads] */
-	struct array *arrays; /* [threads] */
-	size_t bytes;	      /* of all of these */
+	struct box *boxes;	/* [threads] */
+	struct array *arrays;	/* [threads] */
+	size_t bytes;		/* of all of these */
 	struct meeting meeting; /* at the start; left by who gives up */
 } course;
 

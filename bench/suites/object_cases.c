@@ -11,7 +11,7 @@
 #include "bench/suites/xcpu.h"
 
 #define THREADTEST_COUNT (4 * BATCH_COUNT)
-#define FALSESHARE_SIZE  8
+#define FALSESHARE_SIZE	 8
 
 uint64_t node_memory_bytes(const struct bench_env *env)
 {

@@ -95,9 +95,9 @@ struct object_cases {
 	const char *note;		/* for the row, or NULL */
 	/* The same, of one allocator. Or NULL. */
 	const char *(*note_of)(const struct object_peer *peer);
-	bool aa;			/* also the A/A copies of kmm and jemalloc */
-	bool fine; /* also kmm with its finer sizes, as kmm-fine: of cases in their own process */
-	bool memory;			/* of the most threads, what memory is held is looked at */
+	bool aa;     /* also the A/A copies of kmm and jemalloc */
+	bool fine;   /* also kmm with its finer sizes, as kmm-fine: of cases in their own process */
+	bool memory; /* of the most threads, what memory is held is looked at */
 	/* Why an allocator's row is skipped; NULL: it is not, "": there is no row at all. Or NULL. */
 	const char *(*refuse)(const struct bench_env *env, const struct object_cases *cases,
 			      const struct object_peer *peer);

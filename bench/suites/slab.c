@@ -83,8 +83,7 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 	for (size_t j = 0; j < (env->full ? ARRAY_SIZE(sizes) : 1); j++)
 		if (object_cases_add_more(env, list, &like, sizes[j]))
 			return -ENOMEM;
-	return object_cases_add_falseshare(env, list, &like) ||
-			       freelist_cases_add(env, list, &like)
+	return object_cases_add_falseshare(env, list, &like) || freelist_cases_add(env, list, &like)
 		       ? -ENOMEM
 		       : 0;
 }

@@ -36,8 +36,8 @@ static inline bool slot_is_sound(void *const *slot)
 /* The error of a slot that is not. */
 static inline const char *slot_error(void *const *slot)
 {
-	return error_line("the object at %p is another's too: its first word is not what was written",
-			  *slot);
+	return error_line(
+		"the object at %p is another's too: its first word is not what was written", *slot);
 }
 
 /* The step of the timed loops: free what is in the slot, and allocate in its place. */

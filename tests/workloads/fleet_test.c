@@ -46,8 +46,8 @@ static void lines_are_three_numbers_with_blanks_around(void)
 static void empty_lines_comments_and_one_header_say_nothing(void)
 {
 	a_table_is_read("size,alloc_rate,num_live\n8,2,3\n", 1, 8, 2, 3);
-	a_table_is_read("size, alloc_rate, num_live\n\n# a comment, of any form\n  \n8,2,3\n", 1, 8, 2,
-			3);
+	a_table_is_read("size, alloc_rate, num_live\n\n# a comment, of any form\n  \n8,2,3\n", 1, 8,
+			2, 3);
 }
 
 static void what_has_no_rate_or_nothing_live_is_left_out(void)
@@ -132,8 +132,12 @@ static void a_file_that_is_not_there_or_no_file_is_refused(void)
 static void a_name_is_the_files_without_folder_and_ending(void)
 {
 	static const char *const names[][2] = {
-		{"web", "web"},		 {"a/b/web.csv", "web"}, {"web.1.csv", "web.1"},
-		{".csv", ".csv"},	 {"web.txt", "web.txt"}, {"/x/", ""},
+		{"web", "web"},
+		{"a/b/web.csv", "web"},
+		{"web.1.csv", "web.1"},
+		{".csv", ".csv"},
+		{"web.txt", "web.txt"},
+		{"/x/", ""},
 		{"a-name-that-is-far-too-long.csv", "a-name-that-is-far-too-"},
 	};
 
@@ -155,7 +159,8 @@ static void our_own_table_is_one_that_could_be_read(void)
 	for (size_t i = 0; i < fleet_server.nr; i++) {
 		const struct fleet_entry *entry = &fleet_server.entries[i];
 
-		ok(entry->size_bytes >= 1 && entry->per_second > 0 && entry->live > 0, "entry %zu", i);
+		ok(entry->size_bytes >= 1 && entry->per_second > 0 && entry->live > 0, "entry %zu",
+		   i);
 		ok(!i || entry->size_bytes > entry[-1].size_bytes, "entry %zu is not larger", i);
 		live += entry->live;
 		bytes += entry->live * (double)entry->size_bytes;

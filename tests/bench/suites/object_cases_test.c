@@ -189,7 +189,8 @@ static void bulk_api_calls_once_for_all_objects(void)
 	ok(!error, "%s", error);
 	ok(seen.nr_bulk_allocs == 10 && seen.nr_bulk_frees == 10, "%lu and %lu calls",
 	   seen.nr_bulk_allocs, seen.nr_bulk_frees);
-	ok(!strstr(find("bulk_api", 1)->note, "one by one"), "note '%s'", find("bulk_api", 1)->note);
+	ok(!strstr(find("bulk_api", 1)->note, "one by one"), "note '%s'",
+	   find("bulk_api", 1)->note);
 	stop();
 }
 
@@ -306,11 +307,12 @@ static void churn_draws_sizes_by_pareto(void)
 		if (size < CHURN_MIN || size > CHURN_MAX)
 			ok(false, "size %zu", size);
 		while (size > (size_t)CHURN_MIN << class)
-			class++;
+			class ++;
 		nr[class]++;
 	}
-	for (int class = 2; class <= 7; class++)
-		ok(nr[class] * 2 > nr[class - 1] * 9 / 10 && nr[class] * 2 < nr[class - 1] * 12 / 10,
+	for (int class = 2; class <= 7; class ++)
+		ok(nr[class] * 2 > nr[class - 1] * 9 / 10 &&
+			   nr[class] * 2 < nr[class - 1] * 12 / 10,
 		   "%lu of up to %d bytes after %lu", nr[class], CHURN_MIN << class, nr[class - 1]);
 }
 
