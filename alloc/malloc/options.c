@@ -7,7 +7,7 @@
  *	slub_debug	F, Z, P, U: debugging of every object, as the kernel's parameter of that name; with
  *			names of caches, + stands for its commas: FZ+kmalloc-64
  *	pcp_batch, pcp_high	pages that a thread's lists move at once, and hold at most
- *	thp		always: ask for huge pages; never: ask for none. Default: as the host is set
+ *	thp		always: ask for huge pages; never (default): ask for none
  *	trim_ms		how long idle memory stays before it goes back to the host, in milliseconds; 0:
  *			until malloc_trim. Default 500
  *
