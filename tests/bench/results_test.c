@@ -137,7 +137,7 @@ static void commit_renames_and_moves_latest(void)
 	snprintf(path, sizeof(path), "%s", results_path(results));
 	results_close(results);
 	ok_eq(nr_entries(dir), 2); /* the run and the link */
-	ok_eq(nr_entries(path), 8);
+	ok_eq(nr_entries(path), 9);
 	snprintf(link_path, sizeof(link_path), "%s/latest", dir);
 	length = readlink(link_path, link_text, sizeof(link_text) - 1);
 	link_text[length > 0 ? length : 0] = '\0';

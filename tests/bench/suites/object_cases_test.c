@@ -12,6 +12,15 @@
 
 #define MAX_THREADS 4
 
+#ifndef __has_feature /* gcc has not, and says it so: */
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#define RACES_ARE_FATAL true
+#else
+#define RACES_ARE_FATAL false
+#endif
+
 /* The sound twin of the broken allocator; counts, and on demand gives what it gave last once more. */
 static struct {
 	unsigned long nr_allocs, nr_frees, nr_remote, nr_bulk_allocs, nr_bulk_frees;
@@ -27,10 +36,9 @@ static void *counting_alloc(size_t size)
 {
 	char *object;
 
-	if (__atomic_load_n(&seen.twice, __ATOMIC_RELAXED) && seen.last) {
-		seen.twice = false;
-		return seen.last;
-	}
+	object = __atomic_load_n(&seen.last, __ATOMIC_RELAXED);
+	if (object && __atomic_exchange_n(&seen.twice, false, __ATOMIC_RELAXED))
+		return object;
 	object = broken_peer.alloc(size + OWNER_SIZE);
 	memcpy(object, &this_thread, sizeof(this_thread));
 	__atomic_fetch_add(&seen.nr_allocs, 1, __ATOMIC_RELAXED);
@@ -141,7 +149,7 @@ static void *crew_thread(void *arg)
 		seen.nr_remote = seen.nr_bulk_allocs = seen.nr_bulk_frees = 0;
 	pthread_barrier_wait(t->barrier);
 	if (!t->thread)
-		seen.twice = t->twice;
+		__atomic_store_n(&seen.twice, t->twice, __ATOMIC_RELAXED);
 	if (!t->error)
 		ops->run(t->c, t->thread, state, t->n);
 	pthread_barrier_wait(t->barrier);
@@ -326,6 +334,9 @@ static void an_object_handed_out_twice_while_it_runs_is_found(void)
 		struct crew_thread threads[MAX_THREADS];
 		const char *error;
 
+		/* Two threads in one object are the fault itself, and a race. */
+		if (RACES_ARE_FATAL && nr_threads[i] > 1)
+			continue;
 		start(&kmalloc_bench_suite, false, 2);
 		error = run_crew(find(names[i], nr_threads[i]), runs[i], true, threads);
 		ok(error && strstr(error, "another's too"), "%s: %s", names[i],
