@@ -51,6 +51,19 @@ static unsigned int cache_align(unsigned int size, unsigned int align, slab_flag
 	return max_t(unsigned int, align, sizeof(void *));
 }
 
+/*
+ * Half a magazine is moved at once; in objects that fill pairs of cache lines, so that two CPUs that
+ * share a new slab share no line of it, nor lines that the processor fetches together.
+ */
+static u16 batch_of(const struct kmem_cache *cache)
+{
+	const u32 pair = 2 * CACHELINE_SIZE;
+	u32 unit = pair / min_t(u32, pair, cache->size & -cache->size);
+	u32 batch = max_t(u32, 1, cache->mag_capacity / 2);
+
+	return (u16)(batch < unit ? batch : batch - batch % unit);
+}
+
 /* How many objects may wait where. */
 static void cache_tune(struct kmem_cache *cache)
 {
@@ -66,7 +79,7 @@ static void cache_tune(struct kmem_cache *cache)
 
 	cache->mag_capacity =
 		(u16)max_t(unsigned long, 1, min_t(unsigned long, MAGAZINE_MAX, hold));
-	cache->batch = max_t(u16, 1, cache->mag_capacity / 2);
+	cache->batch = batch_of(cache);
 	cache->mag_max = (u16)max_t(
 		unsigned long, cache->mag_capacity,
 		min_t(unsigned long, TIDE_MAX,

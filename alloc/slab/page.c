@@ -211,17 +211,14 @@ unsigned int slab_page_take(struct kmem_cache *cache, struct page *slab, void **
 {
 	char *base = slab_first(cache, slab);
 	u64 *bits = slab_bits(slab);
-	unsigned int nr = 0;
+	unsigned int nr = min_t(unsigned int, want, slab->objects - slab->inuse), left = nr;
 
-	for (unsigned int word = (slab->objects + 63U) / 64; word-- && nr < want;) {
+	for (unsigned int word = 0; left; word++) {
 		u64 free = bits[word];
 
-		while (free && nr < want) {
-			unsigned int i = __fls(free);
-
-			free &= ~(1UL << i);
-			objects[nr++] = base + (unsigned long)(word * 64 + i) * cache->size;
-		}
+		for (; free && left; free &= free - 1)
+			objects[--left] =
+				base + (unsigned long)(word * 64 + __ffs(free)) * cache->size;
 		bits[word] = free;
 	}
 	slab->inuse += (u16)nr;

@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 static struct kmm *machine;
 
@@ -181,6 +182,49 @@ static void counters_of_an_ended_cache_are_kept(void)
 	ok(frees >= 1000 && frees < 1010, "%lu frees", frees);
 }
 
+enum { HELD = 1024 };
+
+/* Take from the cache and keep it. */
+static void *take(void *arg)
+{
+	static void *objects[HELD];
+	struct kmem_cache *cache = arg;
+
+	for (int i = 0; i < HELD; i++)
+		objects[i] = kmem_cache_alloc(cache, GFP_KERNEL);
+	kmm_detach();
+	return objects;
+}
+
+static void threads_on_one_slab_share_no_pair_of_lines(void)
+{
+	static const unsigned int sizes[] = {8, 16, 24, 48, 64, 96};
+
+	for (unsigned int s = 0; s < ARRAY_SIZE(sizes); s++) {
+		struct kmem_cache *cache =
+			kmem_cache_create("lines", sizes[s], 0, SLAB_NO_MERGE, NULL);
+		void *mine[3], **others, *joined;
+		unsigned int nr_shared = 0;
+		pthread_t thread;
+
+		/* Ours first, then theirs, so that their batches follow our first. */
+		for (int i = 0; i < 3; i++)
+			mine[i] = kmem_cache_alloc(cache, GFP_KERNEL);
+		pthread_create(&thread, NULL, take, cache);
+		pthread_join(thread, &joined);
+		others = joined;
+		for (int i = 0; i < HELD; i++) {
+			for (int k = 0; k < 3; k++)
+				nr_shared += (uintptr_t)others[i] / 128 == (uintptr_t)mine[k] / 128;
+			kmem_cache_free(cache, others[i]);
+		}
+		ok(!nr_shared, "size %u: %u", sizes[s], nr_shared);
+		for (int i = 0; i < 3; i++)
+			kmem_cache_free(cache, mine[i]);
+		ok_eq(kmem_cache_destroy(cache), 0);
+	}
+}
+
 int main(void)
 {
 	machine = boot_machine(ONE_NODE, 64UL << 20);
@@ -194,6 +238,7 @@ int main(void)
 	RUN(counters_of_an_ended_cache_are_kept);
 	RUN(reclaim_account_takes_reclaimable_pages);
 	RUN(destroy_refuses_while_an_object_lives);
+	RUN(threads_on_one_slab_share_no_pair_of_lines);
 	end_machine(machine);
 	return done();
 }
