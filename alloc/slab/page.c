@@ -202,9 +202,9 @@ void slab_page_release(struct kmem_cache *cache, struct page *slab)
 }
 
 /*
- * Move up to want free objects into the array; returns how many. From the highest address down,
- * because a magazine hands out its last entry first, and ascending addresses are what the user's
- * prefetcher likes.
+ * Move up to want free objects, those of the lowest addresses, into the array; returns how many. In
+ * descending order, because a magazine hands out its last entry first, and ascending addresses are
+ * what the user's prefetcher likes.
  */
 unsigned int slab_page_take(struct kmem_cache *cache, struct page *slab, void **objects,
 			    unsigned int want)

@@ -37,7 +37,7 @@ static void take_and_lay_back(unsigned int size)
 		slab_page_put(cache, slab, objects[i]);
 	ok_eq(slab->inuse, 0);
 	ok_eq(slab_page_take(cache, slab, objects, 1), 1);
-	ok_eq((char *)objects[0] - base, (long)(nr - 1) * cache->size);
+	ok_eq((char *)objects[0] - base, 0);
 	slab_page_put(cache, slab, objects[0]);
 	slab_page_release(cache, slab);
 	ok_eq(kmem_cache_destroy(cache), 0);
