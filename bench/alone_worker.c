@@ -22,6 +22,8 @@
 #define KEPT_ONE_IN 4
 #define MAX_CACHES  256
 
+#define AGE_NS 100000000UL /* at least, from one call to the next */
+
 /* What the case's objects ask for, by the usable size that they got: which is their cache's. */
 struct requested {
 	uint64_t object_bytes, requested_bytes;
@@ -32,7 +34,7 @@ struct alone {
 	int socket;
 	char command;
 	pthread_barrier_t barrier;
-	uint64_t began_ns, rss_before, harness_before;
+	uint64_t began_ns, aged_ns, rss_before, harness_before;
 	struct alone_message message;
 	struct requested requested[MAX_CACHES];
 	size_t nr_requested;
@@ -154,6 +156,17 @@ static void wait_for_all(struct alone *alone)
 	pthread_barrier_wait(&alone->barrier);
 }
 
+/* What a program's timer would do. In the time that is measured: others do it in their calls. */
+static void age(struct alone *alone)
+{
+	uint64_t now = host_time_ns();
+
+	if (!alone->c->peer->age || now - alone->aged_ns < AGE_NS)
+		return;
+	alone->aged_ns = now;
+	alone->c->peer->age(alone->c->peer);
+}
+
 /* Rounds as the parent asks for them; those of cases without are as long as calibrated. */
 static void take_rounds(struct case_run *run, int thread, uint64_t n, struct alone *alone)
 {
@@ -172,6 +185,8 @@ static void take_rounds(struct case_run *run, int thread, uint64_t n, struct alo
 		if (!thread)
 			started = (double)host_time_ns();
 		ops->run(run->c, thread, run->states[thread], n);
+		if (!thread)
+			age(alone);
 		wait_for_all(alone);
 		if (thread)
 			continue;

@@ -132,6 +132,9 @@ struct object_peer {
 	 * NULL: the peer does not count. Takes locks itself. */
 	int (*locks)(const struct object_peer *peer,
 		     void (*visit)(const struct object_peer_lock *lock, void *arg), void *arg);
+	/* Give back memory that nobody has used for a while: for allocators that leave the timer to the
+	 * program (kmm_age). NULL: it looks at the clock in its calls, or has a thread. */
+	void (*age)(const struct object_peer *peer);
 	/* Give cached memory back as far as the peer can. */
 	void (*trim)(const struct object_peer *peer);
 	/* Give back what this thread caches, to the allocator if not to the OS. NULL: the peer

@@ -141,6 +141,12 @@ static void slab_free_bulk(size_t nr, void **objects)
 	kmem_cache_free_bulk(kmm_target.cache, nr, objects);
 }
 
+static void kmm_table_age(const struct object_peer *peer)
+{
+	(void)peer;
+	kmm_age(kmm_target.machine);
+}
+
 static void kmm_table_trim(const struct object_peer *peer)
 {
 	(void)peer;
@@ -247,7 +253,7 @@ static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stat
 	{                                                                                          \
 		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
 		.free = free_fn, .usable_size = usable_size_fn, .stats = slab_stats,               \
-		.trim = kmm_table_trim, .alloc_bulk = alloc_bulk_fn, .free_bulk = free_bulk_fn     \
+		.age = kmm_table_age, .trim = kmm_table_trim, .alloc_bulk = alloc_bulk_fn, .free_bulk = free_bulk_fn     \
 	}
 
 #define KMM_PAGE_TABLE(alloc_fn)                                                                   \
