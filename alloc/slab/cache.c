@@ -90,8 +90,9 @@ static void cache_tune(struct kmem_cache *cache)
 	cache->depot_max = (u32)min_t(unsigned long, DEPOT_MAX, depot_bytes / cache->size);
 	if (cache->depot_max < cache->batch)
 		cache->depot_max = 0;
-	cache->max_empty = (u32)max_t(unsigned long, 1,
-				      min_t(unsigned long, EMPTY_MAX, EMPTY_BYTES / slab_bytes));
+	cache->max_empty =
+		(u32)max_t(unsigned long, cache_is_fine(cache) ? 0 : 1,
+			   min_t(unsigned long, EMPTY_MAX, EMPTY_BYTES / share / slab_bytes));
 }
 
 static size_t magazine_bytes(unsigned int capacity)

@@ -72,7 +72,11 @@ static unsigned int choose_tight_order(const struct kmem_cache *cache)
 {
 	unsigned int best = get_order(cache->size);
 
-	for (unsigned int nr = MIN_OBJECTS; nr >= 4; nr /= 2)
+	/* Of large objects as few as can be: a page that is free goes back the sooner. */
+	for (unsigned int order = best; order <= COSTLY_ORDER; order++)
+		if (order_fits(cache, order, cache->size >= PAGE_SIZE ? 1 : MIN_OBJECTS, 16))
+			return order;
+	for (unsigned int nr = MIN_OBJECTS / 2; nr >= 4; nr /= 2)
 		for (unsigned int order = 0; order <= COSTLY_ORDER; order++)
 			if (order_fits(cache, order, nr, 16))
 				return order;

@@ -253,7 +253,8 @@ static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stat
 	{                                                                                          \
 		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
 		.free = free_fn, .usable_size = usable_size_fn, .stats = slab_stats,               \
-		.age = kmm_table_age, .trim = kmm_table_trim, .alloc_bulk = alloc_bulk_fn, .free_bulk = free_bulk_fn     \
+		.age = kmm_table_age, .trim = kmm_table_trim, .alloc_bulk = alloc_bulk_fn,         \
+		.free_bulk = free_bulk_fn                                                          \
 	}
 
 #define KMM_PAGE_TABLE(alloc_fn)                                                                   \

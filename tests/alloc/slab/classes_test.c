@@ -75,7 +75,7 @@ static void look_at_slabs(const struct slab_info *info, void *arg)
 		return;
 	ok((bytes - used) * (info->objsize <= 3072 ? 16 : 5) <= bytes, "%s: %lu of %lu wasted",
 	   info->name, bytes - used, bytes);
-	ok(info->objsize > 4096 || info->objperslab >= 4, "%s: %u objects in a slab", info->name,
+	ok(info->objsize >= 4096 || info->objperslab >= 4, "%s: %u objects in a slab", info->name,
 	   info->objperslab);
 	ok(info->pagesperslab <= (info->objsize <= 8192 ? 16 : 32), "%s: %u pages", info->name,
 	   info->pagesperslab);
