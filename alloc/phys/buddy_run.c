@@ -34,10 +34,8 @@ static void take_first(struct buddy *buddy, struct pageblock *block, unsigned in
 		pageblock_give(block, rest, __ffs(rest));
 		buddy->nr_split++;
 	}
-	if (nr < PAGEBLOCK_NR_PAGES)
-		forget_released(buddy, block);
-	else
-		account_reuse(buddy, block->released);
+	block->blank = nr == PAGEBLOCK_NR_PAGES && block->released == ALL_GROUPS;
+	forget_released(buddy, block);
 	relist(buddy, block);
 }
 

@@ -10,7 +10,8 @@
  * free of anything else than its first frame finds no head. Where the run ends the next block
  * begins, whoever has it.
  *
- * Locks: a zone's, one at a time.
+ * Locks: a zone's, one at a time. One that may wait also lets reclaim run, tries machine->slots_lock,
+ * and waits for the release_lock of memory on its way to the host, with none held.
  *
  * After alloc_contig_pages() in mm/page_alloc.c (6.1). It differs in giving one run, not single
  * frames, and in moving nothing: memory that is not free stays where it is.
@@ -101,22 +102,17 @@ static struct page *look(const struct request *req, enum zone_watermark mark)
 static int prepare_run(const struct request *req, struct page *page)
 {
 	const unsigned long pfn = (unsigned long)(page - req->cpu->mem_map);
-	struct buddy *buddy = &page_zone(req->phys, page)->buddy;
+	const struct buddy *buddy = &page_zone(req->phys, page)->buddy;
 	int err = 0;
 
+	if (!(req->gfp & __GFP_ZERO))
+		return 0;
 	if (req->nr_pages <= MAX_ORDER_NR_PAGES)
-		return req->gfp & __GFP_ZERO ? zero_pages(page, req->nr_pages) : 0;
-	for (unsigned long at = 0; at < req->nr_pages; at += PAGEBLOCK_NR_PAGES) {
+		return zero_pages(page, req->nr_pages);
+	for (unsigned long at = 0; at < req->nr_pages && !err; at += PAGEBLOCK_NR_PAGES) {
 		unsigned long nr = min_t(unsigned long, req->nr_pages - at, PAGEBLOCK_NR_PAGES);
-		bool zero = req->gfp & __GFP_ZERO;
 
-		if (nr == PAGEBLOCK_NR_PAGES) {
-			struct pageblock *block = pfn_to_pageblock(buddy, pfn + at);
-
-			zero &= block->released != ALL_GROUPS;
-			block->released = 0;
-		}
-		if (zero && !err)
+		if (nr < PAGEBLOCK_NR_PAGES || !pfn_to_pageblock(buddy, pfn + at)->blank)
 			err = zero_pages(page + at, nr);
 	}
 	return err;

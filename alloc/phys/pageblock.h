@@ -38,6 +38,7 @@ struct pageblock {
 	/* The buddy's (phys/buddy.h): */
 	u8 migratetype; /* what it is for */
 	u8 order, fill; /* the list it is on, or PAGEBLOCK_UNLISTED */
+	bool blank;	/* buddy_take_run(): it was taken whole, and had no memory */
 	struct list_head list;
 	u32 released; /* groups that are free, and without memory: they read as zeros */
 	u32 recent;   /* groups into which something was freed since ageing last came by */
