@@ -3,8 +3,9 @@
  * Objects in and out of a cache: what the fast paths fall into.
  *
  * The fast paths are in slab/fast.h. The slab_key of an object's struct page says in one comparison
- * that the object is in a slab of this cache on this CPU's node. A thread that is not attached, a closed magazine, NULL and an object of another node all look like an empty or
- * full magazine or a key that differs, so they cost the fast paths nothing.
+ * that the object is in a slab of this cache on this CPU's node. A thread that is not attached, a
+ * closed magazine, NULL and an object of another node all look like an empty or full magazine or a
+ * key that differs, so they cost the fast paths nothing.
  *
  * What a caller's bug meets, in every build:
  *	free of what is in no slab, or another cache's       at once
@@ -333,8 +334,9 @@ void cache_forget_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
 
 	for (unsigned int i = 0; i < (cache->remote_capacity ? 2U : 1U); i++)
 		if (mags[i]->capacity) {
-			magazine_set_nr(mags[i], 0);
 			mags[i]->strays = 0;
+			mags[i]->tide = 0;
+			magazine_set_nr(mags[i], 0);
 		}
 }
 

@@ -248,6 +248,59 @@ static void thisnode_takes_no_strays_from_a_magazine(void)
 	ok_eq(kmem_cache_destroy(cache), 0);
 }
 
+/* Who forgets a slot takes its magazines for empty ones, whatever was in them. */
+static void a_forgotten_magazine_is_an_empty_one(void)
+{
+	struct kmem_cache *cache = kmem_cache_create("forgotten", 4096, 0, 0, NULL);
+	struct magazine *mag = cache_magazine(cache, cpu_get());
+	struct page *taken = NULL, *page;
+	void *objects[64];
+	unsigned int n = 0;
+
+	while ((page = alloc_pages(GFP_KERNEL | __GFP_THISNODE, 0))) {
+		page->private = (unsigned long)taken;
+		taken = page;
+	}
+	do
+		objects[n++] = kmem_cache_alloc(cache, GFP_KERNEL);
+	while (magazine_nr(mag));
+	ok(mag->strays, "none of the other node");
+	cache_forget_slot(cache, cpu_get());
+	slab_validate(machine);
+	while (n)
+		kmem_cache_free(cache, objects[--n]);
+	for (; taken; taken = page) {
+		page = (struct page *)taken->private;
+		__free_pages(taken, 0);
+	}
+	ok_eq(kmem_cache_destroy(cache), 0);
+}
+
+/* Another cache's magazines will lie there otherwise than these do. */
+static void closed_magazines_leave_zeros_behind(void)
+{
+	struct kmem_cache *cache = kmem_cache_create("closed", 64, 0, 0, NULL);
+	struct magazine *mag = cache_magazine(cache, cpu_get());
+	u64 *words = (u64 *)mag;
+	static void *objects[2000];
+	unsigned int nr;
+
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 2000; i++)
+			objects[i] = kmem_cache_alloc_node(cache, GFP_KERNEL, i & 1);
+		for (int i = 0; i < 2000; i++)
+			kmem_cache_free(cache, objects[i]);
+	}
+	nr = (unsigned int)((cache->remote_offset - cache->mag_offset + sizeof(*mag)) / 8) +
+	     cache->remote_capacity;
+	ok(mag->capacity > cache->mag_capacity, "it has not grown");
+	kmm_drain(machine);
+	ok_eq(mag->capacity, 0);
+	ok_eq(kmem_cache_destroy(cache), 0);
+	for (unsigned int i = 0; i < nr; i++)
+		ok(!words[i], "word %u of %u: %#lx", i, nr, (unsigned long)words[i]);
+}
+
 int main(void)
 {
 	machine = boot_machine(TWO_NODES, 64UL << 20);
@@ -261,6 +314,8 @@ int main(void)
 	RUN(a_full_node_borrows_from_the_other);
 	RUN(thisnode_does_not_borrow);
 	RUN(thisnode_takes_no_strays_from_a_magazine);
+	RUN(a_forgotten_magazine_is_an_empty_one);
+	RUN(closed_magazines_leave_zeros_behind);
 	end_machine(machine);
 	return done();
 }
