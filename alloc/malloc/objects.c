@@ -43,8 +43,6 @@ static size_t aligned_class(size_t size, size_t align)
 
 		if (!cache)
 			return 0; /* none of the kernel's classes is so large */
-		if (!cache)
-			return 0;
 		if (IS_ALIGNED(cache->size, align) && IS_ALIGNED(cache->red_left, align))
 			return size;
 		size = ALIGN_UP(cache->object_size + 1UL, align);
@@ -198,7 +196,6 @@ static void *move(void *addr, size_t old, size_t size)
 		moved = huge_alloc(size, MIN_ALIGN);
 	if (!moved)
 		moved = heap_alloc(size, MIN_ALIGN, false);
-
 	if (!moved)
 		return NULL;
 	memcpy(moved, addr, min_t(size_t, old, size));
