@@ -45,6 +45,7 @@ heap_core_sources += \
 	alloc/arch/host.c \
 	alloc/arch/host.h \
 	alloc/arch/hostmem.c \
+	alloc/arch/percpu.c \
 	alloc/arch/slots.h
 libkmmcore_la_SOURCES += \
 	alloc/arch/binding.c \
@@ -81,6 +82,7 @@ heap_core_sources += \
 	alloc/phys/pageblock.h \
 	alloc/phys/pcp.c \
 	alloc/phys/pcp.h \
+	alloc/phys/pcp_drain.c \
 	alloc/phys/phys.c \
 	alloc/phys/phys.h \
 	alloc/phys/release.c \

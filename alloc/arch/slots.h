@@ -9,6 +9,9 @@
 #include "base/cpu.h"
 #include "base/machine.h"
 
+/* Cache lines of a slot: bits of machine->percpu_map. */
+#define PERCPU_LINES (PERCPU_SIZE / CACHELINE_SIZE)
+
 /* Make the machine able to have slots, with none so far. Wants machine->topology and config. 0, or
  * -errno and nothing left behind. */
 int slots_boot(struct kmm *machine);

@@ -505,6 +505,29 @@ static void moved_slots_serve_their_new_node(void)
 	shut_down(machine);
 }
 
+/* As the child of a fork does with the slot of a thread that stayed behind. */
+static void a_forgotten_slot_holds_nothing_and_is_in_no_reclaim(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	struct phys_cpu *pcpu = phys_cpu(cpu_get());
+	struct phys_counters before, after;
+	unsigned long nr_pages;
+	struct kmm_leaks leaks;
+
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
+	phys_count(machine, &before);
+	nr_pages = pcp_nr_pages(this_cpu);
+	ok(nr_pages > 0, "nothing to forget");
+	pcpu->reclaiming = true;
+	phys_layer.cpu_forget(machine, this_cpu);
+	phys_count(machine, &after);
+	ok_eq(pcp_nr_pages(this_cpu), 0);
+	ok(!pcpu->reclaiming, "its next owner could not reclaim");
+	ok_eq(after.pcp_free, before.pcp_free);
+	kmm_shutdown(machine, &leaks);
+	ok_eq(leaks.pages, nr_pages);
+}
+
 int main(void)
 {
 	RUN(lists_of_large_zones_are_long_and_of_small_ones_short);
@@ -525,5 +548,6 @@ int main(void)
 	RUN(a_busy_slot_gives_its_lists_back_when_asked);
 	RUN(a_thread_that_has_not_attached_is_attached_by_its_first_call);
 	RUN(moved_slots_serve_their_new_node);
+	RUN(a_forgotten_slot_holds_nothing_and_is_in_no_reclaim);
 	return done();
 }
