@@ -43,8 +43,8 @@ struct kmm_config {
 	unsigned int pcp_batch;
 	unsigned int pcp_high;
 
-	/* Threads attached at one time, at most; 0: KMM_MAX_SLOTS. Each costs 4 MiB of address
-	 * space. */
+	/* Threads attached at one time, at most; 0: KMM_MAX_SLOTS. Each costs PERCPU_SIZE of
+	 * address space. */
 	unsigned int max_slots;
 
 	/* Free memory that is kept for those who cannot wait (phys/watermark.h). KiB in all zones

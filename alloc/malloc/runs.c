@@ -11,8 +11,9 @@
  * to the page allocator at once: it keeps their memory for a while, so that a program that needs large
  * buffers again and again does not get them from the host each time.
  *
- * Lengths of the others are rounded up to eight steps in each doubling, so that a free run fits the next allocation of
- * about its size; pages that nobody asked for are not touched, and so cost nothing.
+ * Lengths of the others are rounded up to eight steps in each doubling, so that a free run fits the
+ * next allocation of about its size; pages that nobody asked for are not touched, and so cost
+ * nothing.
  *
  *	pages	1 2 3 ... 15 16 | 18 20 ... 30 32 | 36 40 ... 64 | ... | 576 640 ... 1024
  *

@@ -13,7 +13,8 @@
  * refill does not take what is kept for others. Below min it is one block at a time.
  *
  * Locks: a zone's, one at a time. One that may wait also tries machine->slots_lock, and does not
- * wait for it; reclaim is called with none held.
+ * wait for it; it waits for release_lock while frames are on their way to the host (phys/release.c).
+ * Reclaim is called with none held.
  *
  * After mm/page_alloc.c (6.1), __alloc_pages_slowpath. It differs in giving up where the kernel
  * goes on as long as reclaim makes progress, or calls the OOM killer.

@@ -9,7 +9,7 @@
  *	    slow     -> check, drain the coldest blocks; or give to the zone's buddy (other nodes)
  *
  * Locks: a zone's, one at a time. Out of memory also tries machine->slots_lock, and does not wait
- * for it.
+ * for it, and waits for release_lock.
  *
  * The free fast path checks what it can for nothing. One comparison of struct page's `state` with
  * what a block of this node, allocated, of that order and with one reference must say finds the

@@ -71,9 +71,10 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
  * length (contig_nr_pages); the others' struct pages say nothing. __GFP_ZERO fills it. Frees by
  * free_contig_range, with the same length, or the last put_page.
  *
- * NULL when no zone has such a run, after the lists of CPUs have been drained (with
- * __GFP_DIRECT_RECLAIM): nothing is moved out of the way, as the kernel would. Takes each zone's
- * lock in turn, for a look at each pageblock that is in use or was.
+ * NULL when no zone has such a run, after reclaim has been asked and the lists of CPUs have been
+ * drained (with __GFP_DIRECT_RECLAIM, which wants no lock of kmm held): nothing is moved out of the
+ * way, as the kernel would. Takes each zone's lock in turn, for a look at each pageblock that is in
+ * use or was.
  */
 KMM_API struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 /* Stops the program on a frame that begins no run, or begins one of another length. */

@@ -2,8 +2,8 @@
 /*
  * Many objects at once: between the caller's array and this CPU's magazine they move without a
  * look at each (out), or with a look at each one's key only (in). What the magazine has not, or has
- * no room for, goes object by object through the ordinary paths, which then fill or empty it by
- * half. No lock, no atomic, but those of these paths.
+ * no room for, goes object by object through the ordinary paths, which then fill it, or make room in
+ * it, by a batch. No lock, no atomic, but those of these paths.
  */
 #include <string.h>
 

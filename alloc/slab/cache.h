@@ -6,7 +6,7 @@
  *	        |  ^
  *	 magazine (one a cache and slot)  a stack of free objects of this CPU's node
  *	 remote magazine                  the same for objects of other nodes, if there are any
- *	        |  ^    half a magazine at a time
+ *	        |  ^    a batch at a time: half of what a magazine holds at first
  *	 depot (one a cache and node)     a stack of free objects; cache_node->lock
  *	        |  ^    what the depot cannot give or hold
  *	 slabs                            blocks of pages, with a bit a free object; the same lock
@@ -20,7 +20,7 @@
  *	sum of slab->inuse   == user's + depot_nr + those of the node's objects in magazines
  *
  * Magazines and depot after Bonwick & Adams (USENIX 2001), with the two magazines of a CPU replaced
- * by one from which half is moved, and the depot's magazines by one array, so that moving is a
+ * by one from which a part is moved, and the depot's magazines by one array, so that moving is a
  * memcpy. Slabs after mm/slub.c (6.1), with bitmaps for its free lists, because a batch of objects
  * goes in and out faster and a second free of an object is seen.
  */
@@ -79,8 +79,8 @@ struct magazine {
 	/* Low 16 bits: objects in it. Above: objects ever taken out. One addition changes both. */
 	u64 state;
 	void *top;
-	u32 tide;   /* held after it last gave some to the depot, and taken in since */
-	u32 widest; /* capacity it had at most since it opened: objects[] may be used up to here */
+	u32 tide; /* held after it last gave some to the depot, and taken in since */
+	u32 widest; /* capacity it ever had at most, closed or not: so far objects[] may be no zeros */
 	union {
 		void *bottom;
 		struct {
@@ -126,7 +126,8 @@ struct cache_node {
 
 struct kmem_cache {
 	/* Set when the cache is made, then constant. Fast paths read mag_offset only. */
-	u32 mag_offset; /* of its magazine in each slot, a multiple of 64; or of the closed one */
+	/* Of its magazine in each slot, a multiple of MAGAZINE_ALIGN; or of the closed one. */
+	u32 mag_offset;
 	u32 remote_offset; /* of its remote magazine */
 	u16 mag_capacity;  /* at first; 0: none, the slots have no room for it */
 	u16 mag_max;	   /* and at most */
