@@ -128,12 +128,18 @@ extern const struct kmm_layer runs_layer;
 void huge_init(void);
 /* size is at least 1. Zeroed. NULL for no memory. */
 void *huge_alloc(size_t size, size_t align);
+/* The same, but not zeroed, for a buffer that is expected to grow: with address space behind it to do so.
+ * NULL also when there are very many mappings already. */
+void *huge_alloc_growing(size_t size);
 /* False when there is none at this address. */
 bool huge_free(void *addr);
 /* Its bytes; 0 when there is none at this address. */
 size_t huge_size(const void *addr);
-/* Make it size bytes long, here or elsewhere; NULL for no memory, and it is as it was. */
+/* Make it size bytes long, here or elsewhere, without a copy; NULL if the host refuses, and it is as it
+ * was. */
 void *huge_resize(void *addr, size_t size);
+/* Give back the free one that is kept at hand. False if there is none. */
+bool huge_trim(void);
 /* How many there are, and their bytes. */
 void huge_count(u64 *nr, u64 *bytes);
 struct lock *huge_lock_for_fork(void);
@@ -149,11 +155,12 @@ void options_complain(const char *what);
 int fork_init(void);
 
 /* trim.c */
-/* Give all that is free back to the host, as malloc_trim. True if anything was. */
+/* Give all that is free back to the host, as malloc_trim. True if anything was; false also when another
+ * thread is at it. */
 bool trim_now(void);
 /* After a free of about so many bytes that went the slow way, with no lock held. caller: of free. */
 void trim_note(size_t bytes, void *caller);
-/* In the child of a fork: there is no helper thread. */
+/* In the child of a fork: there is no helper thread, and nobody trims. */
 void trim_after_fork(void);
 
 /* info.c: a few lines; allocates nothing. */

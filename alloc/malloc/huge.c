@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Allocations with a mapping of their own: those beyond the largest block of pages, those that the
- * machine has no room for, and alignments beyond a block's.
+ * machine has no room for, alignments beyond a block's, and buffers that realloc makes longer and
+ * longer.
+ *
+ *	addr             size             room
+ *	| what was asked | address space  |	of a buffer that has grown; of others size == room
+ *
+ * A buffer that grows does so into its room, which costs nothing before it is touched, and beyond it by
+ * mremap, which moves page tables and no bytes. One of up to a megabyte is kept when it is freed, for the
+ * next that grows: programs make such buffers over and over, and new memory costs more than to fill it.
  *
  * A hash table by address says which there are and how long they are, with linear probing and half of
  * it free at least, so that a free of anything else is found out without a look at its memory. It lies
  * in a mapping too, and doubles.
  *
- * Lock: huge_lock (RANK_LEAF), around the table, and not around the calls of the host, but for mremap:
- * when that has moved a mapping, another thread may get the old address before the table knows.
+ * Lock: huge_lock (RANK_LEAF), around the table, and not around the calls of the host. When mremap has
+ * moved a mapping, another thread may get its old address at once; so while it is at it the mapping is
+ * in the table under neither, and only counted, which keeps a place for it.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,19 +28,25 @@
 #include "base/lock.h"
 #include "malloc/heap.h"
 
-#define FIRST_CAPACITY 256UL /* entries: a page */
+#define FIRST_CAPACITY 256UL	    /* entries */
+#define SLACK_MOST     (64UL << 20) /* bytes of room that nobody asked for */
+#define SHRINK_LEAST   (64UL << 10) /* bytes that are worth to be cut off */
+#define GROWING_MOST   (16UL << 10) /* a quarter of the mappings that the host lets a process have */
+#define SPARE_MOST     (1UL << 20)  /* bytes of a free mapping that is kept */
 
 struct mapping {
 	char *addr;  /* NULL: no entry */
 	size_t size; /* a multiple of PAGE_SIZE */
+	size_t room; /* the mapping's length, as much or more */
 };
 
 static struct lock huge_lock;
 /* huge_lock protects: */
 static struct mapping *table;
-static size_t capacity; /* a power of two, or 0 */
-static size_t nr_mappings;
-static u64 mapped_bytes;
+static size_t capacity;	     /* a power of two, or 0 */
+static size_t nr_mappings;   /* those being moved included */
+static u64 mapped_bytes;     /* their sizes */
+static struct mapping spare; /* a free one, not in the table; addr is NULL: none */
 
 void huge_init(void)
 {
@@ -81,11 +96,11 @@ static int make_room_locked(void)
 	return 0;
 }
 
-static void insert_locked(char *addr, size_t size)
+/* There is room for it. */
+static void insert_locked(const struct mapping *mapping)
 {
-	*find_locked(addr) = (struct mapping){addr, size};
-	nr_mappings++;
-	mapped_bytes += size;
+	*find_locked(mapping->addr) = *mapping;
+	mapped_bytes += mapping->size;
 }
 
 /* Take an entry out, and move those behind it that it had pushed away. */
@@ -93,7 +108,6 @@ static void remove_locked(struct mapping *entry)
 {
 	size_t hole = (size_t)(entry - table), i = hole;
 
-	nr_mappings--;
 	mapped_bytes -= entry->size;
 	for (;;) {
 		size_t home;
@@ -131,25 +145,68 @@ static char *map_aligned(size_t size, size_t align)
 	return base;
 }
 
-void *huge_alloc(size_t size, size_t align)
+/* A new mapping of so much room. NULL for no memory. */
+static void *alloc(size_t size, size_t room, size_t align)
 {
-	char *addr;
+	const struct mapping new = {map_aligned(room, align), size, room};
 	int error;
 
-	size = ALIGN_UP(size, PAGE_SIZE);
-	addr = map_aligned(size, align);
-	if (!addr)
+	if (!new.addr)
 		return NULL;
 	lock_acquire(&huge_lock);
 	error = make_room_locked();
-	if (!error)
-		insert_locked(addr, size);
+	if (!error) {
+		nr_mappings++;
+		insert_locked(&new);
+	}
 	lock_release(&huge_lock);
 	if (error) {
-		munmap(addr, size);
+		munmap(new.addr, room);
 		return NULL;
 	}
-	return addr;
+	return new.addr;
+}
+
+void *huge_alloc(size_t size, size_t align)
+{
+	size = ALIGN_UP(size, PAGE_SIZE);
+	return alloc(size, size, align);
+}
+
+/* A quarter more, so that small steps need the host seldom. */
+static size_t room_to_grow(size_t size)
+{
+	return ALIGN_UP(size + min_t(size_t, size / 4, SLACK_MOST), PAGE_SIZE);
+}
+
+/* The spare, with so many bytes of it asked for; NULL if it has not as many. */
+static void *take_spare(size_t size)
+{
+	struct mapping taken = {.size = size};
+
+	lock_acquire(&huge_lock);
+	if (spare.addr && spare.room >= size && !make_room_locked()) {
+		taken.addr = spare.addr;
+		taken.room = spare.room;
+		spare.addr = NULL;
+		nr_mappings++;
+		insert_locked(&taken);
+	}
+	lock_release(&huge_lock);
+	return taken.addr;
+}
+
+void *huge_alloc_growing(size_t size)
+{
+	void *addr;
+
+	if (READ_ONCE(nr_mappings) >= GROWING_MOST)
+		return NULL;
+	size = ALIGN_UP(size, PAGE_SIZE);
+	addr = take_spare(size);
+	if (!addr)
+		addr = alloc(size, room_to_grow(size), PAGE_SIZE);
+	return addr ? addr : alloc(size, size, PAGE_SIZE);
 }
 
 /* The entry of an address, or NULL. */
@@ -160,23 +217,55 @@ static struct mapping *lookup_locked(const void *addr)
 	return entry && entry->addr ? entry : NULL;
 }
 
+static void unmap(const struct mapping *mapping)
+{
+	/* Out of the midst of what the host has joined to one mapping, it may be one too many. */
+	if (mapping->addr && munmap(mapping->addr, mapping->room))
+		(void)madvise(mapping->addr, mapping->room, MADV_DONTNEED);
+}
+
+/* Keep the larger one of the spare and a free mapping, which becomes the other. */
+static void spare_locked(struct mapping *free)
+{
+	const struct mapping before = spare;
+
+	if (free->room > SPARE_MOST || (spare.addr && spare.room >= free->room))
+		return;
+	spare = *free;
+	*free = before;
+}
+
 bool huge_free(void *addr)
 {
-	struct mapping *entry;
-	size_t size = 0;
+	struct mapping *entry, free = {.addr = NULL};
+	bool found;
 
 	if (!addr || (uintptr_t)addr & ~PAGE_MASK)
 		return false;
 	lock_acquire(&huge_lock);
 	entry = lookup_locked(addr);
+	found = entry != NULL;
 	if (entry) {
-		size = entry->size;
+		free = *entry;
 		remove_locked(entry);
+		nr_mappings--;
+		spare_locked(&free);
 	}
 	lock_release(&huge_lock);
-	if (size)
-		munmap(addr, size);
-	return size != 0;
+	unmap(&free);
+	return found;
+}
+
+bool huge_trim(void)
+{
+	struct mapping free;
+
+	lock_acquire(&huge_lock);
+	free = spare;
+	spare.addr = NULL;
+	lock_release(&huge_lock);
+	unmap(&free);
+	return free.addr != NULL;
 }
 
 size_t huge_size(const void *addr)
@@ -194,25 +283,55 @@ size_t huge_size(const void *addr)
 	return size;
 }
 
+/* Can it have this size without the host? Then it has. */
+static bool resize_locked(struct mapping *entry, size_t size)
+{
+	if (size > entry->room || size + SHRINK_LEAST <= entry->size)
+		return false;
+	if (size > entry->size) {
+		mapped_bytes += size - entry->size;
+		entry->size = size;
+	}
+	return true;
+}
+
+/* Make the mapping longer or shorter, wherever that is. False if the host refuses. */
+static bool remap(struct mapping *mapping, size_t size)
+{
+	size_t room = size > mapping->room ? room_to_grow(size) : size;
+	char *addr = mremap(mapping->addr, mapping->room, room, MREMAP_MAYMOVE);
+
+	if (addr == MAP_FAILED && room > size) {
+		room = size;
+		addr = mremap(mapping->addr, mapping->room, room, MREMAP_MAYMOVE);
+	}
+	if (addr == MAP_FAILED)
+		return false;
+	*mapping = (struct mapping){addr, size, room};
+	return true;
+}
+
 void *huge_resize(void *addr, size_t size)
 {
-	struct mapping *entry;
-	void *moved = MAP_FAILED;
+	struct mapping *entry, mapping;
+	bool done;
 
 	size = ALIGN_UP(size, PAGE_SIZE);
 	lock_acquire(&huge_lock);
 	entry = lookup_locked(addr);
-	if (entry && entry->size == size) {
-		moved = addr;
-	} else if (entry) {
-		moved = mremap(addr, entry->size, size, MREMAP_MAYMOVE);
-		if (moved != MAP_FAILED) {
-			remove_locked(entry);
-			insert_locked(moved, size);
-		}
+	done = !entry || resize_locked(entry, size);
+	if (!done) {
+		mapping = *entry;
+		remove_locked(entry);
 	}
 	lock_release(&huge_lock);
-	return moved == MAP_FAILED ? NULL : moved;
+	if (done)
+		return entry ? addr : NULL;
+	done = remap(&mapping, size);
+	lock_acquire(&huge_lock);
+	insert_locked(&mapping);
+	lock_release(&huge_lock);
+	return done ? mapping.addr : NULL;
 }
 
 void huge_count(u64 *nr, u64 *bytes)

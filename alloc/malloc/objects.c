@@ -5,8 +5,8 @@
  *	size to 32 KiB (8 with the kernel's classes),
  *	alignment to a page					a slab class that is a multiple of both
  *	... to 64 MiB						a run of pages (runs.c)
- *	larger, no room, grown by realloc beyond 4 MiB, or
- *	zeroed and larger than that				a mapping (huge.c)
+ *	larger, no room, zeroed and beyond 4 MiB, or a run
+ *	of 128 KiB or more that realloc makes longer		a mapping (huge.c)
  *
  * No locks of its own.
  */
@@ -25,6 +25,13 @@
 #include "slab/kmalloc.h"
 
 #define HEAP_GFP (GFP_KERNEL | __GFP_NOWARN)
+
+/*
+ * What realloc makes longer once will be made longer again. From so many bytes on it moves to a mapping,
+ * which grows without copies and leaves no runs of all the lengths it had. Below, a copy is cheaper than
+ * the faults of new memory.
+ */
+#define GROWING_BYTES (128UL << 10)
 
 /*
  * A size whose class has objects at multiples of align: those of a class lie one behind the other from
@@ -120,8 +127,8 @@ static KMM_COLD void free_unknown(void *addr, void *caller)
 		   "free of %p, which nobody allocated", addr);
 }
 
-/* Returns about how many bytes left the thread's own lists for it. */
-static size_t machine_free(void *addr)
+/* keep: a run may stay at hand. Returns about how many bytes left the thread's own lists for it. */
+static inline size_t machine_free(void *addr, bool keep)
 {
 	struct page *page;
 	size_t size;
@@ -135,10 +142,10 @@ static size_t machine_free(void *addr)
 	}
 	size = run_size(page, addr);
 	KMM_BUG_ON(!size, "free of %p, which is not allocated", addr);
-	return run_free(page, addr) ? size : 0;
+	return run_free(page, addr, keep) ? size : 0;
 }
 
-SLOW void heap_free(void *addr, void *caller)
+static inline void give_back(void *addr, void *caller, bool keep)
 {
 	int saved = errno;
 	enum entry entry;
@@ -148,13 +155,18 @@ SLOW void heap_free(void *addr, void *caller)
 		return;
 	if (likely(heap_has(addr))) {
 		entry = heap_enter();
-		bytes = machine_free(addr);
+		bytes = machine_free(addr, keep);
 		heap_leave(entry);
 		trim_note(bytes, caller);
 	} else if (!huge_free(addr)) {
 		free_unknown(addr, caller);
 	}
 	errno = saved;
+}
+
+SLOW void heap_free(void *addr, void *caller)
+{
+	give_back(addr, caller, true);
 }
 
 /* Bytes of what lies in the machine. */
@@ -187,20 +199,40 @@ size_t heap_size(void *addr)
 	return size;
 }
 
+/* Copy it to where size bytes are; NULL for no memory. */
 static void *move(void *addr, size_t old, size_t size)
 {
+	const bool grows = size > old;
+	int saved = errno;
 	void *moved = NULL;
 
-	/* What has grown so far will grow on, and a mapping does without copying. */
-	if (size > old && size > RUN_BLOCK_BYTES)
-		moved = huge_alloc(size, MIN_ALIGN);
+	if (grows && (old >= GROWING_BYTES || size > RUN_BLOCK_BYTES))
+		moved = huge_alloc_growing(size);
 	if (!moved)
 		moved = heap_alloc(size, MIN_ALIGN, false);
 	if (!moved)
 		return NULL;
 	memcpy(moved, addr, min_t(size_t, old, size));
-	heap_free(addr, NULL);
+	/* A large one that grows leaves a run of a length that nobody asks for again soon. */
+	give_back(addr, NULL, !grows || old < GROWING_BYTES);
+	errno = saved;
 	return moved;
+}
+
+/* What has a mapping of its own. The host may refuse, as where the program has changed a part of it. */
+static void *resize_mapping(void *addr, size_t old, size_t size)
+{
+	int saved = errno;
+	void *resized = NULL;
+
+	if (size >= GROWING_BYTES || size >= old / 2)
+		resized = huge_resize(addr, size);
+	if (!resized)
+		resized = move(addr, old, size);
+	if (!resized && size > old)
+		return NULL;
+	errno = saved;
+	return resized ? resized : addr;
 }
 
 /* Give back the end of a run; the machine's other blocks stay as they are. */
@@ -227,14 +259,8 @@ SLOW void *heap_realloc(void *addr, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (unlikely(!heap_has(addr) && !early_has(addr))) {
-		if (size <= RUN_BLOCK_BYTES && size < old / 2)
-			return move(addr, old, size);
-		resized = huge_resize(addr, size);
-		if (!resized)
-			errno = ENOMEM;
-		return resized;
-	}
+	if (unlikely(!heap_has(addr) && !early_has(addr)))
+		return resize_mapping(addr, old, size);
 	if (size > old)
 		return move(addr, old, size);
 	if (size >= old / 2 || old <= 64)

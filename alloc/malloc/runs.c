@@ -158,13 +158,13 @@ static SLOW void end_run(struct page *page, unsigned long nr)
 		shrink_page_run(page, nr, 0);
 }
 
-bool run_free(struct page *page, void *addr)
+bool run_free(struct page *page, void *addr, bool at_hand)
 {
 	unsigned long nr = run_pages(page, addr);
 	struct run_cpu *cpu = run_cpu(this_cpu);
 
 	count_in_use(cpu, 0, nr);
-	if (likely(keep(cpu, page, nr)))
+	if (likely(at_hand && keep(cpu, page, nr)))
 		return false;
 	end_run(page, nr);
 	return true;

@@ -21,8 +21,9 @@ void *run_alloc(size_t size, size_t align);
 /* Bytes of the run that begins at addr, whose frame is page; 0 if none does, or it is free. */
 size_t run_size(const struct page *page, const void *addr);
 
-/* Give a run back; run_size() is not 0. True if it went further than this CPU's free runs. */
-bool run_free(struct page *page, void *addr);
+/* Give a run back; run_size() is not 0. at_hand: this CPU may keep it for the next that wants its
+ * length. True if it went further than that. */
+bool run_free(struct page *page, void *addr, bool at_hand);
 
 /* Give back what it has behind its first size bytes. */
 void run_shrink(struct page *page, const void *addr, size_t size);
