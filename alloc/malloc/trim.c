@@ -36,6 +36,7 @@
 #define LEAST_TICK_MS 10U
 
 static bool running;	/* atomic: there is a helper, or one is being started */
+static bool trimming;	/* atomic: a thread is in trim_now */
 static u64 freed_bytes; /* since it was last looked at; a hint, counts may be lost */
 
 /* Bytes of the machine that have memory behind them, roughly. */
@@ -50,14 +51,20 @@ static u64 held_bytes(void)
 
 bool trim_now(void)
 {
-	enum entry entry = heap_enter();
 	unsigned long bytes = 0;
+	enum entry entry;
 
+	/* Whoever is at it takes what there is; a second one would only wait for it. */
+	if (__atomic_exchange_n(&trimming, true, __ATOMIC_ACQUIRE))
+		return false;
+	entry = heap_enter();
 	/* All but nothing: single pages in between others are not worth a call of the host each, and some
 	 * programs trim often. */
 	if (entry != ENTRY_EARLY)
 		bytes = kmm_trim(heap.machine, PAGE_SIZE);
 	heap_leave(entry);
+	bytes += huge_trim();
+	__atomic_store_n(&trimming, false, __ATOMIC_RELEASE);
 	return bytes != 0;
 }
 
@@ -128,5 +135,6 @@ void trim_note(size_t bytes, void *caller)
 void trim_after_fork(void)
 {
 	running = false;
+	trimming = false;
 	freed_bytes = 0;
 }
