@@ -17,6 +17,16 @@ static inline unsigned int __fls(unsigned long x)
 	return 63U - (unsigned int)__builtin_clzl(x);
 }
 
+/* Number of set bits. Sums of neighbours, in ever wider fields: without an instruction for it, which the
+ * oldest x86-64 lacks, the compiler's own is a call. */
+static inline unsigned int hweight64(u64 x)
+{
+	x -= x >> 1 & 0x5555555555555555ULL;
+	x = (x & 0x3333333333333333ULL) + (x >> 2 & 0x3333333333333333ULL);
+	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+	return (unsigned int)(x * 0x0101010101010101ULL >> 56);
+}
+
 /* floor(log2(x)); undefined for 0. */
 static inline unsigned int ilog2(unsigned long x)
 {

@@ -122,7 +122,7 @@ bool list_fresh(struct buddy *buddy);
 /* Groups will have memory again. */
 static inline void account_reuse(struct buddy *buddy, u32 groups)
 {
-	const unsigned long nr = (unsigned long)__builtin_popcount(groups) << GROUP_ORDER;
+	const unsigned long nr = (unsigned long)hweight64(groups) << GROUP_ORDER;
 
 	WRITE_ONCE(buddy->nr_released, buddy->nr_released - nr);
 	buddy->nr_reuse += nr;

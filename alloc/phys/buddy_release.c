@@ -42,17 +42,23 @@ static u32 choose_groups(struct pageblock *block, enum buddy_choice choice)
 	return groups;
 }
 
-/* Frames that have memory, as far as is known, and how many. */
+/* Frames that have memory, as far as is known, and how many; frames[] is not set if there are none. */
 static unsigned long choose(struct pageblock *block, enum buddy_choice choice,
 			    u64 frames[PAGEBLOCK_WORDS])
 {
 	unsigned long nr = 0;
 
-	frames_of(choice == CHOOSE_PAGES ? block->released : choose_groups(block, choice), frames);
+	if (choice != CHOOSE_PAGES) {
+		const u32 groups = choose_groups(block, choice);
+
+		if (groups)
+			frames_of(groups, frames);
+		return (unsigned long)hweight64(groups) << GROUP_ORDER;
+	}
+	frames_of(block->released, frames);
 	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++) {
-		if (choice == CHOOSE_PAGES)
-			frames[i] ^= block->free[i];
-		nr += (unsigned long)__builtin_popcountll(frames[i]);
+		frames[i] ^= block->free[i];
+		nr += hweight64(frames[i]);
 	}
 	return nr;
 }
@@ -85,7 +91,7 @@ static void mark_released(struct buddy *buddy, struct pageblock *block, u32 grou
 	groups &= pageblock_free_groups(block) & ~block->released;
 	block->released |= groups;
 	WRITE_ONCE(buddy->nr_released,
-		   buddy->nr_released + ((unsigned long)__builtin_popcount(groups) << GROUP_ORDER));
+		   buddy->nr_released + ((unsigned long)hweight64(groups) << GROUP_ORDER));
 }
 
 /* The groups all of whose frames these are. */

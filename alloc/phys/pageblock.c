@@ -8,6 +8,8 @@
  */
 #include "phys/pageblock.h"
 
+#include <string.h>
+
 #include "base/check.h"
 
 #define WORD_ORDER 6 /* log2 of the bits of a word */
@@ -244,25 +246,35 @@ u32 pageblock_free_groups(const struct pageblock *block)
 	return groups;
 }
 
+/* Add the maximal free blocks of a word that is not all ones, up to the largest that there is. */
+static inline void count_word(u64 word, u16 nr[WORD_ORDER])
+{
+	for (unsigned int o = 0; word; o++) {
+		u64 these = word & aligned[o], larger;
+
+		/* Now bit i: the 2^(o + 1) bits from i on are all set. */
+		word &= word >> (1U << o);
+		larger = word & aligned[o + 1];
+		nr[o] += (u16)hweight64(these & ~(larger | larger << (1U << o)));
+	}
+}
+
 /* Count the maximal free blocks anew. */
 static void recount(struct pageblock *block)
 {
 	const u64 full = full_words(block);
 
+	memset(block->nr, 0, sizeof(block->nr));
+	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++)
+		if (block->free[i] != ~0ULL)
+			count_word(block->free[i], block->nr);
+	for (unsigned int o = WORD_ORDER; o <= PAGEBLOCK_ORDER; o++)
+		block->nr[o] = (u16)hweight64(maximal_runs(full, o - WORD_ORDER));
 	block->nr_free = 0;
 	block->orders = 0;
 	for (unsigned int o = 0; o <= PAGEBLOCK_ORDER; o++) {
-		unsigned int nr = 0;
-
-		if (o >= WORD_ORDER)
-			nr = (unsigned int)__builtin_popcountll(maximal_runs(full, o - WORD_ORDER));
-		else
-			for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++)
-				nr += (unsigned int)__builtin_popcountll(
-					maximal_runs(block->free[i], o));
-		block->nr[o] = (u16)nr;
-		block->nr_free += (u16)(nr << o);
-		block->orders |= (u16)(!!nr << o);
+		block->nr_free += (u16)(block->nr[o] << o);
+		block->orders |= (u16)(!!block->nr[o] << o);
 	}
 }
 

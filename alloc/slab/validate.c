@@ -78,7 +78,7 @@ unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int ni
 			   "cache %s: frame %lu of slab %p is marked wrong", cache->name, i,
 			   (void *)slab);
 	for (unsigned int w = 0; w < words; w++)
-		nr_free += (unsigned int)__builtin_popcountl(bits[w]);
+		nr_free += hweight64(bits[w]);
 	KMM_BUG_ON(slab->objects % 64 && bits[words - 1] >> slab->objects % 64,
 		   "cache %s: slab %p has free objects past its end", cache->name, (void *)slab);
 	KMM_BUG_ON(nr_free + slab->inuse != slab->objects,

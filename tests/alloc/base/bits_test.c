@@ -18,6 +18,25 @@ static void lowest_and_highest_bit_are_found(void)
 	}
 }
 
+static void set_bits_are_counted(void)
+{
+	unsigned long state = tap_seed() | 1;
+
+	ok_eq(hweight64(0), 0);
+	ok_eq(hweight64(~0ULL), 64);
+	for (int round = 0; round < 10000; round++) {
+		u64 x = tap_random(&state) & (round % 2 ? tap_random(&state) : ~0ULL);
+		unsigned int nr = 0;
+
+		for (unsigned int bit = 0; bit < 64; bit++)
+			nr += x >> bit & 1;
+		ok(hweight64(x) == nr, "%#llx has %u bits, not %u", (unsigned long long)x, nr,
+		   hweight64(x));
+	}
+	for (unsigned int bit = 0; bit < 64; bit++)
+		ok_eq(hweight64(1ULL << bit), 1);
+}
+
 static void powers_of_two_are_told_from_the_rest(void)
 {
 	ok(!is_power_of_2(0), "0 is none");
@@ -76,6 +95,7 @@ static void alignment_moves_to_the_next_multiple_only(void)
 int main(void)
 {
 	RUN(lowest_and_highest_bit_are_found);
+	RUN(set_bits_are_counted);
 	RUN(powers_of_two_are_told_from_the_rest);
 	RUN(rounding_up_to_a_power_stops_at_one);
 	RUN(order_is_the_smallest_that_holds_the_size);
