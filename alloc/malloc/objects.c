@@ -11,10 +11,8 @@
  * No locks of its own.
  */
 #include <errno.h>
+#include <link.h>
 #include <string.h>
-#include <sys/auxv.h>
-
-#include <elf.h>
 
 #include "base/bits.h"
 #include "base/check.h"
@@ -100,10 +98,13 @@ SLOW void *heap_alloc(size_t size, size_t align, bool zero)
 	return addr;
 }
 
-/* The loader's program headers lie behind its ELF header. */
+/*
+ * The loader's program headers lie behind its ELF header. Where that is, the loader says itself: the host's
+ * AT_BASE is 0 when the loader was started as the program.
+ */
 bool heap_is_loader(const void *addr)
 {
-	const Elf64_Ehdr *elf = (const Elf64_Ehdr *)getauxval(AT_BASE);
+	const Elf64_Ehdr *elf = (const Elf64_Ehdr *)_r_debug.r_ldbase;
 	const Elf64_Phdr *segment;
 
 	if (!elf)

@@ -126,6 +126,28 @@ a_summary_is_printed_at_exit() {
 }
 t "KMM_STATS prints a summary at exit" a_summary_is_printed_at_exit
 
+# A second thread, so that the loader frees and the library asks whether it is the loader that does.
+a_program_started_by_the_loader_runs() {
+	loader=$(awk '$6 ~ /\/ld[^\/]*\.so/ { print $6; exit }' /proc/self/maps)
+	python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
+	want_status 0 "$loader" --preload "$library" "$python" -c 'import ctypes, threading
+def work():
+    for i in range(200):
+        bytearray(100000 + i * 1000)
+        try: ctypes.CDLL("/nowhere/lib.so")
+        except OSError: pass
+threads = [threading.Thread(target=work) for _ in range(4)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print("done")'
+	want_line "$work/out" '^done$'
+	want_lines "$work/err" 0
+}
+if command -v python3 >/dev/null; then
+	t "a program that the loader was told to start runs" a_program_started_by_the_loader_runs
+else
+	skip "a program that the loader was told to start runs" "there is no python3"
+fi
+
 a_small_address_space_is_enough() {
 	for kib in 65536 262144 1048576; do
 		(ulimit -v $kib && want_status 0 on awk -f "$work/work.awk" "$work/lines")
