@@ -510,14 +510,13 @@ static void a_forgotten_slot_holds_nothing_and_is_in_no_reclaim(void)
 {
 	struct kmm *machine = boot((struct kmm_config){0});
 	struct phys_cpu *pcpu = phys_cpu(cpu_get());
-	struct pcp_stack *stack = pcp_stack_for(pcpu, GFP_KERNEL, 0);
 	struct phys_counters before, after;
-	u32 nr;
+	u32 held[PCP_ROWS][NR_PAGE_ORDERS];
 
 	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
 	phys_count(machine, &before);
-	nr = stack->nr;
-	ok(nr > 0, "nothing to forget");
+	ok(pcp_nr_pages(this_cpu) > 0, "nothing to forget");
+	for_each_pcp_stack(pcpu, row, order) held[row][order] = pcpu->stack[row][order].nr;
 	pcpu->reclaiming = true;
 	phys_layer.cpu_forget(machine, this_cpu);
 	phys_count(machine, &after);
@@ -525,7 +524,7 @@ static void a_forgotten_slot_holds_nothing_and_is_in_no_reclaim(void)
 	ok(!pcpu->reclaiming, "its next owner could not reclaim");
 	ok_eq(after.pcp_free, before.pcp_free);
 	/* They are where they were, so that nothing is lost here. */
-	stack->nr = nr;
+	for_each_pcp_stack(pcpu, row, order) pcpu->stack[row][order].nr = held[row][order];
 	shut_down(machine);
 }
 
