@@ -277,7 +277,7 @@ static void a_forgotten_magazine_is_an_empty_one(void)
 }
 
 /* Another cache's magazines will lie there otherwise than these do. */
-static void closed_magazines_leave_zeros_behind(void)
+static void closed_magazines_leave_zeros(unsigned int nr_nodes)
 {
 	struct kmem_cache *cache = kmem_cache_create("closed", 64, 0, 0, NULL);
 	struct magazine *mag = cache_magazine(cache, cpu_get());
@@ -287,7 +287,7 @@ static void closed_magazines_leave_zeros_behind(void)
 
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 2000; i++)
-			objects[i] = kmem_cache_alloc_node(cache, GFP_KERNEL, i & 1);
+			objects[i] = kmem_cache_alloc_node(cache, GFP_KERNEL, i % (int)nr_nodes);
 		for (int i = 0; i < 2000; i++)
 			kmem_cache_free(cache, objects[i]);
 	}
@@ -299,6 +299,12 @@ static void closed_magazines_leave_zeros_behind(void)
 	ok_eq(kmem_cache_destroy(cache), 0);
 	for (unsigned int i = 0; i < nr; i++)
 		ok(!words[i], "word %u of %u: %#lx", i, nr, (unsigned long)words[i]);
+}
+
+static void closed_magazines_leave_zeros_behind(void)
+{
+	closed_magazines_leave_zeros(1); /* the remote one was never open */
+	closed_magazines_leave_zeros(2);
 }
 
 int main(void)
