@@ -17,7 +17,7 @@
 #define MAGAZINE_BYTES	   (128UL << 10) /* of objects that a magazine may hold back */
 #define MAGAZINE_MAX	   ((MAGAZINE_SIZE - sizeof(struct magazine)) / sizeof(void *))
 #define TIDE_BYTES	   (4UL << 20) /* the same of one that has grown */
-#define TIDE_MAX	   ((32768 - sizeof(struct magazine)) / sizeof(void *))
+#define TIDE_MAX	   ((40960 - sizeof(struct magazine)) / sizeof(void *))
 #define FINE_SHARE	   8 /* eight fine classes together hold back what one other does */
 #define REMOTE_MAX	   ((512 - sizeof(struct magazine)) / sizeof(void *))
 #define DEPOT_BYTES	   (4UL << 20)	 /* of objects that a depot may hold back */
