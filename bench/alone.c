@@ -292,22 +292,10 @@ static int take_round(struct alone_run *run)
 	return status;
 }
 
-static int add_rounds(struct alone_run *run, const struct member *member)
+static int add_rounds(const struct member *member)
 {
-	const struct bench_case *c = member->m->run.c;
-	struct measurement measurement = {
-		.suite = c->suite,
-		.name = c->name,
-		.allocator = c->allocator,
-		.placement = c->placement,
-		.size = c->size,
-		.threads = c->threads,
-		.ops = (uint64_t)case_ops(c, member->nr_samples) * (uint64_t)c->threads,
-		.samples = member->samples,
-		.nr_samples = member->skipped ? 0 : (int)member->nr_samples,
-		.note = c->note,
-	};
-	int error = results_measured(run->measure->results, &measurement);
+	int error = measure_add(member->m, member->nr_samples, member->samples,
+				member->skipped ? 0 : (int)member->nr_samples);
 
 	return error ? complain("cannot keep the results: %s", strerror(-error)) : EXIT_OK;
 }
@@ -327,7 +315,7 @@ static int rounds_of_case(struct alone_run *run, size_t first)
 		if (!run->members[i].skipped)
 			status = command_worker(run, &run->members[i], 'q');
 	for (size_t i = 0; !status && i < run->nr_members; i++)
-		status = add_rounds(run, &run->members[i]);
+		status = add_rounds(&run->members[i]);
 	end_all(run);
 	return status;
 }

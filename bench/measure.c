@@ -206,7 +206,8 @@ static int add_numa(struct measured_case *m)
 	return results_numa(m->measure->results, &row);
 }
 
-static int add_measurement(struct measured_case *m)
+int measure_add(const struct measured_case *m, uint64_t batches, const double *samples,
+		int nr_samples)
 {
 	const struct bench_case *c = m->run.c;
 	struct measurement measurement = {
@@ -216,12 +217,18 @@ static int add_measurement(struct measured_case *m)
 		.placement = c->placement,
 		.size = c->size,
 		.threads = c->threads,
-		.ops = (uint64_t)case_ops(c, m->n) * (uint64_t)(c->threads * m->nr_samples),
-		.samples = m->samples,
-		.nr_samples = m->nr_samples,
+		.ops = (uint64_t)case_ops(c, batches) * (uint64_t)c->threads,
+		.samples = samples,
+		.nr_samples = nr_samples,
 		.note = c->note,
 	};
-	int error = results_measured(m->measure->results, &measurement);
+
+	return results_measured(m->measure->results, &measurement);
+}
+
+static int add_measurement(struct measured_case *m)
+{
+	int error = measure_add(m, m->n * (uint64_t)m->nr_samples, m->samples, m->nr_samples);
 
 	return error ? error : add_numa(m);
 }

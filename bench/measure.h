@@ -54,6 +54,11 @@ void measure_destroy(struct measure *measure);
 /* Seconds that the passes will take, as far as is known before calibration; for progress. */
 double measure_expected_s(struct measure *measure);
 
+/* A case's row in throughput.csv and those of its repetitions in raw.csv: so many batches of each thread
+ * in all, and ns per operation of each. 0 or -errno. */
+int measure_add(const struct measured_case *m, uint64_t batches, const double *samples,
+		int nr_samples);
+
 /* Is the case taken once, round by round? */
 static inline bool is_course(const struct measured_case *m)
 {

@@ -137,23 +137,10 @@ static void remark(const struct course *course)
 
 static int add_measurement(struct course *course)
 {
-	const struct bench_case *c = course->m->run.c;
-	int nr = (int)c->ops->nr_rounds;
-	struct measurement measurement = {
-		.suite = c->suite,
-		.name = c->name,
-		.allocator = c->allocator,
-		.placement = c->placement,
-		.size = c->size,
-		.threads = c->threads,
-		.ops = (uint64_t)case_ops(c, (uint64_t)nr) * (uint64_t)c->threads,
-		.samples = course->samples,
-		.nr_samples = nr,
-		.note = c->note,
-	};
+	unsigned int nr = course->m->run.c->ops->nr_rounds;
 
 	remark(course);
-	return results_measured(course->m->measure->results, &measurement);
+	return measure_add(course->m, nr, course->samples, (int)nr);
 }
 
 static int run_course(struct measured_case *m)

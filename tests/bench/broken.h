@@ -17,6 +17,16 @@ enum breakage {
 	BREAK_NULL,    /* no memory, in the end */
 };
 
+/* A block handed out twice is written by two threads at once. */
+#ifndef __has_feature /* gcc has not, and says it so: */
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#define RACES_ARE_FATAL true
+#else
+#define RACES_ARE_FATAL false
+#endif
+
 extern const char *const breakage_names[];
 extern const struct object_peer broken_peer;
 

@@ -15,15 +15,6 @@
 
 #define MAX_THREADS 16
 
-#ifndef __has_feature /* gcc has not, and says it so: */
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#define RACES_ARE_FATAL true
-#else
-#define RACES_ARE_FATAL false
-#endif
-
 #define CASE_FORMAT  "%s/%s %s size %s threads %d: "
 #define CASE_ARGS(c) (c)->suite, (c)->name, (c)->allocator, (c)->size, (c)->threads
 

@@ -12,15 +12,6 @@
 
 #define MAX_THREADS 4
 
-#ifndef __has_feature /* gcc has not, and says it so: */
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#define RACES_ARE_FATAL true
-#else
-#define RACES_ARE_FATAL false
-#endif
-
 /* The sound twin of the broken allocator; counts, and on demand gives what it gave last once more. */
 static struct {
 	unsigned long nr_allocs, nr_frees, nr_remote, nr_bulk_allocs, nr_bulk_frees;
