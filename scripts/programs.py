@@ -131,7 +131,8 @@ long use{n}(const std::string &text)
 class Gxx(Program):
     name = "g++"
     what = "g++ -g: all of the STL's headers, regex among them, and templates upon them"
-    commands = ("g++",)
+    compiler = "g++"
+    commands = (compiler,)
 
     def prepare(self, box):
         names = box.size(HEADERS, FEW_HEADERS)
@@ -141,18 +142,15 @@ class Gxx(Program):
         self.source = box.write("large.cc", headers + regex + parts)
 
     def run(self, box):
-        box.measured("g++", "-std=c++17", "-O0", "-g", "-c", self.source, "-o", "large.o")
+        box.measured(self.compiler, "-std=c++17", "-O0", "-g", "-c", self.source, "-o", "large.o")
         return digest(os.path.join(box.work, "large.o"))
 
 
 class Clang(Gxx):
     name = "clang"
     what = "clang++ -g: the same file"
-    commands = ("clang++",)
-
-    def run(self, box):
-        box.measured("clang++", "-std=c++17", "-O0", "-g", "-c", self.source, "-o", "large.o")
-        return digest(os.path.join(box.work, "large.o"))
+    compiler = "clang++"
+    commands = (compiler,)
 
 
 class Python(Program):
