@@ -124,66 +124,37 @@ static void write_after_free(void)
 		(void)kmem_cache_alloc(cache, GFP_KERNEL);
 }
 
+/* The rows of the table above. */
+static const enum found always_at_once[NR_CASES] = {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE};
+static const enum found late_without_flags[NR_CASES] = {LATE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE};
+static const enum found by_red_zones[NR_CASES] = {NEVER, NEVER, AT_ONCE, NEVER, NEVER};
+static const enum found by_poison[NR_CASES] = {NEVER, NEVER, NEVER, AT_ONCE, NEVER};
+
 static const struct misuse {
 	const char *name;
 	void (*commit)(void);
-	enum found found[NR_CASES];
+	const enum found *found; /* by flag */
 	const char *says;
 } misuses[] = {
-	{"twice in a row",
-	 free_twice_in_a_row,
-	 {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
+	{"twice in a row", free_twice_in_a_row, always_at_once, "freed twice"},
+	{"twice with others in between", free_twice_with_others_in_between, late_without_flags,
 	 "freed twice"},
-	{"twice with others in between",
-	 free_twice_with_others_in_between,
-	 {LATE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
+	{"the same by kfree", kfree_twice_with_others_in_between, late_without_flags,
 	 "freed twice"},
-	{"the same by kfree",
-	 kfree_twice_with_others_in_between,
-	 {LATE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
-	 "freed twice"},
-	{"the same in bulk",
-	 free_in_bulk_with_one_twice,
-	 {LATE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
-	 "freed twice"},
-	{"inside", free_inside, {LATE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE}, "is not the start"},
-	{"inside by kfree",
-	 kfree_inside,
-	 {LATE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
-	 "is not the start"},
-	{"the stack",
-	 free_of_the_stack,
-	 {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
-	 "is in no slab"},
-	{"a page", free_of_a_page, {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE}, "is in no slab"},
-	{"a page by kfree",
-	 kfree_of_a_page,
-	 {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
-	 "is not from kmalloc"},
-	{"the heap",
-	 kfree_of_the_heap,
-	 {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
-	 "is not of this machine"},
-	{"another cache's",
-	 free_to_another_cache,
-	 {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
+	{"the same in bulk", free_in_bulk_with_one_twice, late_without_flags, "freed twice"},
+	{"inside", free_inside, late_without_flags, "is not the start"},
+	{"inside by kfree", kfree_inside, late_without_flags, "is not the start"},
+	{"the stack", free_of_the_stack, always_at_once, "is in no slab"},
+	{"a page", free_of_a_page, always_at_once, "is in no slab"},
+	{"a page by kfree", kfree_of_a_page, always_at_once, "is not from kmalloc"},
+	{"the heap", kfree_of_the_heap, always_at_once, "is not of this machine"},
+	{"another cache's", free_to_another_cache, always_at_once, "is of cache misused"},
+	{"another cache's in bulk", bulk_free_to_another_cache, always_at_once,
 	 "is of cache misused"},
-	{"another cache's in bulk",
-	 bulk_free_to_another_cache,
-	 {AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE, AT_ONCE},
-	 "is of cache misused"},
-	{"past the end",
-	 write_past_the_end,
-	 {NEVER, NEVER, AT_ONCE, NEVER, NEVER},
-	 "written past its end: at offset 100"},
-	{"before the start",
-	 write_before_the_start,
-	 {NEVER, NEVER, AT_ONCE, NEVER, NEVER},
+	{"past the end", write_past_the_end, by_red_zones, "written past its end: at offset 100"},
+	{"before the start", write_before_the_start, by_red_zones,
 	 "written below its start: at offset -1"},
-	{"after free",
-	 write_after_free,
-	 {NEVER, NEVER, NEVER, AT_ONCE, NEVER},
-	 "written after it was freed: at offset 50"},
+	{"after free", write_after_free, by_poison, "written after it was freed: at offset 50"},
 };
 
 /* The flags of a case, and an object of 100 bytes between two others. */
