@@ -211,8 +211,7 @@ static void print_leaks(const struct kmm_leaks *leaks)
 		fprintf(stderr, "kmm: leak: %llu vmalloc areas\n",
 			(unsigned long long)leaks->vmap_areas);
 	if (leaks->kmaps)
-		fprintf(stderr, "kmm: leak: %llu kmap windows\n",
-			(unsigned long long)leaks->kmaps);
+		fprintf(stderr, "kmm: leak: %llu kmap windows\n", (unsigned long long)leaks->kmaps);
 }
 
 int kmm_shutdown(struct kmm *machine, struct kmm_leaks *out)

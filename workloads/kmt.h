@@ -66,19 +66,37 @@ enum kmt_kind {
 };
 
 /* Shape flags. */
-#define KMT_ARG_INLINE                                                                             \
-	0x01U /* each event carries its own arg: a size that seldom repeats, or an offset */
-#define KMT_IMPLIED 0x02U /* a free that the source missed, and the converter put in */
-#define KMT_WRITE   0x04U /* ACCESS: a store */
+#define KMT_ARG_INLINE 0x01U /* each event has its own arg: a size seldom seen, or an offset */
+#define KMT_IMPLIED    0x02U /* a free that the source missed, and the converter put in */
+#define KMT_WRITE      0x04U /* ACCESS: a store */
 
 /* GFP flags as the format numbers them: the kernel's own numbers change from release to release. */
 #define KMT_GFP_FLAGS(X)                                                                           \
 	X(DMA)                                                                                     \
 	X(HIGHMEM)                                                                                 \
-	X(DMA32) X(MOVABLE) X(RECLAIMABLE) X(HIGH) X(IO) X(FS) X(ZERO) X(DIRECT_RECLAIM)           \
-		X(KSWAPD_RECLAIM) X(WRITE) X(NOWARN) X(RETRY_MAYFAIL) X(NOFAIL) X(NORETRY)         \
-			X(MEMALLOC) X(COMP) X(NOMEMALLOC) X(HARDWALL) X(THISNODE) X(ACCOUNT)       \
-				X(ZEROTAGS) X(ATOMIC) X(OTHER)
+	X(DMA32)                                                                                   \
+	X(MOVABLE)                                                                                 \
+	X(RECLAIMABLE)                                                                             \
+	X(HIGH)                                                                                    \
+	X(IO)                                                                                      \
+	X(FS)                                                                                      \
+	X(ZERO)                                                                                    \
+	X(DIRECT_RECLAIM)                                                                          \
+	X(KSWAPD_RECLAIM)                                                                          \
+	X(WRITE)                                                                                   \
+	X(NOWARN)                                                                                  \
+	X(RETRY_MAYFAIL)                                                                           \
+	X(NOFAIL)                                                                                  \
+	X(NORETRY)                                                                                 \
+	X(MEMALLOC)                                                                                \
+	X(COMP)                                                                                    \
+	X(NOMEMALLOC)                                                                              \
+	X(HARDWALL)                                                                                \
+	X(THISNODE)                                                                                \
+	X(ACCOUNT)                                                                                 \
+	X(ZEROTAGS)                                                                                \
+	X(ATOMIC)                                                                                  \
+	X(OTHER)
 
 enum kmt_gfp_bit {
 #define X(name) KMT_GFP_BIT_##name,

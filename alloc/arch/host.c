@@ -104,8 +104,7 @@ int host_discard(void *addr, size_t size)
 
 int host_shared_discard(int fd, u64 offset, size_t size)
 {
-	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-			 (off_t)size)
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size)
 		       ? -errno
 		       : 0;
 }

@@ -44,7 +44,7 @@ struct kmm_cpu {
 
 	/* machine->slots_lock protects: */
 	bool owned;
-	u8 idle_age; /* while idle: calls of slots_age() since a thread had it */
+	u8 idle_age;   /* while idle: calls of slots_age() since a thread had it */
 	s32 owner_tid; /* the owning thread, as the OS numbers it */
 	struct kmm_cpu *next_idle;
 } CACHELINE_ALIGNED;

@@ -106,8 +106,7 @@ void buddy_validate_lists(const struct buddy *buddy, const char *name)
 		}
 		nr_pages += check_counts(buddy, &buddy->blocks[i], name);
 		nr_wanted += buddy->blocks[i].order != PAGEBLOCK_UNLISTED;
-		nr_released += (unsigned long)hweight64(buddy->blocks[i].released)
-			       << GROUP_ORDER;
+		nr_released += (unsigned long)hweight64(buddy->blocks[i].released) << GROUP_ORDER;
 	}
 	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
 		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)

@@ -50,8 +50,8 @@ struct page {
 			union {
 				struct {
 					u8 place; /* page_place(), page_zonenum() */
-					u8 nid; /* from its first allocation on, then constant */
-					u8 type; /* enum page_type; see above, and page_set_type() */
+					u8 nid;	  /* set by the first allocation, then constant */
+					u8 type;  /* enum page_type; page_set_type() */
 					u8 order; /* of the block this frame heads */
 				};
 				u32 kind; /* the four as one word */

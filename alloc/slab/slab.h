@@ -34,8 +34,7 @@ typedef u32 slab_flags_t;
  * whatever is written, and SLAB_POISON finds it.
  */
 #define SLAB_CONSISTENCY_CHECKS 0x100U /* F: recount the slab; double and interior frees at once */
-#define SLAB_RED_ZONE		0x200U /* Z: bytes before and after each object are watched; of
-					  kmalloc's, after what was asked for */
+#define SLAB_RED_ZONE		0x200U /* Z: bytes around each object (kmalloc: what was asked) */
 #define SLAB_POISON		0x400U /* P: free objects without ctor are filled, and watched */
 #define SLAB_STORE_USER		0x800U /* U: who allocated and who freed an object is remembered */
 #define SLAB_DEBUG_FLAGS	(SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER)

@@ -280,8 +280,7 @@ static void *publish_or_look(void *arg)
 	pthread_barrier_wait(&barrier);
 	if (id == 0) {
 		for (unsigned long round = 0; round < rounds; round++) {
-			struct page *page =
-				alloc_pages(GFP_KERNEL | __GFP_COMP, published_order);
+			struct page *page = alloc_pages(GFP_KERNEL | __GFP_COMP, published_order);
 
 			page += (1U << published_order) - 1;
 			__atomic_store_n(&published, page, __ATOMIC_RELEASE);
