@@ -46,7 +46,9 @@ heap_core_sources += \
 	alloc/arch/host.h \
 	alloc/arch/hostmem.c \
 	alloc/arch/percpu.c \
-	alloc/arch/slots.h
+	alloc/arch/slots.h \
+	alloc/arch/topology_tables.c \
+	alloc/arch/topology_tables.h
 libkmmcore_la_SOURCES += \
 	alloc/arch/binding.c \
 	alloc/arch/topology.c \

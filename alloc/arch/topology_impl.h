@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the topology share; constant after topology_load. */
+/* What the files share that know a topology through hwloc. */
 #ifndef KMM_ARCH_TOPOLOGY_IMPL_H
 #define KMM_ARCH_TOPOLOGY_IMPL_H
 
 #include <hwloc.h>
 #include <sched.h>
 
-#include "arch/topology.h"
-
-struct topology {
-	hwloc_topology_t hw;
-	bool emulated;
-	char description[512];
-	unsigned int nr_nodes, nr_cpus;
-	struct topology_node nodes[KMM_MAX_NODES];
-	struct topology_cpu cpus[KMM_MAX_CPUS];
-	u16 distance[KMM_MAX_NODES][KMM_MAX_NODES];
-};
+#include "arch/topology_tables.h"
 
 /* The CPUs that the process was allowed when it started, as the OS numbers them. */
 #define MAX_HOST_CPUS (8 * CPU_SETSIZE)

@@ -9,7 +9,7 @@
  *
  * No locks; constant once loaded. One topology a process, so it lies in static memory.
  */
-#include "arch/topology.h"
+#include "arch/topology_tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,13 +31,6 @@
 
 #define DISTANCE_LOCAL 10
 #define DISTANCE_FAR   20
-
-struct topology {
-	unsigned int nr_nodes, nr_cpus;
-	struct topology_node nodes[KMM_MAX_NODES];
-	struct topology_cpu cpus[KMM_MAX_CPUS];
-	u16 distance[KMM_MAX_NODES][KMM_MAX_NODES];
-};
 
 static struct topology flat;
 
@@ -155,45 +148,6 @@ int topology_load(const char *synthetic, const char *xml, struct topology **out,
 void topology_free(struct topology *topo)
 {
 	(void)topo;
-}
-
-bool topology_emulated(const struct topology *topo)
-{
-	(void)topo;
-	return false;
-}
-
-unsigned int topology_nr_nodes(const struct topology *topo)
-{
-	return topo->nr_nodes;
-}
-
-unsigned int topology_nr_cpus(const struct topology *topo)
-{
-	return topo->nr_cpus;
-}
-
-const struct topology_node *topology_node(const struct topology *topo, int nid)
-{
-	return &topo->nodes[nid];
-}
-
-const struct topology_cpu *topology_cpu(const struct topology *topo, unsigned int cpu)
-{
-	return &topo->cpus[cpu];
-}
-
-unsigned int topology_distance(const struct topology *topo, int from, int to)
-{
-	return topo->distance[from][to];
-}
-
-int topology_cpu_of_os(const struct topology *topo, int os_index)
-{
-	for (unsigned int cpu = 0; cpu < topo->nr_cpus; cpu++)
-		if (topo->cpus[cpu].os_index == os_index)
-			return (int)cpu;
-	return -1;
 }
 
 int topology_bind_memory(const struct topology *topo, void *addr, size_t size, int nid)
