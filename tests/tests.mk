@@ -122,7 +122,8 @@ phys_tests = \
 	tests/alloc/report/buddyinfo_test
 check_PROGRAMS += $(phys_tests)
 TESTS += $(phys_tests)
-EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/machine.h tests/alloc/phys/nodes.h
+EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/buddy_frames.h tests/alloc/phys/machine.h \
+	tests/alloc/phys/nodes.h
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_contig_test_LDADD = $(test_ldadd)
 tests_alloc_phys_release_test_LDADD = $(test_ldadd)

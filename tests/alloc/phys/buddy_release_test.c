@@ -4,20 +4,14 @@
  * that stand for no memory: fresh pageblocks, which are taken last and whose descriptors stay
  * unwritten, and frames that are isolated, released and taken again.
  */
+#include "buddy_frames.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "phys/buddy.h"
 #include "tests/tap/dies.h"
 #include "tests/tap/tap.h"
-
-#define NR_FRAMES 8192UL
-#define NR_BLOCKS (NR_FRAMES / PAGEBLOCK_NR_PAGES)
-
-static struct page frames[NR_FRAMES];
-static struct pageblock blocks[NR_BLOCKS];
-static struct buddy buddy;
 
 /* All of it fresh from `fresh` on; below it, used once: free, with memory. */
 static void set_up(unsigned long fresh)
@@ -27,32 +21,6 @@ static void set_up(unsigned long fresh)
 	buddy_init(&buddy, frames, blocks, 0, NR_FRAMES, fresh, NR_FRAMES);
 	if (fresh)
 		buddy_add_range(&buddy, 0, fresh);
-}
-
-static unsigned long pfn_of(const struct page *page)
-{
-	return (unsigned long)(page - frames);
-}
-
-static struct page *take_type(unsigned int order, enum migratetype type)
-{
-	struct page *page;
-
-	if (!buddy_take(&buddy, order, type, 1, &page))
-		return NULL;
-	page->state = page_state(page_kind(0, 0, PG_TYPE_ALLOC, order));
-	return page;
-}
-
-static struct page *take(unsigned int order)
-{
-	return take_type(order, MIGRATE_MOVABLE);
-}
-
-static void give(struct page *page, unsigned int order)
-{
-	page_set_type(page, PG_TYPE_FREE);
-	buddy_give(&buddy, page, order);
 }
 
 static void validate(unsigned long nr_elsewhere)
@@ -154,7 +122,7 @@ static void a_run_may_begin_before_fresh_pageblocks_and_end_in_them(void)
 	buddy_validate_lists(&buddy, "taken");
 	for (unsigned long i = pfn_of(page) >> PAGEBLOCK_ORDER, left = 8; left--; i++)
 		ok_eq(blocks[i].blank, i >= 4);
-	page->state = page_state(page_kind(0, 0, PG_TYPE_CONTIG, 0));
+	page->state = page_state(kind_of(PG_TYPE_CONTIG, 0));
 	page->nr_contig = 8 * PAGEBLOCK_NR_PAGES + 5;
 	validate(0);
 	ok(!buddy_take_run(&buddy, 8 * PAGEBLOCK_NR_PAGES, MIGRATE_UNMOVABLE), "a second one");

@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The buddy allocator alone, over an array of struct pages that stand for no memory. */
-#include "phys/buddy.h"
+#include "buddy_frames.h"
 
 #include <string.h>
 
 #include "tests/tap/dies.h"
 #include "tests/tap/tap.h"
 
-#define NR_FRAMES 8192UL
-
-static struct page frames[NR_FRAMES];
-static struct pageblock blocks[NR_FRAMES / PAGEBLOCK_NR_PAGES];
-static struct buddy buddy;
-
 /* Frames [start, end) of the range, all of them the buddy's but those from `end_free` on. */
 static void set_up(unsigned long start, unsigned long end, unsigned long end_free)
 {
 	memset(blocks, 0, sizeof(blocks));
 	for (unsigned long i = 0; i < NR_FRAMES; i++)
-		frames[i].state = page_kind(2, 3, PG_TYPE_NONE, 0);
+		frames[i].state = kind_of(PG_TYPE_NONE, 0);
 	buddy_init(&buddy, frames, blocks, start, end, 0, 0);
 	if (start < end_free)
 		buddy_add_range(&buddy, start, end_free);
@@ -28,33 +22,6 @@ static void set_up(unsigned long start, unsigned long end, unsigned long end_fre
 static unsigned long validate(unsigned long nr_managed)
 {
 	return buddy_validate(&buddy, "test", nr_managed);
-}
-
-static unsigned long pfn_of(const struct page *page)
-{
-	return (unsigned long)(page - frames);
-}
-
-/* One block, marked as its owner would. */
-static struct page *take_type(unsigned int order, enum migratetype type)
-{
-	struct page *page;
-
-	if (!buddy_take(&buddy, order, type, 1, &page))
-		return NULL;
-	page->state = page_state(page_kind(2, 3, PG_TYPE_ALLOC, order));
-	return page;
-}
-
-static struct page *take(unsigned int order)
-{
-	return take_type(order, MIGRATE_MOVABLE);
-}
-
-static void give(struct page *page, unsigned int order)
-{
-	page_set_type(page, PG_TYPE_FREE);
-	buddy_give(&buddy, page, order);
 }
 
 static struct pageblock *block_of(const struct page *page)
@@ -494,7 +461,7 @@ static void random_steps_agree_with_a_bitmap(void)
 				used[i] = true;
 			}
 			nr_used += 1UL << order;
-			pages[b]->state = page_state(page_kind(2, 3, PG_TYPE_ALLOC, order));
+			mark_allocated(pages[b], order);
 			live[nr_live] = pages[b];
 			order_of[nr_live++] = (u8)order;
 		}
