@@ -24,8 +24,11 @@ NEEDED = {
     "numa.csv": ("suite", "case", "allocator", "cpu_node", "memory_node", "ns_per_op", "local_ratio"),
     "paths.csv": KEY + ("path", "count", "per_1000_ops"),
     "locks.csv": ("suite", "case", "threads", "lock", "acquired", "contended", "wait_cycles"),
+    "programs.csv": ("program", "allocator", "seconds", "seconds_low", "seconds_high", "cpu_seconds", "peak_kib",
+                     "peak_kib_low", "peak_kib_high", "vs_best_seconds", "vs_median_peak", "note"),
 }
-TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "lock", "path", "cpu_node", "memory_node"}
+TEXT = {"suite", "case", "allocator", "placement", "size", "note", "trace", "lock", "path", "cpu_node", "memory_node",
+        "program"}
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; an allocator keeps its colour and its
 # gnuplot point type in every figure. Strangers take the spare ones in the order of their names.
@@ -63,7 +66,7 @@ def number(text, where, column):
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or (value < 0 and column.endswith(("_ns", "ns_per_op", "_bytes"))):
+    if not math.isfinite(value) or (value < 0 and column.endswith(("_ns", "ns_per_op", "_bytes", "seconds", "_kib"))):
         raise BadRun(f"{where}: {column}: {text!r} cannot be")
     return value
 

@@ -85,6 +85,43 @@ few_rows() {
 	want_line "$work/few/report.html" 'No trace was replayed'
 }
 
+# check-programs leaves no other table; beside others it is a section more.
+real_programs() {
+	mkdir "$work/real"
+	cp "$run/machine.json" "$work/real/"
+	cat >"$work/real/programs.csv" <<-'END'
+		program,allocator,runs,seconds,seconds_low,seconds_high,cpu_seconds,peak_kib,peak_kib_low,peak_kib_high,vs_best_seconds,vs_median_peak,note
+		perl,kmm,3,1.5,1.4,1.6,1.25,30720,30000,31000,0.75,1.5,
+		perl,glibc,3,2,1.9,2.1,1.75,20480,20000,21000,1,1,
+		git,kmm,3,8,5,9,6.5,40960,40000,41000,1.3333,1,
+		git,glibc,1,,,,,,,,,,failed: <git> ended by SIGSEGV
+		node,kmm,0,,,,,,,,,,skipped: node is not installed
+		node,glibc,0,,,,,,,,,,skipped: node is not installed
+	END
+	want_status 0 "$top/scripts/report" "$work/real"
+	cp -r "$run" "$work/both"
+	cp "$work/real/programs.csv" "$work/both/"
+	want_status 0 "$top/scripts/report" "$work/both"
+	python3 - "$work/real/report.html" "$work/both/report.html" <<-'END'
+		import sys, xml.dom.minidom
+		alone, both = (open(path, encoding="utf-8").read() for path in sys.argv[1:])
+		for text in alone, both:
+		    xml.dom.minidom.parseString(text.replace("<!DOCTYPE html>", "").encode())
+		assert '<section id="summary">' not in alone and '<section id="summary">' in both
+		part = alone[alone.index('<section id="programs">'):alone.index('<section id="machine">')]
+		assert part in both
+		# Better in every run, worse in every run, and once on either side.
+		assert '<td class="faster"><span title="1.40 to 1.60">1.50</span> <small>0.75×</small></td>' in part, part
+		assert '<td class="slower"><span title="29.3 to 30.3">30.0</span> <small>1.50×</small></td>' in part, part
+		assert '<td><span title="5.00 to 9.00">8.00</span> <small>1.33×</small></td>' in part, part
+		assert "<td>1.25</td>" in part and '<td class="slower">failed</td>' in part
+		assert "<td>1.00× <small>(2)</small></td>" in part and "<td>1.00× <small>(1)</small></td>" in part
+		assert "failed: &lt;git&gt; ended by SIGSEGV" in part and "skipped: node is not installed" in part
+	END
+	sed -i 's/,1.5,1.4,/,-1.5,1.4,/' "$work/real/programs.csv"
+	one_line report '.*programs.csv:2: seconds: .-1.5. cannot be' "$work/real"
+}
+
 # one_line TOOL PATTERN RUN
 one_line() {
 	want_status 2 "$top/scripts/$1" "$3"
@@ -126,6 +163,7 @@ t "report is well-formed and fetches nothing" report
 if command -v gnuplot >/dev/null; then
 	t "a run without latency and traces has plots and a report too" few_rows
 fi
+t "the report of real programs has a table a measure" real_programs
 t "a run that cannot be read is one line and leaves what there was" bad_runs
 if command -v chromium >/dev/null; then
 	t "chromium opens the report without a word on its console" chromium_opens
