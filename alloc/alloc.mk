@@ -108,6 +108,7 @@ heap_core_sources += \
 	alloc/slab/cache.h \
 	alloc/slab/fast.h \
 	alloc/slab/debug.c \
+	alloc/slab/drain.c \
 	alloc/slab/kmalloc.c \
 	alloc/slab/kmalloc_classes.c \
 	alloc/slab/kmalloc_large.c \

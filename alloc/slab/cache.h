@@ -228,11 +228,13 @@ size_t cache_struct_size(u32 nr_nodes);
 int cache_init(struct kmem_cache *cache, struct kmm *machine, unsigned int size, unsigned int align,
 	       slab_flags_t flags, void (*ctor)(void *));
 void cache_close_magazines(struct kmem_cache *cache);
-u64 cache_drain_all(struct kmem_cache *cache);
-void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu);
 struct kmem_cache *cache_create_boot(struct kmm *machine, const char *name, unsigned int size,
 				     unsigned int align, slab_flags_t flags);
 void cache_release(struct kmem_cache *cache);
+
+/* drain.c */
+u64 cache_drain_all(struct kmem_cache *cache);
+void slab_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu);
 unsigned long slab_reap(struct kmm *machine);
 void slab_age(struct kmm *machine);
 
