@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmm bench: boots the machine, loads the other allocators, takes the cases of all suites, measures
- * them (measure.h), replays the traces it is given, and writes one run. All of it but the parsing
- * of options happens in a supervised child.
+ * kmm bench: boots the machine, loads the other allocators, takes the cases that are wanted
+ * (choose.h), measures them (measure.h), replays the traces it is given, and writes one run. All of
+ * it but the parsing of options happens in a supervised child.
  */
 #include "config.h"
 
@@ -14,6 +14,7 @@
 
 #include "base/machine.h"
 #include "bench/alone.h"
+#include "bench/choose.h"
 #include "bench/command.h"
 #include "bench/fleet_options.h"
 #include "bench/measure.h"
@@ -25,9 +26,9 @@
 struct bench {
 	struct common_options common;
 	bool full;
-	const char *suites, *cases; /* comma-separated, or NULL for all */
-	long max_threads;	    /* 0: all CPUs */
-	long profile_seconds;	    /* 0: measure */
+	struct choice choice;
+	long max_threads;     /* 0: all CPUs */
+	long profile_seconds; /* 0: measure */
 	char **traces;
 	int nr_traces;
 	int argc; /* of the command line, for machine.json */
@@ -39,7 +40,6 @@ struct bench {
 	const char *missing[PEER_MAX];
 	int nr_peers, nr_page_peers, nr_missing;
 	struct fleet_options fleet;
-	const char *alone_case; /* a worker's, or NULL */
 	long alone_socket;
 	struct kmm *machine;
 	struct bench_env env;
@@ -123,10 +123,10 @@ static int bench_option(struct bench *b, int option, const char *argument)
 		b->full = true;
 		return EXIT_OK;
 	case OPTION_SUITE:
-		b->suites = argument;
+		b->choice.suites = argument;
 		return EXIT_OK;
 	case OPTION_CASE:
-		b->cases = argument;
+		b->choice.cases = argument;
 		return EXIT_OK;
 	case OPTION_THREADS:
 		return parse_number(argument, 1, 1024, &b->max_threads)
@@ -150,7 +150,7 @@ static int bench_option(struct bench *b, int option, const char *argument)
 	case OPTION_ALONE:
 		return take_alone(b, argument);
 	case OPTION_ALONE_CASE:
-		b->alone_case = argument;
+		b->choice.one = argument;
 		return EXIT_OK;
 	default:
 		return common_option(&b->common, option, argument);
@@ -172,18 +172,6 @@ static int split_flags(struct bench *b, int *argc, char **argv)
 	argv[kept] = NULL;
 	*argc = kept;
 	return 0;
-}
-
-static int check_suites(const struct bench *b)
-{
-	const char *names[64] = {NULL};
-	char word[64];
-
-	for (int i = 0; suites[i] && i < 63; i++)
-		names[i] = suites[i]->name;
-	if (list_unknown(b->suites, names, word, sizeof(word)))
-		return complain("--suite: %s: no such suite", word);
-	return EXIT_OK;
 }
 
 static int boot(struct bench *b)
@@ -211,89 +199,6 @@ static int boot(struct bench *b)
 				 &b->nr_page_peers);
 	b->env.nr_page_peers = b->nr_page_peers;
 	return status;
-}
-
-/* Every word of --case and --allocators must be the name of something. */
-static int check_words(const struct bench *b)
-{
-	const char **names = calloc(b->list.nr + 2 * PEER_MAX + 2, sizeof(*names));
-	const char *allocators = b->common.allocators;
-	char word[64];
-	int status = EXIT_OK;
-	size_t nr = 0;
-
-	if (!names)
-		return complain("no memory");
-	for (size_t i = 0; i < b->list.nr; i++)
-		names[i] = b->list.cases[i].name;
-	if (list_unknown(b->cases, names, word, sizeof(word)))
-		status = complain("--case: %s: no such case in the suites chosen", word);
-	memset(names, 0, b->list.nr * sizeof(*names));
-	for (size_t i = 0; i < b->list.nr; i++)
-		names[nr++] = b->list.cases[i].allocator;
-	for (int i = 0; object_peer_names[i] && i < PEER_MAX; i++)
-		names[nr++] = object_peer_names[i];
-	names[nr++] = "kmm";
-	if (!status && list_unknown(allocators, names, word, sizeof(word)))
-		status = complain("--allocators: %s: no such allocator", word);
-	free(names);
-	return status;
-}
-
-static bool chosen(const struct bench *b, const struct bench_case *c)
-{
-	char name[CASE_NAME];
-
-	case_name(c, name, sizeof(name));
-	if (b->alone_case)
-		return !strcmp(name, b->alone_case);
-	return (!b->cases || list_has(b->cases, c->name)) && gbench_selected(name) &&
-	       (!strcmp(c->suite, "floor") || list_has(b->common.allocators, c->allocator));
-}
-
-/* The cases of the chosen suites that pass every filter. */
-static int choose_cases(struct bench *b)
-{
-	size_t kept = 0;
-	int status;
-
-	for (int i = 0; suites[i]; i++) {
-		int error = list_has(b->suites, suites[i]->name)
-				    ? suites[i]->enumerate(&b->env, &b->list)
-				    : 0;
-
-		if (error)
-			return complain("suite %s: %s", suites[i]->name, strerror(-error));
-	}
-	status = check_words(b);
-	if (status)
-		return status;
-	for (size_t i = 0; i < b->list.nr; i++) {
-		struct bench_case *c = &b->list.cases[i];
-
-		if (!chosen(b, c))
-			continue;
-		if (b->env.emulated && !strstr(c->note, "emulated"))
-			snprintf(c->note + strlen(c->note), sizeof(c->note) - strlen(c->note),
-				 "%semulated", c->note[0] ? "; " : "");
-		b->list.cases[kept++] = *c;
-	}
-	b->list.nr = kept;
-	return kept ? EXIT_OK
-		    : complain("no case is left by --suite, --case, --allocators and "
-			       "--benchmark_filter");
-}
-
-static int list_cases(const struct bench *b)
-{
-	char name[CASE_NAME];
-
-	for (size_t i = 0; i < b->list.nr; i++) {
-		case_name(&b->list.cases[i], name, sizeof(name));
-		printf("%s%s%s\n", name, b->list.cases[i].skipped ? "  # " : "",
-		       b->list.cases[i].skipped ? b->list.cases[i].note : "");
-	}
-	return fflush(stdout) ? complain("cannot list the cases: %s", strerror(errno)) : EXIT_OK;
 }
 
 static int skip_row(struct results *results, const struct bench_case *c, const char *allocator,
@@ -445,9 +350,9 @@ static int work(struct supervised *run, void *arg)
 	struct bench *b = arg;
 	int status = boot(b), closed;
 
-	status = status ? status : choose_cases(b);
+	status = status ? status : choose_cases(&b->choice, &b->env, &b->list);
 	if (!status)
-		status = gbench_list_only() ? list_cases(b) : run_cases(b, run);
+		status = gbench_list_only() ? choose_print(&b->list) : run_cases(b, run);
 	closed = shut_down(b);
 	free(b->list.cases);
 	return status ? status : closed;
@@ -458,7 +363,7 @@ static int work_alone(struct bench *b)
 {
 	int status = boot(b), closed;
 
-	status = status ? status : choose_cases(b);
+	status = status ? status : choose_cases(&b->choice, &b->env, &b->list);
 	status = status ? status : alone_worker(&b->list.cases[0], (int)b->alone_socket);
 	closed = shut_down(b);
 	free(b->list.cases);
@@ -484,8 +389,9 @@ static int parse(struct bench *b, int argc, char **argv)
 		b->traces[b->nr_traces++] = argv[optind++];
 	if (gbench_init(b->nr_flags, b->flags, line, sizeof(line)))
 		return complain("%s", line);
-	status = check_suites(b);
-	for (int i = 0; !status && !b->alone_case && i < b->nr_traces; i++)
+	b->choice.allocators = b->common.allocators;
+	status = choose_check_suites(&b->choice);
+	for (int i = 0; !status && !b->choice.one && i < b->nr_traces; i++)
 		status = replay_check(b->traces[i]);
 	return status;
 }
@@ -508,7 +414,7 @@ int command_bench(int argc, char **argv)
 	memcpy(words + 3 * (argc + 1), argv, (size_t)argc * sizeof(*words));
 	status = parse(b, argc, words + 3 * (argc + 1));
 	keeps_nothing = gbench_list_only() || b->profile_seconds;
-	if (!status && b->alone_case)
+	if (!status && b->choice.one)
 		status = work_alone(b);
 	else if (!status)
 		status = supervise(keeps_nothing ? NULL : b->common.results_dir, work, b);

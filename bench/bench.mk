@@ -32,7 +32,7 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/supervise.h bench/supervise.c bench/replay.h bench/complain.c \
 		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
 		      bench/results_rows.c bench/machine_json.c \
-		      bench/gbench.h bench/gbench.cc bench/case_run.h bench/case_run.c \
+		      bench/gbench.h bench/gbench.cc bench/choose.h bench/choose.c bench/case_run.h bench/case_run.c \
 		      bench/measure.h bench/measure.c bench/rounds.c bench/alone.h bench/alone.c bench/alone_worker.c \
 		      bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
 		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
