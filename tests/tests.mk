@@ -190,7 +190,8 @@ slab_tests = tests/alloc/slab/bulk_test tests/alloc/slab/cache_test tests/alloc/
 	tests/alloc/slab/kmalloc_test \
 	tests/alloc/slab/layer_test tests/alloc/slab/merge_test tests/alloc/slab/misuse_test \
 	tests/alloc/slab/node_test tests/alloc/slab/page_test tests/alloc/slab/random_test \
-	tests/alloc/slab/sizes_test tests/alloc/slab/slab_test tests/alloc/report/slabinfo_test
+	tests/alloc/slab/sizes_test tests/alloc/slab/slab_test tests/alloc/slab/stats_test \
+	tests/alloc/report/slabinfo_test
 check_PROGRAMS += $(slab_tests)
 TESTS += $(slab_tests)
 EXTRA_DIST += tests/alloc/slab/machine.h
@@ -211,6 +212,7 @@ tests_alloc_slab_node_test_LDADD = $(test_ldadd)
 tests_alloc_slab_page_test_LDADD = $(test_ldadd)
 tests_alloc_slab_random_test_LDADD = $(test_ldadd)
 tests_alloc_slab_slab_test_LDADD = $(test_ldadd)
+tests_alloc_slab_stats_test_LDADD = $(test_ldadd)
 tests_alloc_report_slabinfo_test_LDADD = $(test_ldadd)
 
 # alloc/malloc: programs that start themselves again with libkmm-malloc.so preloaded

@@ -157,6 +157,7 @@ struct kmem_cache {
 	/* slab->lock protects: */
 	struct list_head list;
 	u32 nr_users; /* times it was created and not destroyed; object_size grows with it */
+	u64 nr_lost;  /* objects in magazines that were forgotten: nobody's any more */
 
 	struct cache_node *nodes[];
 };
@@ -330,7 +331,7 @@ static inline void magazine_open(struct magazine *mag, unsigned int capacity, u3
 	magazine_set_nr(mag, 0);
 }
 
-/* The reverse, of an empty one. */
+/* The reverse, of an empty one or one whose objects are lost. */
 static inline void magazine_close(struct magazine *mag)
 {
 	mag->bottom = NULL;

@@ -327,16 +327,18 @@ void cache_flush_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
 		drain_magazine(cache, cache_remote_magazine(cache, cpu));
 }
 
-/* Empty a slot's magazines whose owner is gone without a trace; the objects are lost. */
+/*
+ * Close a slot's magazines whose owner is gone without a trace, perhaps half way through opening one;
+ * the objects are lost. Wants slab->lock.
+ */
 void cache_forget_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
 {
 	struct magazine *mags[] = {cache_magazine(cache, cpu), cache_remote_magazine(cache, cpu)};
 
 	for (unsigned int i = 0; i < (cache->remote_capacity ? 2U : 1U); i++)
 		if (mags[i]->capacity) {
-			mags[i]->strays = 0;
-			mags[i]->tide = 0;
-			magazine_set_nr(mags[i], 0);
+			cache->nr_lost += magazine_nr(mags[i]);
+			magazine_close(mags[i]);
 		}
 }
 

@@ -7,9 +7,11 @@
  *
  *	put by users - taken by users == in magazines now - moved in from nodes + moved out to nodes
  *
- * where both users' and nodes' numbers leave out what went past the magazines.
+ * where both users' and nodes' numbers leave out what went past the magazines, and what was lost in
+ * magazines counts as in them.
  *
- * Slots of running threads are read as they are, so sums are exact only when nothing runs.
+ * Slots of running threads are read as they are, so sums are exact only when nothing runs: what is
+ * being moved may be counted on one side of the equation and not yet on the other.
  */
 #include "slab/cache.h"
 
@@ -128,6 +130,7 @@ void cache_count(struct kmem_cache *cache, struct slab_counters *sum)
 	u64 direct_allocs = READ_ONCE(cache->direct_allocs);
 	u64 direct_frees = READ_ONCE(cache->direct_frees);
 	u64 moved_in = -direct_allocs, moved_out = -direct_frees;
+	s64 freed;
 
 	for_each_magazine(cache, add_traffic, &t);
 	for (u32 nid = 0; nid < cache->nr_nodes; nid++) {
@@ -142,7 +145,8 @@ void cache_count(struct kmem_cache *cache, struct slab_counters *sum)
 	}
 	sum->alloc_fast += t.taken - min_t(u64, t.slow_allocs, t.taken);
 	sum->alloc_slow += t.slow_allocs + direct_allocs;
-	sum->free_fast += t.taken + t.in + moved_out - moved_in - t.slow_frees;
+	freed = (s64)(t.taken + t.in + cache->nr_lost + moved_out - moved_in - t.slow_frees);
+	sum->free_fast += (u64)max_t(s64, freed, 0);
 	sum->free_slow += t.slow_frees + direct_frees;
 	sum->alloc_direct += direct_allocs;
 	sum->free_direct += direct_frees;
