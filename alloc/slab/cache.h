@@ -244,8 +244,8 @@ void slab_age(struct kmm *machine);
 /*
  * The flags that kmm_config.slub_debug asks for in a cache of this name: the kernel's syntax,
  * LETTERS[,NAME...][;LETTERS,NAME...]... with the letters F, Z, P, U, none for all of them, or -
- * for none; a name may end in *. NULL asks for nothing. A block with a matching name wins over one
- * without names. -EINVAL for another letter.
+ * for none; a name may end in *. NULL and an empty block ask for nothing, an option that is empty for
+ * all. A block with a matching name wins over one without names. -EINVAL for another letter.
  */
 int slab_debug_parse(const char *option, const char *name, slab_flags_t *flags);
 void slab_debug_layout(struct kmem_cache *cache);

@@ -320,8 +320,8 @@ static bool word_matches(const char *word, size_t length, const char *name)
 
 int slab_debug_parse(const char *option, const char *name, slab_flags_t *flags)
 {
-	*flags = 0;
-	while (option) {
+	*flags = option && !*option ? SLAB_DEBUG_FLAGS : 0;
+	while (option && *option) {
 		const char *end = option + strcspn(option, ";");
 		size_t length = strcspn(option, ",;");
 		slab_flags_t block;
@@ -329,7 +329,7 @@ int slab_debug_parse(const char *option, const char *name, slab_flags_t *flags)
 		if (parse_letters(option, length, &block))
 			return -EINVAL;
 		option += length;
-		if (*option != ',')
+		if (length && *option != ',')
 			*flags = block;
 		while (*option == ',') {
 			length = strcspn(++option, ",;");
@@ -339,7 +339,7 @@ int slab_debug_parse(const char *option, const char *name, slab_flags_t *flags)
 			}
 			option += length;
 		}
-		option = *end ? end + 1 : NULL;
+		option = *end ? end + 1 : end;
 	}
 	return 0;
 }

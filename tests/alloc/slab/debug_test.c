@@ -381,6 +381,11 @@ static void the_boot_option_reads_as_the_kernels(void)
 	ok_eq(parsed("Z;P,x", "y"), SLAB_RED_ZONE);
 	ok_eq(parsed("P,x;Z", "x"), SLAB_POISON);
 	ok_eq(parsed("Z;-,x", "x"), 0);
+	/* An empty block says nothing. */
+	ok_eq(parsed("Z;", "x"), SLAB_RED_ZONE);
+	ok_eq(parsed(";;Z;;P,x;", "y"), SLAB_RED_ZONE);
+	ok_eq(parsed("P,x;;", "y"), 0);
+	ok_eq(parsed(";", "x"), 0);
 	ok_eq(slab_debug_parse("ZQ", NULL, &flags), -EINVAL);
 	ok_eq(slab_debug_parse("Z;T,x", NULL, &flags), -EINVAL);
 }
