@@ -5,6 +5,7 @@
 
 #include "bench/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -57,7 +58,7 @@ int parse_size(const char *text, u64 *bytes)
 	number = strtoull(text, &end, 10);
 	if (errno)
 		return -EINVAL;
-	if (*end && (suffix = strchr(suffixes, *end & ~0x20))) {
+	if (isalpha((unsigned char)*end) && (suffix = strchr(suffixes, toupper(*end)))) {
 		shift = 10 * (unsigned int)(suffix - suffixes + 1);
 		end++;
 		if (!strcmp(end, "iB") || !strcmp(end, "B"))

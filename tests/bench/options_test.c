@@ -111,6 +111,8 @@ static void garbage_is_no_size(void)
 					  "1X",
 					  "1GX",
 					  " 1",
+					  "1 ",
+					  "1 M",
 					  "1.5G",
 					  "0x10",
 					  "16EiB",
