@@ -10,6 +10,7 @@
 
 #define LINE_MAX_BYTES 256
 #define MAX_SIZE       (1UL << 40)
+#define MIN_NUMBER     1e-15 /* but for 0, so that no quotient or product of them is 0 or endless */
 #define MAX_NUMBER     1e15
 
 struct reader {
@@ -108,8 +109,9 @@ static int read_number(const struct reader *r, const char *name, const char *fie
 	/* strtod would also take "inf", "nan" and hexadecimal numbers */
 	if (!field[0] || *end || strspn(field, "0123456789.eE+-") < strlen(field))
 		return fail(r, "%s: '%.40s' is not a number", name, field);
-	if (!(*number >= 0 && *number <= MAX_NUMBER))
-		return fail(r, "%s: %.40s is not from 0 to %g", name, field, MAX_NUMBER);
+	if (*number != 0 && !(*number >= MIN_NUMBER && *number <= MAX_NUMBER))
+		return fail(r, "%s: %.40s is not 0, nor from %g to %g", name, field, MIN_NUMBER,
+			    MAX_NUMBER);
 	return 0;
 }
 

@@ -21,8 +21,8 @@
 
 struct fleet_entry {
 	u64 size_bytes;	   /* 1 to 2^40 */
-	double per_second; /* above 0 */
-	double live;	   /* above 0 */
+	double per_second; /* 1e-15 to 1e15 */
+	double live;	   /* the same */
 };
 
 struct fleet_profile {

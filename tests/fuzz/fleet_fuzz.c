@@ -25,8 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 			const struct fleet_entry *entry = &profile.entries[i];
 
 			if (!entry->size_bytes || entry->size_bytes > 1UL << 40 ||
-			    !(entry->per_second > 0 && entry->per_second <= 1e15) ||
-			    !(entry->live > 0 && entry->live <= 1e15))
+			    !(entry->per_second >= 1e-15 && entry->per_second <= 1e15) ||
+			    !(entry->live >= 1e-15 && entry->live <= 1e15))
 				abort();
 		}
 		fleet_free(&profile);

@@ -41,6 +41,7 @@ static void lines_are_three_numbers_with_blanks_around(void)
 	a_table_is_read("  8 ,\t.5 , 1.25e-3 \r\n", 1, 8, 0.5, 0.00125);
 	a_table_is_read("1099511627776,1,1\n", 1, 1UL << 40, 1, 1);
 	a_table_is_read("8,1,1\n8,2,2\n", 2, 8, 1, 1);
+	a_table_is_read("8,1e15,1e-15\n", 1, 8, 1e15, 1e-15);
 }
 
 static void empty_lines_comments_and_one_header_say_nothing(void)
@@ -80,8 +81,9 @@ static void what_is_not_understood_is_named_with_its_line(void)
 	refused("8,x,1\n", "alloc_rate: 'x' is not a number");
 	refused("8,1,\n", "num_live: '' is not a number");
 	refused("8,1,1 1\n", "num_live: '1 1'");
-	refused("8,-1,1\n", "alloc_rate: -1 is not from 0");
-	refused("8,1,1e16\n", "num_live: 1e16 is not from 0");
+	refused("8,-1,1\n", "alloc_rate: -1 is not 0, nor from 1e-15");
+	refused("8,1,1e16\n", "num_live: 1e16 is not 0, nor");
+	refused("8,1e-320,1\n", "alloc_rate: 1e-320 is not 0, nor");
 	refused("8,inf,1\n", "alloc_rate: 'inf'");
 	refused("8,nan,1\n", "alloc_rate: 'nan'");
 	refused("8,0x10,1\n", "alloc_rate: '0x10'");
