@@ -49,13 +49,12 @@ int worker_start(struct worker_process *worker, char **argv)
 
 int worker_end(struct worker_process *worker, int *sig)
 {
-	int status;
+	int status = 0;
 
 	close(worker->socket);
 	worker->socket = -1;
-	while (waitpid(worker->pid, &status, 0) < 0)
-		if (errno != EINTR)
-			status = 0;
+	while (waitpid(worker->pid, &status, 0) < 0 && errno == EINTR)
+		;
 	worker->pid = 0;
 	*sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
@@ -85,9 +84,12 @@ bool worker_receive(const struct worker_process *worker, void *message, size_t s
 
 char worker_next_command(int socket)
 {
+	ssize_t n;
 	char command;
 
-	return recv(socket, &command, 1, 0) == 1 ? command : 0;
+	while ((n = recv(socket, &command, 1, 0)) < 0 && errno == EINTR)
+		;
+	return n == 1 ? command : 0;
 }
 
 void worker_send(int socket, const void *message, size_t size)
