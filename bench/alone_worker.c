@@ -20,11 +20,11 @@
 
 #define WORK_OPS    1000000 /* of all threads, before memory is looked at */
 #define KEPT_ONE_IN 4
-#define MAX_CACHES  256
+#define MAX_CACHES  128
 
 #define AGE_NS 100000000UL /* at least, from one call to the next */
 
-/* What the case's objects ask for, by the usable size that they got: which is their cache's. */
+/* What the case's objects ask for of kmm, by the usable size that they got: which is their cache's. */
 struct requested {
 	uint64_t object_bytes, requested_bytes;
 };
@@ -61,6 +61,8 @@ static void add_held(struct bench_case *c, void **object, uint64_t size_bytes, v
 
 	alone->message.sample.requested_bytes += size_bytes;
 	alone->message.sample.allocated_bytes += usable;
+	if (!is_kmm(c) || usable > KMALLOC_MAX_CACHE_SIZE)
+		return;
 	while (i < alone->nr_requested && alone->requested[i].object_bytes != usable)
 		i++;
 	if (i == MAX_CACHES)
@@ -121,7 +123,7 @@ static void send_cache(const struct slab_info *info, void *arg)
 		return;
 	*message = (struct alone_message){.type = ALONE_CACHE, .point = message->point};
 	snprintf(message->cache.name, sizeof(message->cache.name), "%s", info->name);
-	message->cache.object_bytes = info->objsize;
+	message->cache.object_bytes = info->usable_bytes;
 	message->cache.objects = info->active_objs;
 	message->cache.slots = info->num_objs;
 	message->cache.slabs = info->num_slabs;
@@ -130,7 +132,7 @@ static void send_cache(const struct slab_info *info, void *arg)
 	/* The case's objects are in these, and no two of them in use have objects of one size. */
 	message->cache.requested_known = is_case_cache(info->name);
 	for (size_t i = 0; message->cache.requested_known && i < alone->nr_requested; i++)
-		if (alone->requested[i].object_bytes == info->objsize && info->active_objs)
+		if (alone->requested[i].object_bytes == info->usable_bytes && info->active_objs)
 			message->cache.requested_bytes = alone->requested[i].requested_bytes;
 	worker_send(alone->socket, message, sizeof(*message));
 }

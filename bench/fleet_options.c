@@ -3,6 +3,7 @@
 #include "bench/fleet_options.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bench/command.h"
 #include "bench/options.h"
@@ -11,9 +12,13 @@ int fleet_options_add(struct fleet_options *options, const char *path)
 {
 	struct fleet_profile *profile = &options->profiles[options->nr];
 	char line[FLEET_ERROR_SIZE];
+	struct stat st;
 
 	if (options->nr == FLEETS_MAX)
 		return complain("--fleet: %s: more than %d tables", path, FLEETS_MAX);
+	/* Each allocator's process reads it again (alone.h). */
+	if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return complain("--fleet: %s: not a file that can be read more than once", path);
 	if (fleet_read(path, profile, line))
 		return complain("%s", line);
 	options->nr++;

@@ -46,6 +46,7 @@ void cache_info(struct kmem_cache *cache, struct slab_info *info)
 	*info = (struct slab_info){
 		.name = cache->name,
 		.objsize = cache->size,
+		.usable_bytes = kmem_cache_size(cache),
 		.objperslab = slab_objects(cache, cache->order),
 		.pagesperslab = 1U << cache->order,
 		.limit = cache->mag_capacity,

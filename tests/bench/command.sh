@@ -43,6 +43,8 @@ bad_options() {
 	refuses '--zones: vax' bench --zones vax
 	refuses '--lock: spin' topo --lock spin
 	refuses 'node_bytes: 17825792 is not' topo --memory 17M
+	refuses '--classes: coarse: not kernel or fine' bench --classes coarse
+	refuses 'slub_debug: FX: not letters' bench --memory 64M --slub-debug FX
 	refuses '--threads: 0' bench --threads 0
 	refuses '--profile-seconds: x' bench --profile-seconds x
 	refuses '--benchmark_frobnicate' bench --benchmark_frobnicate
@@ -88,6 +90,9 @@ bad_fleets() {
 	printf '8,1,1\n' >good.csv
 	refuses 'good.csv: there is a table good already' bench --fleet good.csv --fleet good.csv
 	refuses '--fleet-size: 5: not a size' bench --fleet-size 5
+	refuses '--fleet-size: 8 : not a size' bench --fleet-size '8 '
+	mkfifo pipe.csv
+	refuses 'pipe.csv: not a file that can be read more than once' bench --fleet pipe.csv
 }
 
 # What cannot be printed is not said to be all right, and lands in no other file.
@@ -251,8 +256,9 @@ fleet() {
 			awk -F, -v trace="kmalloc/fleet/$table" -v allocator=$allocator \
 				-v sanitized="$(grep -c -e -fsanitize "${kmm%kmm}bench/build.h")" '
 				$1 == trace && $2 == allocator {
-					if ($3 != n++) bad = 1
-					requested[$3] = $5; backing[$3] = $7
+					if ($3 != n++ || $4 < time || $8 < $7) bad = 1
+					if ($5 > 0 && ($6 < $5 || $6 > 2 * $5 || ($9 - 1 + $5 / $6) ^ 2 > 1e-9)) bad = 1
+					time = $4; requested[$3] = $5; backing[$3] = $7
 				}
 				END {
 					exit bad || n != 6 || requested[0] || requested[1] < 1500000 || requested[1] > 2500000 ||
@@ -264,9 +270,33 @@ fleet() {
 		done
 	done
 	want_line fleets/latest/fragmentation.csv '^kmalloc/larson/8-1024,glibc,1,'
-	want_line fleets/latest/caches.csv '^kmalloc,fleet,kmm,two,1,kmalloc-64,64,[0-9]+,[1-9][0-9]+,'
+	# All of table two is in one cache: slabs of a page, full at first, then with holes in many.
+	awk -F, '
+		/^kmalloc,fleet,kmm,two,[12],kmalloc-64,64,/ {
+			n++
+			if ($9 != 64 * $8 || $10 != 64 * $8 || $13 != 4096 * $11 || ($14 - $10 / $13) ^ 2 > 1e-9) bad = 1
+			objects[$5] = $8; slabs[$5] = $11; partial[$5] = $12
+		}
+		END {
+			exit bad || n != 2 || objects[1] != 32768 || objects[2] < 7500 || objects[2] > 8900 ||
+				slabs[1] < 512 || slabs[1] > 640 || slabs[2] > slabs[1] ||
+				partial[1] > slabs[1] / 4 || partial[2] < slabs[2] / 4
+		}' fleets/latest/caches.csv || { cat fleets/latest/caches.csv; return 1; }
 	awk -F, 'NR > 1 && ($14 < 0 || $14 > 1 || $10 > $13 || $9 > $10) { bad = 1 } END { exit bad || NR < 20 }' \
 		fleets/latest/caches.csv || { cat fleets/latest/caches.csv; return 1; }
+}
+
+# What is laid around objects to debug them is none of what they can hold.
+fleet_debugged() {
+	printf '60,1,1\n' >sixty.csv
+	want_status 0 "$kmm" bench --memory 64M --results debugged --suite kmalloc --case fleet --allocators kmm \
+		--fleet sixty.csv --fleet-size 1M --slub-debug 'Z;'
+	awk -F, '
+		/^kmalloc,fleet,kmm,sixty,1,kmalloc-64,64,/ {
+			n++
+			if ($9 != 60 * $8 || $10 != 64 * $8 || $14 > 0.7) bad = 1
+		}
+		END { exit bad || n != 1 }' debugged/latest/caches.csv || { cat debugged/latest/caches.csv; return 1; }
 }
 
 filtered() {
@@ -317,6 +347,7 @@ t 'paths are counted, and a pair takes the fast one' paths_of_a_pair
 t 'a course has a row a round' course
 t 'freelist: what a slab can give back, and a free list cannot' freelist
 t 'fleet: a process an allocator, and what memory it holds' fleet
+t 'fleet: red zones are no part of what objects hold' fleet_debugged
 t 'filters choose cases; list and profile write nothing' filtered
 t 'Ctrl-C leaves nothing half-written' interrupted
 tap_done
