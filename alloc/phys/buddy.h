@@ -34,7 +34,7 @@
  *
  * Memory can go back to the host while it is free. The buddy keeps account of it, a bit for each 16
  * frames: they are `released` until one of them is taken. Of pageblocks that are free as a whole
- * those with memory are taken first.
+ * those with memory are taken first; of others those all of whose free frames have memory.
  *
  * Descriptors cost memory too, so those of one range of pageblocks that nobody has used since boot
  * are not even written to: the `fresh` ones, which are free as a whole and released. A pair of them
@@ -60,16 +60,18 @@
 #include "phys/page.h"
 #include "phys/pageblock.h"
 
-/* Lists of pageblocks by free frames: fill 0 has 1 to 31 of them, 15 has 480 to 511. */
-#define NR_FILLS   16
-#define FILL_SHIFT 5
+/* Lists of pageblocks by free frames: fill 0 has 1 to 31 of them, 15 has 480 to 511. Those some of whose
+ * free frames have no memory come after all others: 16 to 31. */
+#define NR_FILLS      32
+#define FILL_SHIFT    5
+#define FILL_RELEASED 16
 
 /* How much memory there is behind pageblocks that are free as a whole. */
 enum whole_fill { WHOLE_HELD, WHOLE_PART, WHOLE_RELEASED };
 
 /* The pageblocks of one migratetype that have something free. */
 struct free_area {
-	u16 nonempty[NR_PAGE_ORDERS]; /* bit f: list[o][f] has a pageblock */
+	u32 nonempty[NR_PAGE_ORDERS]; /* bit f: list[o][f] has a pageblock */
 	/* Of orders 9 and 10, which are free as a whole, by enum whole_fill. */
 	struct list_head list[NR_PAGE_ORDERS][NR_FILLS];
 };

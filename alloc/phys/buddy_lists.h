@@ -39,13 +39,19 @@ static inline enum whole_fill pair_fill(const struct pageblock *lower)
 	return min_t(enum whole_fill, whole_fill(lower), whole_fill(lower + 1));
 }
 
+/* Which list of its order is for a pageblock that is free in part. */
+static inline unsigned int part_fill(const struct pageblock *block)
+{
+	return (block->nr_free >> FILL_SHIFT) + (block->released ? FILL_RELEASED : 0U);
+}
+
 static inline void unlist(struct buddy *buddy, struct pageblock *block)
 {
 	struct free_area *area = &buddy->area[block->migratetype];
 
 	list_del(&block->list);
 	if (list_empty(&area->list[block->order][block->fill]))
-		area->nonempty[block->order] &= (u16) ~(1U << block->fill);
+		area->nonempty[block->order] &= ~(1U << block->fill);
 	block->order = PAGEBLOCK_UNLISTED;
 }
 
@@ -57,7 +63,7 @@ static inline void enlist(struct buddy *buddy, struct pageblock *block, unsigned
 	block->order = (u8)order;
 	block->fill = (u8)fill;
 	list_add(&block->list, &area->list[order][fill]);
-	area->nonempty[order] |= (u16)(1U << fill);
+	area->nonempty[order] |= 1U << fill;
 }
 
 /* List a pageblock that has become free as a whole: with its buddy, if that is free too. */
@@ -108,7 +114,7 @@ static inline void relist(struct buddy *buddy, struct pageblock *block)
 		return;
 	}
 	order = pageblock_largest(block);
-	fill = block->nr_free >> FILL_SHIFT;
+	fill = part_fill(block);
 	if (block->order == order && block->fill == fill)
 		return;
 	if (block->order != PAGEBLOCK_UNLISTED)

@@ -59,7 +59,7 @@ static unsigned long check_counts(const struct buddy *buddy, const struct pagebl
 static unsigned int fill_wanted(const struct pageblock *block)
 {
 	if (!pageblock_is_whole(block))
-		return block->nr_free >> FILL_SHIFT;
+		return part_fill(block);
 	return block->order == MAX_PAGE_ORDER ? pair_fill(block) : whole_fill(block);
 }
 

@@ -93,16 +93,18 @@ static void configure_stack(struct pcp_tune *tune, const struct kmm_config *conf
 	unsigned int max =
 		max_t(unsigned long, base, min_t(unsigned long, tuning[order].max, most));
 	unsigned int batch = min_t(unsigned int, tuning[order].batch, max_t(u32, base / 2, 1));
+	unsigned int least = max_t(unsigned int, batch / 8, 1);
 
 	if (base && config->pcp_high)
 		base = max = min_t(unsigned int, max_t(u32, config->pcp_high >> order, 1),
 				   capacity(order));
 	if (base && config->pcp_batch)
-		batch = max_t(unsigned int, config->pcp_batch >> order, 1);
+		batch = least = max_t(unsigned int, config->pcp_batch >> order, 1);
 	if (config->no_pcp)
 		base = 0;
 	tune->base = base;
 	tune->max = max;
+	tune->least = (u16)min_t(unsigned int, least, UINT16_MAX);
 	WRITE_ONCE(tune->batch, (u16)min_t(unsigned int, batch, max_t(u32, base, 1)));
 }
 
@@ -291,13 +293,19 @@ static void give_back_others(struct phys_cpu *pcpu, struct zone *zone, const str
 	}
 }
 
+static unsigned int refill_batch(const struct pcp_tune *tune)
+{
+	u32 batch = max_t(u32, tune->tide / 4, tune->least);
+
+	return min_t(u32, batch, min_t(u32, tune->batch, tune->limit));
+}
+
 bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
 		unsigned long at_most)
 {
 	struct pcp_stack *stack = &pcpu->stack[row][order];
 	struct pcp_tune *tune = &pcpu->tune[row][order];
-	unsigned int nr =
-		min_t(unsigned long, min_t(u32, tune->batch, tune->limit), at_most >> order);
+	unsigned int nr = min_t(unsigned long, refill_batch(tune), at_most >> order);
 
 	if (!nr)
 		return false;

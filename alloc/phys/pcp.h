@@ -25,6 +25,8 @@
  * the slot's share of it: an eighth of the zone divided among its CPUs, a quarter of that for single
  * frames; and twice as much for whole pageblocks. A request to drain closes all.
  *
+ * A refill, too, grows with the tide: who takes a page now and then does not hold back a batch.
+ *
  * A refill that would break up a pageblock that is free as a whole first gives back what the slot
  * holds in other lists of the zone: there may be room between it, and memory that a process once had
  * in use is used again before more is.
@@ -78,7 +80,8 @@ struct pcp_tune {
 	u32 limit;  /* held at most; 0: not open */
 	u32 base;   /* constant: limit when it opens; 0: no list for this order */
 	u32 max;    /* constant: limit at most */
-	u16 batch;  /* constant: moved at once */
+	u16 batch;  /* constant: moved at once at most */
+	u16 least;  /* constant: a refill at least */
 	u32 tide;   /* held after the last drain, and taken in since */
 	u32 allocs; /* of the stack, at the last look for idle ones */
 };

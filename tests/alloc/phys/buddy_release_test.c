@@ -154,6 +154,24 @@ static void what_is_released_is_taken_after_what_has_memory(void)
 /*
  *	groups	| 0 used | 1 free | 2 in part | 3 ... 31 free |
  */
+/* Two pageblocks in use: the fuller one has groups without memory. */
+static void what_has_memory_is_taken_before_what_is_fuller(void)
+{
+	struct page *emptier[2], *fuller[3];
+
+	set_up(2 * PAGEBLOCK_NR_PAGES);
+	for (int i = 0; i < 3; i++)
+		fuller[i] = take(7);
+	for (int i = 0; i < 2; i++)
+		emptier[i] = take(8);
+	give(emptier[1], 8);
+	ok_eq(pfn_of(fuller[0]) / PAGEBLOCK_NR_PAGES, pfn_of(fuller[2]) / PAGEBLOCK_NR_PAGES);
+	ok_eq(release((unsigned int)(pfn_of(fuller[0]) / PAGEBLOCK_NR_PAGES), CHOOSE_GROUPS, true),
+	      PAGEBLOCK_NR_PAGES / 4);
+	ok(take(0) == emptier[1], "frame %lu", pfn_of(emptier[1]));
+	validate(0);
+}
+
 static void groups_and_pages_of_a_pageblock_in_use_are_released(void)
 {
 	struct page *used = NULL, *part = NULL, *page;
@@ -313,6 +331,7 @@ int main(void)
 	RUN(fresh_pageblocks_are_taken_last);
 	RUN(a_run_may_begin_before_fresh_pageblocks_and_end_in_them);
 	RUN(what_is_released_is_taken_after_what_has_memory);
+	RUN(what_has_memory_is_taken_before_what_is_fuller);
 	RUN(groups_and_pages_of_a_pageblock_in_use_are_released);
 	RUN(what_is_taken_has_memory_again);
 	RUN(ageing_wants_two_looks_without_a_free);

@@ -85,6 +85,35 @@ static void a_pair_takes_no_lock(void)
 	shut_down(machine);
 }
 
+static void a_refill_grows_with_the_tide(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 2UL << 30});
+	struct pcp_stack *stack = pcp_stack_for(phys_cpu(cpu_get()), GFP_KERNEL, 0);
+	const struct pcp_tune *tune = tune_of(stack);
+	struct page *pages[4096];
+	u32 last = 0;
+
+	kmm_drain(machine);
+	for (int i = 0; i < 4096; i++) {
+		bool refill = !stack->nr;
+
+		pages[i] = alloc_pages(GFP_KERNEL, 0);
+		if (!refill)
+			continue;
+		ok(stack->nr + 1 >= last, "a refill of %u after one of %u", stack->nr + 1, last);
+		last = stack->nr + 1;
+		if (!i)
+			ok_eq(last, tune->batch / 8);
+	}
+	ok_eq(last, tune->batch);
+	for (int i = 0; i < 4096; i++)
+		__free_pages(pages[i], 0);
+	kmm_drain(machine);
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
+	ok_eq(stack->nr, tune->batch / 8);
+	shut_down(machine);
+}
+
 enum { SHUFFLE_MAX = 65536 };
 
 /* Allocate count pages, free them in random order. */
@@ -533,6 +562,7 @@ int main(void)
 	RUN(lists_of_large_zones_are_long_and_of_small_ones_short);
 	RUN(all_slots_together_hold_a_quarter_of_a_zone_at_most);
 	RUN(a_pair_takes_no_lock);
+	RUN(a_refill_grows_with_the_tide);
 	RUN(a_shuffle_takes_few_locks);
 	RUN(a_list_holds_a_tide_that_is_not_too_high);
 	RUN(a_list_that_nobody_takes_from_is_emptied);
