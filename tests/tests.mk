@@ -82,14 +82,17 @@ tests_alloc_report_zoneinfo_test_LDADD = $(test_ldadd)
 # alloc: the layers, and the whole machine
 TESTS += tests/layers.sh
 EXTRA_DIST += tests/layers.sh
-check_PROGRAMS += tests/alloc/boot_test tests/alloc/kmm_cxx_test
-TESTS += tests/alloc/boot_test tests/alloc/kmm_cxx_test
+boot_tests = tests/alloc/boot_test tests/alloc/boot_fault_test tests/alloc/kmm_cxx_test
+check_PROGRAMS += $(boot_tests)
+TESTS += $(boot_tests)
+EXTRA_DIST += tests/alloc/footprint.h
 tests_alloc_kmm_cxx_test_SOURCES = tests/alloc/kmm_cxx_test.cc
 tests_alloc_kmm_cxx_test_LDADD = $(test_ldadd)
 # In C a function may have a struct's name, and some of the kernel's do.
 tests_alloc_kmm_cxx_test_CXXFLAGS = $(AM_CXXFLAGS) -Wno-shadow
 tests_alloc_boot_test_LDADD = $(test_ldadd)
-tests_alloc_boot_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+tests_alloc_boot_fault_test_LDADD = $(test_ldadd)
+tests_alloc_boot_fault_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
 	-Wl,--wrap=aligned_alloc,--wrap=strdup
 
 # alloc/phys

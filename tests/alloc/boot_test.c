@@ -1,75 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Whole machines: every bad configuration refused in one line, boot and shutdown that leave nothing
- * behind, several machines at once, threads that attach by themselves, leaks reported, and a boot
- * in which each request to the host fails in turn.
+ * behind, several machines at once, threads that attach by themselves, and leaks reported.
  */
 #include "kmm.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "arch/host.h"
-#include "base/check.h"
+#include "tests/alloc/footprint.h"
 #include "tests/tap/tap.h"
 
-#define MIB	   (1UL << 20)
 #define SMALL_NODE (64 * MIB)
-
-/* Mappings and bytes that the C library may take for itself meanwhile; a sanitizer's takes a lot. A
- * machine left behind, with its 4 GiB of reserved slots, shows in spite of either. */
-#define SLACK_MAPPINGS (TAP_SANITIZED ? 200 : 8)
-#define SLACK_BYTES    (TAP_SANITIZED ? 1024 * MIB : 16 * MIB)
-
-/* What a process has that a machine could leave behind. */
-struct footprint {
-	unsigned long nr_fds, nr_mappings, mapped_bytes;
-};
-
-static struct footprint footprint(void)
-{
-	struct footprint now = {0};
-	DIR *fds = opendir("/proc/self/fd");
-	FILE *maps;
-	char line[512];
-	unsigned long start, end;
-
-	while (fds && readdir(fds))
-		now.nr_fds++;
-	if (fds)
-		closedir(fds);
-	maps = fopen("/proc/self/maps", "r");
-	while (maps && fgets(line, sizeof(line), maps)) {
-		/* The C library's heap, and a sanitizer's, grow as they like; what kmm maps is not
-		 * in them. */
-		if (strstr(line, "[heap]") || strstr(line, "[stack"))
-			continue;
-		if (sscanf(line, "%lx-%lx", &start, &end) == 2) {
-			now.nr_mappings++;
-			now.mapped_bytes += end - start;
-		}
-	}
-	if (maps)
-		fclose(maps);
-	return now;
-}
-
-static void nothing_left(struct footprint before, const char *when)
-{
-	struct footprint after = footprint();
-
-	ok(after.nr_fds == before.nr_fds, "%s: %lu descriptors became %lu", when, before.nr_fds,
-	   after.nr_fds);
-	ok(after.nr_mappings <= before.nr_mappings + SLACK_MAPPINGS, "%s: %lu mappings became %lu",
-	   when, before.nr_mappings, after.nr_mappings);
-	ok(after.mapped_bytes <= before.mapped_bytes + SLACK_BYTES, "%s: %lu MiB mapped became %lu",
-	   when, before.mapped_bytes >> 20, after.mapped_bytes >> 20);
-	ok(this_cpu == kmm_cpu_detached, "%s: still attached", when);
-	ok(!kmm_current(), "%s: a current machine", when);
-}
 
 static struct kmm *boot(const struct kmm_config *config)
 {
@@ -357,122 +302,6 @@ static void attaching_wants_a_cpu_that_exists(void)
 	ok_eq(kmm_shutdown(machine, NULL), 0);
 }
 
-/*
- * Fault sweeps. The C library's allocators are wrapped at link time (see tests.mk), so that the nth
- * call from the library or from here can be made to fail; hwloc's own calls are not reached.
- */
-static unsigned long c_countdown;
-
-static bool c_fails(void)
-{
-	return c_countdown && --c_countdown == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t nr, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t align, size_t size);
-char *__real_strdup(const char *string);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t nr, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t align, size_t size);
-char *__wrap_strdup(const char *string);
-
-void *__wrap_malloc(size_t size)
-{
-	return c_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t nr, size_t size)
-{
-	return c_fails() ? NULL : __real_calloc(nr, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-	return c_fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t size)
-{
-	return c_fails() ? NULL : __real_aligned_alloc(align, size);
-}
-
-char *__wrap_strdup(const char *string)
-{
-	return c_fails() ? NULL : __real_strdup(string);
-}
-
-static void arm_c(unsigned long nth)
-{
-	c_countdown = nth;
-}
-
-static bool c_pending(void)
-{
-	return c_countdown != 0;
-}
-
-/* Boot and end a machine with the nth request failing. False when there was no nth. */
-static bool fail_nth(const struct kmm_config *config, unsigned long nth, void (*arm)(unsigned long),
-		     bool (*pending)(void))
-{
-	struct footprint before = footprint();
-	struct kmm *machine = NULL;
-	bool failed;
-	char when[32];
-	int error;
-
-	snprintf(when, sizeof(when), "request %lu", nth);
-	arm(nth);
-	error = kmm_boot(config, &machine);
-	failed = !pending();
-	arm(0);
-	/* What is not needed to boot may fail without harm. */
-	ok(error == -ENOMEM || error == 0, "%s: %d", when, error);
-	ok(!machine == (error != 0), "%s: error %d, machine %p", when, error, (void *)machine);
-	if (error)
-		ok(failed && *kmm_boot_error(), "%s: no reason, or no line", when);
-	else
-		ok_eq(kmm_shutdown(machine, NULL), 0);
-	nothing_left(before, when);
-	return failed;
-}
-
-static void sweep(const char *whose, void (*arm)(unsigned long), bool (*pending)(void))
-{
-	static const struct kmm_config configs[] = {
-		{.synthetic = "numa:2 pu:2", .node_bytes = SMALL_NODE},
-		{.synthetic = "numa:3 pu:1",
-		 .node_bytes = 20 * MIB,
-		 .shared_bytes = 4 * MIB,
-		 .lock_kind = LOCK_MCS},
-		/* With HighMem, of which a part has no direct map; and without. */
-		{.synthetic = "numa:2 pu:1", .node_bytes = 464 * MIB, .layout = ZONES_I386},
-		{.synthetic = "numa:1 pu:1", .node_bytes = 16 * MIB, .layout = ZONES_I386},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
-		unsigned long nth = 1;
-
-		while (fail_nth(&configs[i], nth, arm, pending) && nth < 1000)
-			nth++;
-		ok(nth > 4 && nth < 1000, "%lu requests", nth);
-		printf("# a boot of machine %zu makes %lu requests to the %s\n", i, nth - 1, whose);
-	}
-}
-
-static void a_boot_that_the_host_refuses_anywhere_leaves_nothing(void)
-{
-	sweep("host", host_fail_nth, host_fail_pending);
-}
-
-static void a_boot_that_malloc_refuses_anywhere_leaves_nothing(void)
-{
-	sweep("C library", arm_c, c_pending);
-}
-
 struct stayer {
 	struct kmm *machine;
 	pthread_barrier_t attached, done;
@@ -560,8 +389,6 @@ int main(void)
 	RUN(a_drain_gives_every_cached_page_back);
 	RUN(two_machines_live_side_by_side);
 	RUN(attaching_wants_a_cpu_that_exists);
-	RUN(a_boot_that_the_host_refuses_anywhere_leaves_nothing);
-	RUN(a_boot_that_malloc_refuses_anywhere_leaves_nothing);
 	RUN(the_slot_of_a_thread_that_stayed_is_not_given_to_another_machine);
 	RUN(a_forked_child_has_a_machine_of_its_own);
 	return done();
