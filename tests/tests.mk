@@ -10,6 +10,7 @@ EXTRA_DIST += tests/tap/tap.h
 
 # bench: peers and suites
 bench_suite_tests = tests/bench/peers_test tests/bench/latency_test tests/bench/suites_test \
+	tests/bench/suites_checks_test \
 	tests/bench/suites/verify_test tests/bench/suites/page_cases_test tests/bench/suites/object_cases_test
 check_PROGRAMS += $(bench_suite_tests)
 TESTS += $(bench_suite_tests)
@@ -17,8 +18,11 @@ tests_bench_peers_test_SOURCES = tests/bench/peers_test.c
 tests_bench_peers_test_LDADD = libsuites.la -ldl
 tests_bench_latency_test_SOURCES = tests/bench/latency_test.c
 tests_bench_latency_test_LDADD = libsuites.la libkmmcore.la
-tests_bench_suites_test_SOURCES = tests/bench/suites_test.c tests/bench/broken.h tests/bench/broken.c
+tests_bench_suites_test_SOURCES = tests/bench/suites_test.c tests/bench/drive.h tests/bench/drive.c
 tests_bench_suites_test_LDADD = libsuites.la libkmmcore.la -ldl
+tests_bench_suites_checks_test_SOURCES = tests/bench/suites_checks_test.c tests/bench/drive.h tests/bench/drive.c \
+	tests/bench/broken.h tests/bench/broken.c
+tests_bench_suites_checks_test_LDADD = libsuites.la libkmmcore.la -ldl
 tests_bench_suites_page_cases_test_SOURCES = tests/bench/suites/page_cases_test.c tests/bench/broken.h \
 	tests/bench/broken.c
 tests_bench_suites_page_cases_test_LDADD = libsuites.la libkmmcore.la -ldl
