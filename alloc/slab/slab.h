@@ -105,7 +105,7 @@ struct slab_info {
 	u64 active_slabs, num_slabs;
 	u64 partial_slabs;
 	u32 objsize, objperslab, pagesperslab;
-	u32 usable_bytes; /* of objsize, as kmem_cache_size says */
+	u32 usable_bytes;      /* of objsize, as kmem_cache_size says */
 	u32 limit, batchcount; /* magazine size, objects moved at once */
 };
 /* Calls visit for each cache, oldest first, with the cache list's lock held. */

@@ -103,21 +103,10 @@ static void page_peers_are_counted(void)
 
 static void garbage_is_no_size(void)
 {
-	static const char *const bad[] = {"",
-					  "0",
-					  "0G",
-					  "G",
-					  "-1",
-					  "1X",
-					  "1GX",
-					  " 1",
-					  "1 ",
-					  "1 M",
-					  "1.5G",
-					  "0x10",
-					  "16EiB",
-					  "8589934593G",
-					  "99999999999999999999999"};
+	static const char *const bad[] = {
+		"",	"0",	"0G",	 "G",		"-1",
+		"1X",	"1GX",	" 1",	 "1 ",		"1 M",
+		"1.5G", "0x10", "16EiB", "8589934593G", "99999999999999999999999"};
 	u64 bytes;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
