@@ -55,6 +55,9 @@ int load_peers(const struct common_options *common, struct object_peer *peers, i
 					PEER_MAX);
 		if (object_peer_load(common->peers[i], &peers[*nr_peers], line, sizeof(line)))
 			return complain("--peer: %s", line);
+		for (int j = 0; j < *nr_peers; j++)
+			if (!strcmp(peers[j].name, peers[*nr_peers].name))
+				return complain("--peer: %s: the name is taken", peers[j].name);
 		++*nr_peers;
 	}
 	return EXIT_OK;

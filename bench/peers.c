@@ -93,7 +93,8 @@ static void *own_symbol(const struct peer_library *lib, const char *symbol)
 
 bool peers_name_is_reserved(const char *name)
 {
-	return !strncmp(name, "kmm", 3) || !strcmp(name, "mmap") || !strcmp(name, "floor");
+	return !strncmp(name, "kmm", 3) || !strcmp(name, "mmap") || !strcmp(name, "floor") ||
+	       !strcmp(name, "freelist");
 }
 
 /*

@@ -60,6 +60,8 @@ bad_names() {
 	refuses 'no case is left' bench --memory 64M --benchmark_filter=bogus
 	refuses '--peer: .*bogus' bench --peer bogus
 	refuses '--peer: .*(there/is.so|sanitizer)' bench --peer x=/there/is.so
+	refuses '--peer: glibc: the name is taken' bench --memory 64M --peer glibc --peer glibc
+	refuses '--peer: peer freelist: the name is taken' bench --peer freelist=/there/is.so
 }
 
 bad_topologies() {
