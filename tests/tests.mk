@@ -224,7 +224,7 @@ tests_alloc_report_slabinfo_test_LDADD = $(test_ldadd)
 
 # alloc/malloc: programs that start themselves again with libkmm-malloc.so preloaded
 malloc_tests = tests/malloc/calls_test tests/malloc/growth_test tests/malloc/operators_test \
-	tests/malloc/threads_test tests/malloc/trim_test
+	tests/malloc/redzone_test tests/malloc/threads_test tests/malloc/trim_test
 check_PROGRAMS += $(malloc_tests)
 TESTS += $(malloc_tests) tests/malloc/programs.sh
 EXTRA_DIST += tests/malloc/preload.h tests/malloc/programs.sh
@@ -236,6 +236,8 @@ tests_malloc_growth_test_CFLAGS = $(malloc_test_cflags)
 tests_malloc_growth_test_LDADD = -ldl
 tests_malloc_operators_test_SOURCES = tests/malloc/operators_test.cc
 tests_malloc_operators_test_LDADD = -ldl
+tests_malloc_redzone_test_CFLAGS = $(malloc_test_cflags)
+tests_malloc_redzone_test_LDADD = -ldl
 tests_malloc_threads_test_CFLAGS = $(malloc_test_cflags)
 tests_malloc_threads_test_LDADD = -ldl
 tests_malloc_trim_test_CFLAGS = $(malloc_test_cflags)

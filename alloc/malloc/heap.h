@@ -115,7 +115,7 @@ void *heap_alloc(size_t size, size_t align, bool zero);
 void heap_free(void *addr, void *caller);
 /* Is addr in the loader's own code or data? */
 bool heap_is_loader(const void *addr);
-/* Usable bytes. */
+/* Usable bytes, which whoever asks may use. */
 size_t heap_size(void *addr);
 void *heap_realloc(void *addr, size_t size);
 

@@ -185,18 +185,41 @@ static size_t machine_size(void *addr)
 	return size;
 }
 
-size_t heap_size(void *addr)
+/* With red zones, which begin where what was asked for ends: size bytes are asked for now. */
+static void ask_for(void *addr, size_t size)
+{
+	const struct kmm *machine = heap.machine;
+	const struct kmem_cache *cache;
+
+	if (!heap_has(addr))
+		return;
+	cache = machine->mem_map[((char *)addr - machine->direct_map) >> PAGE_SHIFT].slab_cache;
+	if (cache && unlikely(cache->flags & SLAB_RED_ZONE))
+		slab_debug_resize(cache, addr, size);
+}
+
+/* Bytes that it has room for. addr is not NULL. */
+static size_t room_of(void *addr)
 {
 	size_t size;
 
-	if (!addr)
-		return 0;
 	if (likely(heap_has(addr)))
 		return machine_size(addr);
 	if (early_has(addr))
 		return early_size(addr);
 	size = huge_size(addr);
 	KMM_BUG_ON(!size, "%p is not allocated", addr);
+	return size;
+}
+
+size_t heap_size(void *addr)
+{
+	size_t size;
+
+	if (!addr)
+		return 0;
+	size = room_of(addr);
+	ask_for(addr, size);
 	return size;
 }
 
@@ -253,7 +276,7 @@ static void shrink(void *addr, size_t size)
  */
 SLOW void *heap_realloc(void *addr, size_t size)
 {
-	size_t old = heap_size(addr);
+	size_t old = room_of(addr);
 	void *resized;
 
 	if (unlikely(size > PTRDIFF_MAX)) {
@@ -264,8 +287,10 @@ SLOW void *heap_realloc(void *addr, size_t size)
 		return resize_mapping(addr, old, size);
 	if (size > old)
 		return move(addr, old, size);
-	if (size >= old / 2 || old <= 64)
+	if (size >= old / 2 || old <= 64) {
+		ask_for(addr, size);
 		return addr;
+	}
 	if (size > KMALLOC_MAX_CACHE_SIZE && heap_has(addr)) {
 		shrink(addr, size);
 		return addr;
