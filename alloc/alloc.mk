@@ -37,6 +37,7 @@ nobase_kmminclude_HEADERS += \
 	alloc/base/list.h \
 	alloc/base/lock.h \
 	alloc/base/machine.h \
+	alloc/base/text.h \
 	alloc/base/types.h
 
 # arch

@@ -107,7 +107,7 @@ static int boot_layer(struct kmm *machine, const struct kmm_layer *layer)
 {
 	int error;
 
-	boot_refuse(0, "%s", "");
+	boot_refuse_nothing();
 	error = layer->boot(machine);
 	if (error) {
 		if (!*boot_refusal())

@@ -60,6 +60,7 @@ struct kmm_config {
 	const char *slub_debug;
 	bool slab_nomerge;
 	enum kmalloc_classes kmalloc_classes;
+	bool late_classes; /* plain: a kmalloc cache is made when its class is first wanted */
 
 	bool warn_alloc; /* one line on stderr about the first allocation that fails */
 	bool no_pcp;	 /* no per-CPU page lists at all: every page from the buddy */

@@ -94,6 +94,8 @@ extern const struct kmm_layer *const kmm_layers[];
  * ...)`.
  */
 KMM_COLD __attribute__((format(printf, 2, 3))) int boot_refuse(int error, const char *fmt, ...);
+/* Forget what an earlier boot was refused for. */
+void boot_refuse_nothing(void);
 const char *boot_refusal(void);
 
 #endif

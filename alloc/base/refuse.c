@@ -20,6 +20,11 @@ int boot_refuse(int error, const char *fmt, ...)
 	return error;
 }
 
+void boot_refuse_nothing(void)
+{
+	refusal[0] = '\0';
+}
+
 const char *boot_refusal(void)
 {
 	return refusal;

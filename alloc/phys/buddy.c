@@ -22,6 +22,7 @@ void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blo
 
 	*buddy = (struct buddy){
 		.mem_map = mem_map,
+		.area = buddy->area,
 		.blocks = blocks,
 		.start_pfn = start_pfn,
 		.end_pfn = end_pfn,
@@ -35,9 +36,11 @@ void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blo
 		buddy->fresh_end = (fresh_end >> PAGEBLOCK_ORDER) - first_block;
 	}
 	for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
-		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++)
+		for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
+			buddy->area[type].nonempty[order] = 0;
 			for (unsigned int fill = 0; fill < NR_FILLS; fill++)
 				INIT_LIST_HEAD(&buddy->area[type].list[order][fill]);
+		}
 	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
 		if (buddy_is_fresh(buddy, i)) {
 			i = buddy->fresh_end - 1;

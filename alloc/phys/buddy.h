@@ -86,6 +86,10 @@ struct free_area {
 	X(reuse)      /* of these, taken again; 512 at a time with huge pages */
 
 struct buddy {
+	/* Set before buddy_init: NR_MIGRATETYPES of them, which the zone's lock protects. They are large,
+	 * and most zones there could be have no frames. */
+	struct free_area *area;
+
 	/* Set by buddy_init, then constant. */
 	struct page *mem_map; /* of frame 0 */
 	struct pageblock *blocks;
@@ -103,7 +107,6 @@ struct buddy {
 #define X(name) u64 nr_##name;
 	BUDDY_COUNTERS(X)
 #undef X
-	struct free_area area[NR_MIGRATETYPES];
 };
 
 /* Pageblocks that a range of frames touches. */
@@ -118,8 +121,8 @@ static inline struct pageblock *pfn_to_pageblock(const struct buddy *buddy, unsi
 	return &buddy->blocks[(pfn >> PAGEBLOCK_ORDER) - buddy->first_block];
 }
 
-/* Make an allocator of the frames [start_pfn, end_pfn), which are not none. blocks: nr_pageblocks()
- * of them, zeroed. Frames [fresh_start, fresh_end), which may be none and are multiples of 4 MiB,
+/* Make an allocator of the frames [start_pfn, end_pfn), which are not none. buddy->area is set. blocks:
+ * nr_pageblocks() of them, zeroed. Frames [fresh_start, fresh_end), which may be none and are multiples of 4 MiB,
  * are free and have never had memory; no others are free. All pageblocks are movable at first, as
  * the kernel's. */
 void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blocks,

@@ -14,7 +14,9 @@
  * (reserved in memblock, and so missing from the zone's managed pages); what appears at mem_map is
  * host memory of the same size on the same node, given as it is touched, and the reserved frames'
  * own place in the direct map is never touched, so the host pays for them once at most. The
- * descriptors of a node's pageblocks (128 bytes each 2 MiB) are paid for likewise.
+ * descriptors of a node's pageblocks (128 bytes each 2 MiB) are paid for likewise. A plain machine may
+ * be larger than the host's memory, so there is nothing to be paid for: none of its frames are taken,
+ * and all of a node is one range that nobody has touched.
  */
 #include "phys/mem_map.h"
 
@@ -172,7 +174,7 @@ int mem_map_create(struct phys *phys, struct memblock *mb)
 
 		if (!err)
 			err = create_pageblocks(phys, node);
-		if (!err)
+		if (!err && machine->config.layout != ZONES_PLAIN)
 			err = reserve_node(mb, node, size + pageblocks_bytes(node));
 		if (err)
 			return boot_refuse(err, "phys: no memory for mem_map of node %d (errno %d)",

@@ -17,8 +17,11 @@
 static u64 zone_data_bytes(const struct phys *phys)
 {
 	const u64 nr_zones = (u64)phys->nr_nodes * NR_ZONE_TYPES;
+	u64 areas = 0;
 
-	return sizeof(*phys) + phys->nr_nodes * sizeof(*phys->nodes) +
+	for_each_zone(phys, node, zone)
+		areas += NR_MIGRATETYPES * sizeof(*zone->buddy.area);
+	return areas + sizeof(*phys) + phys->nr_nodes * sizeof(*phys->nodes) +
 	       nr_zones * (nr_zones + 1) * sizeof(*phys->zonelists);
 }
 

@@ -8,13 +8,13 @@
  * leaked.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arch/topology.h"
 #include "base/check.h"
 #include "base/machine.h"
+#include "base/text.h"
 #include "phys/alloc.h"
 #include "phys/mem_map.h"
 #include "phys/pcp.h"
@@ -79,11 +79,18 @@ static int create_zones(struct phys *phys)
 			(phys->nodes[0].end_pfn - phys->nodes[0].start_pfn) >> (20 - PAGE_SHIFT),
 			(unsigned long long)config->shared_bytes >> 20);
 	for_each_zone(phys, node, zone) {
-		snprintf(zone->lock_name, sizeof(zone->lock_name), "zone %s node %d", zone->name,
-			 zone->nid);
+		struct text name = text_begin(zone->lock_name, sizeof(zone->lock_name));
+
+		text_add(&name, "zone ");
+		text_add(&name, zone->name);
+		text_add(&name, " node ");
+		text_add_number(&name, (unsigned long)zone->nid);
 		err = lock_init(&zone->lock, zone->lock_name, RANK_ZONE, config->lock_kind);
 		if (err)
 			return err;
+		zone->buddy.area = calloc(NR_MIGRATETYPES, sizeof(*zone->buddy.area));
+		if (!zone->buddy.area)
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -171,9 +178,11 @@ static void phys_release(struct phys *phys)
 	highmem_release(phys);
 	memory_release(phys);
 	if (phys->nodes)
-		for_each_zone(phys, node, zone)
+		for_each_zone(phys, node, zone) {
 			if (zone->lock.name)
 				lock_destroy(&zone->lock);
+			free(zone->buddy.area);
+		}
 	if (phys->release_lock.name)
 		lock_destroy(&phys->release_lock);
 	/* Not zeroed: phys boots before there are slots, and after its shutdown they are given

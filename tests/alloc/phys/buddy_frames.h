@@ -10,7 +10,8 @@
 
 static struct page frames[NR_FRAMES];
 static struct pageblock blocks[NR_BLOCKS];
-static struct buddy buddy;
+static struct free_area area[NR_MIGRATETYPES];
+static struct buddy buddy = {.area = area};
 
 static inline unsigned long pfn_of(const struct page *page)
 {
