@@ -68,6 +68,8 @@ int config_check(const struct kmm_config *config)
 	if ((unsigned int)config->kmalloc_classes >= NR_KMALLOC_CLASSES)
 		return boot_refuse(-EINVAL, "kmalloc_classes: %u is not a set of sizes",
 				   (unsigned int)config->kmalloc_classes);
+	if (config->late_classes && config->layout != ZONES_PLAIN)
+		return boot_refuse(-EINVAL, "late_classes: only a plain machine can have them");
 	if (config->no_watermarks && (config->min_free_kbytes || config->watermark_scale_factor))
 		return boot_refuse(-EINVAL, "no_watermarks: %s says how large they are",
 				   config->min_free_kbytes ? "min_free_kbytes"

@@ -195,6 +195,7 @@ tests_alloc_report_vmallocinfo_test_LDADD = $(test_ldadd)
 slab_tests = tests/alloc/slab/bulk_test tests/alloc/slab/cache_test tests/alloc/slab/classes_test \
 	tests/alloc/slab/debug_test tests/alloc/slab/fault_test tests/alloc/slab/kmalloc_large_test \
 	tests/alloc/slab/kmalloc_test \
+	tests/alloc/slab/late_classes_test \
 	tests/alloc/slab/layer_test tests/alloc/slab/merge_test tests/alloc/slab/misuse_test \
 	tests/alloc/slab/node_test tests/alloc/slab/page_test tests/alloc/slab/random_test \
 	tests/alloc/slab/sizes_test tests/alloc/slab/slab_test tests/alloc/slab/stats_test \
@@ -214,6 +215,7 @@ tests_alloc_slab_misuse_test_LDADD = $(test_ldadd)
 tests_alloc_slab_sizes_test_LDADD = $(test_ldadd)
 tests_alloc_slab_kmalloc_large_test_LDADD = $(test_ldadd)
 tests_alloc_slab_kmalloc_test_LDADD = $(test_ldadd)
+tests_alloc_slab_late_classes_test_LDADD = $(test_ldadd)
 tests_alloc_slab_layer_test_LDADD = $(test_ldadd)
 tests_alloc_slab_node_test_LDADD = $(test_ldadd)
 tests_alloc_slab_page_test_LDADD = $(test_ldadd)

@@ -37,17 +37,14 @@
  */
 static size_t aligned_class(size_t size, size_t align)
 {
-	const struct slab *slab = heap.machine->slab;
-
 	if (align > PAGE_SIZE || size > KMALLOC_MAX_CACHE_SIZE)
 		return 0;
 	size = ALIGN_UP(size, align);
 	while (size <= KMALLOC_MAX_CACHE_SIZE) {
-		const struct kmem_cache *cache =
-			slab->kmalloc_caches[KMALLOC_NORMAL][slab->kmalloc_class[(size + 7) / 8]];
+		const struct kmem_cache *cache = kmalloc_cache(heap.machine, KMALLOC_NORMAL, size);
 
 		if (!cache)
-			return 0; /* none of the kernel's classes is so large */
+			return 0; /* none of the kernel's classes is so large; or no memory for it */
 		if (IS_ALIGNED(cache->size, align) && IS_ALIGNED(cache->red_left, align))
 			return size;
 		size = ALIGN_UP(cache->object_size + 1UL, align);

@@ -192,6 +192,7 @@ void options_read(struct kmm_config *config, struct kmm_config *defaults)
 
 	*defaults = (struct kmm_config){.layout = ZONES_PLAIN,
 					.kmalloc_classes = KMALLOC_CLASSES_FINE,
+					.late_classes = true,
 					.no_watermarks = true,
 					.pcp_batch = PCP_BATCH,
 					.pcp_high = PCP_HIGH,

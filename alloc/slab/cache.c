@@ -108,17 +108,27 @@ static size_t cache_percpu_bytes(const struct kmem_cache *cache)
 	       (cache->remote_capacity ? magazine_bytes(cache->remote_capacity) : 0);
 }
 
+/* What caches are made of is wanted too seldom for the pages that magazines would cost. */
+static bool wants_magazines(const struct kmem_cache *cache)
+{
+	const struct slab *slab = cache->machine->slab;
+
+	return !(cache->flags & SLAB_DEBUG_FLAGS) && cache != slab->cache_cache &&
+	       cache != slab->node_cache;
+}
+
 /*
  * Room in the slots for its magazines; without it, and for debugging, the cache works without them.
  * Takes slots_lock.
  */
 static void cache_open_magazines(struct kmem_cache *cache)
 {
+	const bool wanted = wants_magazines(cache);
 	size_t offset = 0;
 
-	if (!(cache->flags & SLAB_DEBUG_FLAGS))
+	if (wanted)
 		offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), MAGAZINE_ALIGN);
-	if (!offset && !(cache->flags & SLAB_DEBUG_FLAGS)) {
+	if (!offset && wanted) {
 		cache->mag_max = cache->mag_capacity;
 		offset = percpu_alloc(cache->machine, cache_percpu_bytes(cache), MAGAZINE_ALIGN);
 	}
@@ -228,9 +238,11 @@ static int cache_publish(struct kmem_cache *cache)
 	int err = 0;
 
 	lock_acquire(&slab->lock);
-	list_for_each_entry(other, &slab->caches, list)
-		if (!strcmp(other->name, cache->name))
-			err = -EEXIST;
+	/* The layer's own names differ. */
+	if (!cache->boot)
+		list_for_each_entry(other, &slab->caches, list)
+			if (!strcmp(other->name, cache->name))
+				err = -EEXIST;
 	if (!err)
 		list_add_tail(&cache->list, &slab->caches);
 	lock_release(&slab->lock);

@@ -37,9 +37,11 @@
 #include "slab/slab.h"
 
 /* Classes of each set (kmalloc_classes.c); the size table is as long for both. */
-#define NR_KMALLOC_KERNEL  13
-#define NR_KMALLOC_FINE	   73
-#define KMALLOC_TABLE_SIZE (KMALLOC_MAX_CACHE_SIZE / 8 + 1)
+#define NR_KMALLOC_KERNEL   13
+#define NR_KMALLOC_FINE	    73
+#define KMALLOC_FINE_LINEAR 9  /* fine classes up to 128: 8, and 8 multiples of 16 */
+#define KMALLOC_FINE_STEPS  8U /* to each doubling after that */
+#define KMALLOC_TABLE_SIZE  (KMALLOC_MAX_CACHE_SIZE / 8 + 1)
 
 /* A flag of the layer's own: a kmalloc cache. */
 #define SLAB_KMALLOC 0x10000U
@@ -170,16 +172,15 @@ struct slab {
 
 	/* Set at boot, then constant. */
 	u32 nr_nodes;
-	u32 block_order;		/* of the pages this lies in */
-	u32 closed_magazine;		/* of an empty magazine of capacity 0, for caches without */
-	u32 size_table;			/* offset of each slot's copy of magazine offsets by size */
-	u32 cpu_counters;		/* offset of struct slab_cpu */
+	u32 block_order;     /* of the pages this lies in */
+	u32 closed_magazine; /* of an empty magazine of capacity 0, for caches without */
+	u32 size_table;	     /* offset of each slot's table of magazine offsets by size */
+	u32 cpu_counters;    /* offset of struct slab_cpu */
 	struct kmem_cache *cache_cache; /* what caches are made of; these two lie in this block */
 	struct kmem_cache *node_cache;
-	/* By class; NULL where a type has none so large. */
+	/* By class; NULL where a type has none so large, or, with late_classes, not yet. */
 	struct kmem_cache *kmalloc_caches[NR_KMALLOC_TYPES][NR_KMALLOC_FINE];
-	u8 kmalloc_class[KMALLOC_TABLE_SIZE]; /* by (size + 7) / 8 */
-	u32 nr_kmalloc_names;
+	/* Empty until the cache is made; under the lock till then. */
 	char kmalloc_names[NR_KMALLOC_FINE + (NR_KMALLOC_TYPES - 1) * NR_KMALLOC_KERNEL][16];
 };
 
@@ -267,7 +268,10 @@ KMM_COLD void kfree_slow(void *object);
 
 /* kmalloc_classes.c */
 int kmalloc_boot(struct kmm *machine);
-void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu);
+KMM_COLD void kmalloc_open_class(struct kmm_cpu *cpu, size_t size);
+/* Of a machine with late_classes, the cache of a class that has none yet, made now. NULL when there is no
+ * memory for it, no such class, or no such machine. The caller holds no lock. */
+KMM_COLD struct kmem_cache *kmalloc_late_cache(struct kmm *machine, unsigned int class);
 
 /* kmalloc_large.c: what no cache has. page is the one that object begins in. */
 KMM_COLD void *kmalloc_large(size_t size, gfp_t gfp, int nid);
@@ -288,6 +292,33 @@ static inline bool cache_is_fine(const struct kmem_cache *cache)
 {
 	return cache->flags & SLAB_KMALLOC &&
 	       cache->machine->config.kmalloc_classes == KMALLOC_CLASSES_FINE;
+}
+
+/* The class of a size from 1 on; of one beyond the set's largest, a class that it does not have. */
+static inline unsigned int kmalloc_class(enum kmalloc_classes set, size_t size)
+{
+	static const u8 small[] = {0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4,
+				   5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6};
+	unsigned int top = __fls((size - 1) | 1);
+
+	if (set == KMALLOC_CLASSES_KERNEL)
+		return size <= 8 * sizeof(small) ? small[(size - 1) / 8] : top;
+	if (size <= 128)
+		return (unsigned int)(size > 8 ? (size + 15) / 16 : 0);
+	return KMALLOC_FINE_LINEAR + (top - 7) * KMALLOC_FINE_STEPS +
+	       ((size - 1) >> (top - 3)) % KMALLOC_FINE_STEPS;
+}
+
+/* The cache of a size from 1 to KMALLOC_MAX_CACHE_SIZE; NULL where there is none. */
+static inline struct kmem_cache *kmalloc_cache(struct kmm *machine, enum kmalloc_type type,
+					       size_t size)
+{
+	unsigned int class = kmalloc_class(machine->config.kmalloc_classes, size);
+	/* Acquire: whoever sees the cache sees it made. */
+	struct kmem_cache *cache =
+		__atomic_load_n(&machine->slab->kmalloc_caches[type][class], __ATOMIC_ACQUIRE);
+
+	return likely(cache) ? cache : kmalloc_late_cache(machine, class);
 }
 
 static inline struct magazine *cache_magazine(const struct kmem_cache *cache, struct kmm_cpu *cpu)

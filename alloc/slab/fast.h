@@ -41,6 +41,12 @@ static inline void kmem_cache_free_inline(struct kmem_cache *cache, void *object
 	cache_free_slow(cache, object);
 }
 
+/* Entry 0 of a size table leads to the slot itself, of which the low bits of direct_map are then the
+ * number of objects; they are 0 as it is a multiple of HPAGE_SIZE at least. */
+_Static_assert(offsetof(struct magazine, state) == offsetof(struct kmm_cpu, direct_map) &&
+		       !(HPAGE_SIZE & 0xffff),
+	       "entry 0 meets a number that is 0");
+
 /*
  * Half of kmalloc: an object of the class of index * 8 bytes, up to KMALLOC_MAX_CACHE_SIZE. False when
  * the slot has none at hand, and for index 0.

@@ -11,9 +11,10 @@
  *	slot:  | struct kmm_cpu | ... | u16 by size: offset / 128 | ... | magazine | magazine |
  *	            kmalloc_table -----^                      \____________^
  *
- * The table is as long for each set of classes; sizes that have no cache, and size 0, lead to a
- * magazine that is never opened. The detached slot is zeros, in which every size leads to an empty
- * magazine. Objects of other kinds of pages than the normal are not in the table.
+ * The table is as long for each set of classes, and zeros where the slot has not used a class yet, or
+ * there is none, and for size 0. Zero is the offset of the slot itself, which taken for a magazine is
+ * an empty one; so is the detached slot, of zeros. Objects of other kinds of pages than the normal are
+ * not in the table.
  */
 #include <string.h>
 
@@ -33,11 +34,19 @@ static enum kmalloc_type gfp_type(gfp_t gfp)
  */
 static struct kmem_cache *size_cache(size_t size, gfp_t gfp)
 {
-	struct slab *slab = cpu_get()->machine->slab;
+	struct kmm *machine = cpu_get()->machine;
 
-	if (size > KMALLOC_MAX_CACHE_SIZE)
-		return NULL;
-	return slab->kmalloc_caches[gfp_type(gfp)][slab->kmalloc_class[(size + 7) / 8]];
+	return size <= KMALLOC_MAX_CACHE_SIZE ? kmalloc_cache(machine, gfp_type(gfp), size) : NULL;
+}
+
+/* See that the slot finds a size the short way from now on. */
+static inline void open_class(size_t size)
+{
+	struct kmm_cpu *cpu = this_cpu;
+	const u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
+
+	if (unlikely(!table[(size + 7) / 8]))
+		kmalloc_open_class(cpu, size);
 }
 
 /* Zero size, large, KMALLOC_GFP_SPECIAL, an empty magazine, or a thread that is not attached. */
@@ -53,6 +62,8 @@ void *kmalloc_slow(size_t size, gfp_t gfp)
 	if (unlikely(cache->flags & SLAB_RED_ZONE))
 		return cache_alloc_sized(cache, gfp, NUMA_NO_NODE, size,
 					 __builtin_return_address(0));
+	if (likely(gfp_type(gfp) == KMALLOC_NORMAL))
+		open_class(size);
 	return kmem_cache_alloc(cache, gfp);
 }
 

@@ -14,28 +14,28 @@
  * kernel's sizes always: they are few objects, and a fine size is served by the next one up. On a
  * plain machine, where pages are all of one kind, there is one set of caches.
  *
- * All is set at boot, then constant.
+ * All is set at boot, then constant; but with late_classes, as a process's heap has it, a cache is made
+ * when its class is first wanted, because most programs want few, and are short. Two threads may make
+ * one at once: the one that finds the other's in place gives its own up.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "slab/cache.h"
 
 static const u16 kernel_sizes[NR_KMALLOC_KERNEL] = {8,	 16,  32,   64,	  96,	128, 192,
 						    256, 512, 1024, 2048, 4096, 8192};
 
-#define FINE_LINEAR 9  /* classes up to 128: 8, and 8 multiples of 16 */
-#define FINE_STEPS  8U /* to each doubling after that */
-
 static unsigned int fine_size(unsigned int class)
 {
 	unsigned int above;
 
-	if (class < FINE_LINEAR)
+	if (class < KMALLOC_FINE_LINEAR)
 		return class ? 16 * class : 8;
-	above = class - FINE_LINEAR;
-	return (FINE_STEPS + above % FINE_STEPS + 1) << (above / FINE_STEPS + 4);
+	above = class - KMALLOC_FINE_LINEAR;
+	return (KMALLOC_FINE_STEPS + above % KMALLOC_FINE_STEPS + 1)
+	       << (above / KMALLOC_FINE_STEPS + 4);
 }
 
 static unsigned int nr_classes(enum kmalloc_classes set)
@@ -51,44 +51,68 @@ static unsigned int class_size(enum kmalloc_classes set, unsigned int class)
 _Static_assert(PERCPU_SIZE / MAGAZINE_ALIGN - 1 <= UINT16_MAX,
 	       "magazine offsets fit the size table");
 
-/* Give a slot its size table. */
-void kmalloc_cpu_init(struct slab *slab, struct kmm_cpu *cpu)
+/* The magazine's page, before anybody reads it: a page that is read first has to be got from the host
+ * twice, once as zeros and once to be written to. */
+static void touch(struct magazine *mag)
 {
-	struct kmem_cache **caches = slab->kmalloc_caches[KMALLOC_NORMAL];
-	u16 *table = percpu_ptr(cpu, slab->size_table);
+	u64 nothing = 0;
 
-	table[0] = (u16)(slab->closed_magazine / MAGAZINE_ALIGN);
-	for (unsigned int i = 1; i < KMALLOC_TABLE_SIZE; i++) {
-		const struct kmem_cache *cache = caches[slab->kmalloc_class[i]];
-
-		table[i] = cache ? (u16)(cache->mag_offset / MAGAZINE_ALIGN) : table[0];
-	}
-	cpu->kmalloc_table = slab->size_table;
+	(void)__atomic_compare_exchange_n(&mag->slow_allocs, &nothing, 0, false, __ATOMIC_RELAXED,
+					  __ATOMIC_RELAXED);
 }
 
-static const char *class_name(struct slab *slab, enum kmalloc_type type, unsigned int size)
+/*
+ * Write a class into a slot's size table, for each size of it. The slot's owner calls this when it first
+ * wants the class: most programs use few, and then the table's pages and the magazines' cost nothing.
+ */
+KMM_COLD void kmalloc_open_class(struct kmm_cpu *cpu, size_t size)
+{
+	const struct kmem_cache *cache = kmalloc_cache(cpu->machine, KMALLOC_NORMAL, size);
+	enum kmalloc_classes set = cpu->machine->config.kmalloc_classes;
+	unsigned int class = kmalloc_class(set, size);
+	unsigned int first = class ? class_size(set, class - 1) / 8 + 1 : 1;
+	unsigned int last = class_size(set, class) / 8;
+	u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
+
+	touch(cache_magazine(cache, cpu));
+	for (unsigned int i = first; i <= last; i++)
+		table[i] = (u16)(cache->mag_offset / MAGAZINE_ALIGN);
+}
+
+/* Takes slab->lock, as two threads may want the same. */
+static const char *class_name(struct slab *slab, enum kmalloc_type type, unsigned int class,
+			      unsigned int size)
 {
 	static const char *const prefixes[NR_KMALLOC_TYPES] = {"kmalloc-", "kmalloc-rcl-",
 							       "dma-kmalloc-"};
-	char *name = slab->kmalloc_names[slab->nr_kmalloc_names++];
+	unsigned int before = type ? NR_KMALLOC_FINE + (type - 1U) * NR_KMALLOC_KERNEL : 0;
+	char *name = slab->kmalloc_names[before + class];
 	bool whole = size >= 1024 && size % 1024 == 0;
 
-	snprintf(name, sizeof(slab->kmalloc_names[0]), "%s%u%s", prefixes[type],
-		 whole ? size / 1024 : size, whole ? "k" : "");
+	lock_acquire(&slab->lock);
+	if (!*name) {
+		struct text text = text_begin(name, sizeof(slab->kmalloc_names[0]));
+
+		text_add(&text, prefixes[type]);
+		text_add_number(&text, whole ? size / 1024 : size);
+		text_add(&text, whole ? "k" : "");
+	}
+	lock_release(&slab->lock);
 	return name;
 }
 
 static struct kmem_cache *class_cache(struct kmm *machine, enum kmalloc_type type,
-				      unsigned int size)
+				      enum kmalloc_classes set, unsigned int class)
 {
 	static const slab_flags_t flags[NR_KMALLOC_TYPES] = {
 		[KMALLOC_RECLAIM] = SLAB_RECLAIM_ACCOUNT,
 		[KMALLOC_DMA] = SLAB_CACHE_DMA,
 	};
+	unsigned int size = class_size(set, class);
 
 	/* A slab starts at a multiple of its size, so that more than a page is no waste. */
-	return cache_create_boot(machine, class_name(machine->slab, type, size), size, size & -size,
-				 flags[type] | SLAB_KMALLOC);
+	return cache_create_boot(machine, class_name(machine->slab, type, class, size), size,
+				 size & -size, flags[type] | SLAB_KMALLOC);
 }
 
 /* Caches of a set of sizes, for the machine's own classes. 0 or -ENOMEM. */
@@ -99,40 +123,65 @@ static int boot_type(struct kmm *machine, enum kmalloc_type type, enum kmalloc_c
 	unsigned int class = 0;
 
 	for (unsigned int i = 0; i < nr_classes(set); i++) {
-		unsigned int size = class_size(set, i);
-		struct kmem_cache *cache = class_cache(machine, type, size);
+		struct kmem_cache *cache = class_cache(machine, type, set, i);
 
 		if (!cache)
 			return -ENOMEM;
-		while (class < nr_classes(own) && class_size(own, class) <= size)
+		while (class < nr_classes(own) && class_size(own, class) <= class_size(set, i))
 			caches[class ++] = cache;
 	}
 	return 0;
 }
 
-/* Make the caches. 0 or -ENOMEM, with those made so far on the list. */
-int kmalloc_boot(struct kmm *machine)
+/* A plain machine's one cache for pages of all types. */
+static void share(struct slab *slab, unsigned int class, struct kmem_cache *cache)
+{
+	/* Release: the cache stays before the store that shows it to who takes no lock. */
+	for (unsigned int type = 0; type < NR_KMALLOC_TYPES; type++)
+		__atomic_store_n(&slab->kmalloc_caches[type][class], cache, __ATOMIC_RELEASE);
+}
+
+KMM_COLD struct kmem_cache *kmalloc_late_cache(struct kmm *machine, unsigned int class)
 {
 	enum kmalloc_classes own = machine->config.kmalloc_classes;
 	struct slab *slab = machine->slab;
+	struct kmem_cache *cache, *first;
 
-	for (unsigned int type = 0; type < NR_KMALLOC_TYPES; type++) {
-		int err = 0;
+	if (!machine->config.late_classes || class >= nr_classes(own))
+		return NULL;
+	cache = class_cache(machine, KMALLOC_NORMAL, own, class);
+	if (!cache)
+		return NULL;
+	lock_acquire(&slab->lock);
+	first = slab->kmalloc_caches[KMALLOC_NORMAL][class];
+	if (first)
+		list_del(&cache->list);
+	else
+		share(slab, class, cache);
+	lock_release(&slab->lock);
+	if (!first)
+		return cache;
+	cache_release(cache); /* another thread was faster */
+	return first;
+}
 
-		if (type == KMALLOC_NORMAL)
-			err = boot_type(machine, KMALLOC_NORMAL, own);
-		else if (machine->config.layout == ZONES_PLAIN)
-			memcpy(slab->kmalloc_caches[type], slab->kmalloc_caches[KMALLOC_NORMAL],
-			       sizeof(slab->kmalloc_caches[type]));
-		else
-			err = boot_type(machine, (enum kmalloc_type)type, KMALLOC_CLASSES_KERNEL);
-		if (err)
-			return err;
+/* Make the caches, but for those that are to be made late. 0 or -ENOMEM, with those made so far on the
+ * list. */
+int kmalloc_boot(struct kmm *machine)
+{
+	enum kmalloc_classes own = machine->config.kmalloc_classes;
+	int err;
+
+	if (machine->config.late_classes)
+		return 0;
+	err = boot_type(machine, KMALLOC_NORMAL, own);
+	if (!err && machine->config.layout == ZONES_PLAIN) {
+		for (unsigned int class = 0; class < nr_classes(own); class ++)
+			share(machine->slab, class,
+			      machine->slab->kmalloc_caches[KMALLOC_NORMAL][class]);
+		return 0;
 	}
-	for (unsigned int i = 1, class = 0; i < KMALLOC_TABLE_SIZE; i++) {
-		while (class < nr_classes(own) && class_size(own, class) < i * 8)
-			class ++;
-		slab->kmalloc_class[i] = (u8) class;
-	}
-	return 0;
+	for (unsigned int type = KMALLOC_NORMAL + 1; type < NR_KMALLOC_TYPES && !err; type++)
+		err = boot_type(machine, (enum kmalloc_type)type, KMALLOC_CLASSES_KERNEL);
+	return err;
 }
