@@ -104,6 +104,7 @@ phys_tests = \
 	tests/alloc/phys/memblock_test \
 	tests/alloc/phys/contig_test \
 	tests/alloc/phys/buddy_release_test \
+	tests/alloc/phys/buddy_run_test \
 	tests/alloc/phys/mem_map_test \
 	tests/alloc/phys/release_test \
 	tests/alloc/phys/metadata_test \
@@ -135,6 +136,7 @@ tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_contig_test_LDADD = $(test_ldadd)
 tests_alloc_phys_release_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_release_test_LDADD = $(test_ldadd)
+tests_alloc_phys_buddy_run_test_LDADD = $(test_ldadd)
 tests_alloc_phys_mem_map_test_LDADD = $(test_ldadd)
 tests_alloc_phys_metadata_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_test_LDADD = $(test_ldadd)

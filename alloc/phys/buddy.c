@@ -64,6 +64,7 @@ bool list_fresh(struct buddy *buddy)
 		block[i].released = ALL_GROUPS;
 		block[i].migratetype = MIGRATE_MOVABLE;
 		block[i].order = PAGEBLOCK_UNLISTED;
+		note_whole(buddy, &block[i], true);
 	}
 	buddy->fresh += 2;
 	enlist(buddy, block, MAX_PAGE_ORDER, WHOLE_RELEASED);
@@ -213,6 +214,7 @@ static unsigned int take_pairs(struct buddy *buddy, enum migratetype type, unsig
 		unlist(buddy, block);
 		block[1].migratetype = block->migratetype;
 		for (int i = 0; i < 2; i++) {
+			note_whole(buddy, &block[i], false);
 			pageblock_take(&block[i], PAGEBLOCK_ORDER, 1, &frame, &buddy->nr_split);
 			forget_released(buddy, &block[i]);
 		}

@@ -44,7 +44,8 @@
  * pageblocks; nr_released == 16 * sum of the bits of their `released`, each of a group whose frames
  * are all free; a pageblock is on the list that its migratetype, orders and nr_free say, except
  * where nothing is free, or its lower buddy is listed for both; bit f of nonempty[o] is set exactly
- * if list[o][f] has a pageblock.
+ * if list[o][f] has a pageblock; bit i % 64 of blocks[i - i % 64].whole is set exactly if blocks[i] is
+ * free as a whole and not fresh.
  *
  * After Knuth, TAOCP vol. 1, 2.5 C; mm/page_alloc.c (6.1) for migratetypes and their fallback; and
  * LLFree (Wrenger et al., USENIX ATC 2023) for a bit a frame and a counter a 2 MiB block. From the
@@ -156,7 +157,7 @@ void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order
 /* Take nr_pages frames in a row, from the start of the first pageblock that has enough of them free
  * as a whole behind it: its first frame, or NULL. These pageblocks become of the migratetype. Of
  * those that are taken whole, `blank` says which read as zeros until they are written to; it may be
- * read without the lock while they are the taker's. O(pageblocks). */
+ * read without the lock while they are the taker's. O(pageblocks / 64). */
 struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages,
 			    enum migratetype migratetype);
 

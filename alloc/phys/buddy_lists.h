@@ -45,6 +45,15 @@ static inline unsigned int part_fill(const struct pageblock *block)
 	return (block->nr_free >> FILL_SHIFT) + (block->released ? FILL_RELEASED : 0U);
 }
 
+/* In the map that runs are looked for in: a pageblock is free as a whole from now on, or no more. */
+static inline void note_whole(struct buddy *buddy, const struct pageblock *block, bool whole)
+{
+	const unsigned long i = (unsigned long)(block - buddy->blocks);
+	u64 *word = &buddy->blocks[ALIGN_DOWN(i, 64UL)].whole, bit = 1UL << i % 64;
+
+	*word = whole ? *word | bit : *word & ~bit;
+}
+
 static inline void unlist(struct buddy *buddy, struct pageblock *block)
 {
 	struct free_area *area = &buddy->area[block->migratetype];
@@ -71,6 +80,7 @@ static inline void list_whole(struct buddy *buddy, struct pageblock *block)
 {
 	struct pageblock *other = buddy_of(buddy, block);
 
+	note_whole(buddy, block, true);
 	if (!other || !pageblock_is_whole(other)) {
 		enlist(buddy, block, PAGEBLOCK_ORDER, whole_fill(block));
 		return;
@@ -88,6 +98,7 @@ static inline void unlist_whole(struct buddy *buddy, struct pageblock *block)
 	struct pageblock *listed = block->order == PAGEBLOCK_UNLISTED ? block - 1 : block;
 	bool pair = listed->order == MAX_PAGE_ORDER;
 
+	note_whole(buddy, block, false);
 	unlist(buddy, listed);
 	if (pair) {
 		struct pageblock *rest = block == listed ? listed + 1 : listed;

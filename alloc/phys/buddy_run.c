@@ -3,20 +3,47 @@
 #include "base/bits.h"
 #include "phys/buddy_lists.h"
 
+/* Which of the 64 pageblocks from i on, a multiple of 64, are free as a whole. */
+static u64 whole_bits(const struct buddy *buddy, unsigned long i)
+{
+	const unsigned long start = max_t(unsigned long, buddy->fresh, i);
+	const unsigned long end = min_t(unsigned long, buddy->fresh_end, i + 64);
+	const u64 fresh = start < end ? ~0UL >> (64 - (end - start)) << (start - i) : 0;
+
+	/* The descriptor of a fresh one stays unread, too: its page may not be there. */
+	return ~fresh ? fresh | buddy->blocks[i].whole : fresh;
+}
+
+/* Bit i: the nr bits from i on are set. nr: 1 to 64. */
+static u64 rows_of(u64 bits, unsigned long nr)
+{
+	for (unsigned long have = 1, more; have < nr; have += more) {
+		more = min_t(unsigned long, have, nr - have);
+		bits &= bits >> more;
+	}
+	return bits;
+}
+
 /* The first of nr pageblocks in a row that are free as a whole; NULL if there are none. */
 static struct pageblock *find_run(const struct buddy *buddy, unsigned long nr)
 {
-	unsigned long run = 0;
+	unsigned long before = 0; /* so many that end where the word begins */
 
-	for (unsigned long i = 0; i < buddy->nr_blocks; i++) {
-		if (buddy_is_fresh(buddy, i)) {
-			run += buddy->fresh_end - i;
-			i = buddy->fresh_end - 1;
-		} else {
-			run = pageblock_is_whole(&buddy->blocks[i]) ? run + 1 : 0;
+	for (unsigned long i = 0; i < buddy->nr_blocks; i += 64) {
+		const u64 bits = whole_bits(buddy, i);
+		const unsigned long first = ~bits ? __ffs(~bits) : 64;
+		u64 inside;
+
+		if (before + first >= nr)
+			return &buddy->blocks[i - before];
+		if (first == 64) {
+			before += 64;
+			continue;
 		}
-		if (run >= nr)
-			return &buddy->blocks[i + 1 - run];
+		inside = nr < 64 ? rows_of(bits, nr) : 0;
+		if (inside)
+			return &buddy->blocks[i + __ffs(inside)];
+		before = 63 - __fls(~bits);
 	}
 	return NULL;
 }

@@ -29,7 +29,7 @@ static unsigned int order_wanted(const struct buddy *buddy, const struct pageblo
 static unsigned long check_counts(const struct buddy *buddy, const struct pageblock *block,
 				  const char *name)
 {
-	const unsigned long number = number_of(buddy, block);
+	const unsigned long number = number_of(buddy, block), i = number - buddy->first_block;
 	u16 nr[PAGEBLOCK_ORDER + 1];
 	unsigned int nr_free = 0;
 
@@ -46,6 +46,10 @@ static unsigned long check_counts(const struct buddy *buddy, const struct pagebl
 		   name, number, nr_free, block->nr_free);
 	KMM_BUG_ON(block->migratetype >= NR_MIGRATETYPES, "%s: pageblock %lu of migratetype %u",
 		   name, number, block->migratetype);
+	KMM_BUG_ON((buddy->blocks[ALIGN_DOWN(i, 64UL)].whole >> i % 64 & 1) !=
+			   pageblock_is_whole(block),
+		   "%s: pageblock %lu has %u free frames, and its bit in the map is wrong",
+		   name, number, nr_free);
 	KMM_BUG_ON(block->released & ~pageblock_free_groups(block),
 		   "%s: pageblock %lu: groups %#x are said to be without memory, %#x are free",
 		   name, number, block->released, pageblock_free_groups(block));

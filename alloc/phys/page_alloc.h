@@ -67,14 +67,14 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
  * nr_pages frames in a row, however many, in zones that gfp allows, those of node nid first
  * (NUMA_NO_NODE: this CPU's; the thread's policy is not asked): for what is longer than the largest
  * block. Such a run begins at a multiple of 2 MiB, the first place in its zone where so many whole
- * pageblocks are free. Its first frame is of PG_TYPE_CONTIG and has its one reference and its
+ * pageblocks are free; a shorter one where a block of its order is. Its first frame is of PG_TYPE_CONTIG and has its one reference and its
  * length (contig_nr_pages); the others' struct pages say nothing. __GFP_ZERO fills it. Frees by
  * free_contig_range, with the same length, or the last put_page.
  *
  * NULL when no zone has such a run, after reclaim has been asked and the lists of CPUs have been
  * drained (with __GFP_DIRECT_RECLAIM, which wants no lock of kmm held): nothing is moved out of the
- * way, as the kernel would. Takes each zone's lock in turn, for a look at each pageblock that is in
- * use or was.
+ * way, as the kernel would. Takes each zone's lock in turn, for a look at one bit of each pageblock
+ * that is in use or was.
  */
 KMM_API struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 /* Stops the program on a frame that begins no run, or begins one of another length. */

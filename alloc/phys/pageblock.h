@@ -42,6 +42,7 @@ struct pageblock {
 	struct list_head list;
 	u32 released; /* groups that are free, and without memory: they read as zeros */
 	u32 recent;   /* groups into which something was freed since ageing last came by */
+	u64 whole;    /* of each 64th: bit i: the i-th pageblock from here on is free as a whole */
 };
 
 _Static_assert(sizeof(struct pageblock) == 2 * CACHELINE_SIZE, "a line of bits, a line of counts");
