@@ -81,6 +81,8 @@ void phys_for_each_lock(struct kmm *machine,
 		stats = read_stats(&zone->lock);
 		visit(zone->lock_name, &stats, arg);
 	}
+	stats = read_stats(&machine->phys->release_lock);
+	visit(machine->phys->release_lock.name, &stats, arg);
 	if (kmap) {
 		stats = read_stats(kmap);
 		visit(kmap->name, &stats, arg);

@@ -8,7 +8,8 @@
 #include "base/types.h"
 #include "phys/zone.h"
 
-/* Each zone's lock, nodes and zones in ascending order; and kmap's, if there is HighMem. */
+/* Each zone's lock, nodes and zones in ascending order; that of memory on its way to the host; and
+ * kmap's, if there is HighMem. */
 void phys_for_each_lock(struct kmm *machine,
 			void (*visit)(const char *name, const struct lock_stats *, void *arg),
 			void *arg);
@@ -85,8 +86,8 @@ int pfn_to_nid(const struct kmm *machine, unsigned long pfn);
  */
 unsigned long phys_trim(struct kmm *machine, unsigned long keep_pages);
 
-/* The same of what nobody has touched since the last call but one; up to 1 GiB of it, found among
- * up to 32 GiB. */
+/* The same of what nobody has touched since the last call but one; of each zone up to 1 GiB, found
+ * among up to 32 GiB. */
 unsigned long phys_age(struct kmm *machine);
 
 /* Wait for frames that are on their way back to the host, if there are any; true if there were. The

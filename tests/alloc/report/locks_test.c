@@ -26,7 +26,7 @@ struct ending {
 };
 
 struct tally {
-	unsigned long nr, nr_slots, acquired;
+	unsigned long nr, nr_slots, nr_release, acquired;
 };
 
 static void add(const char *name, const struct lock_stats *stats, void *arg)
@@ -37,6 +37,7 @@ static void add(const char *name, const struct lock_stats *stats, void *arg)
 	ok(stats->contended <= stats->acquired, "%s", name);
 	tally->nr++;
 	tally->nr_slots += !strcmp(name, "slots");
+	tally->nr_release += !strcmp(name, "memory release");
 	tally->acquired += stats->acquired;
 }
 
@@ -50,6 +51,7 @@ static void every_layers_locks_are_visited(void)
 	/* Slots, both nodes' zones, the caches of both nodes, vmap and the kernel page tables. */
 	ok(before.nr >= 1 + 2 + 2 * 13 + 2, "%lu locks", before.nr);
 	ok_eq(before.nr_slots, 1);
+	ok_eq(before.nr_release, 1);
 	area = vmalloc(1 << 20);
 	vfree(area);
 	kmm_drain(machine);
