@@ -29,8 +29,8 @@
 
 #define ISOLATE_AT_ONCE 8U	    /* pageblocks */
 #define LOOK_AT_ONCE	256UL	    /* pageblocks, under one acquisition of the lock */
-#define AGE_LOOK_MOST	16384UL	    /* pageblocks a call */
-#define AGE_PAGES_MOST	(1UL << 18) /* frames a call */
+#define AGE_LOOK_MOST	16384UL	    /* pageblocks of a zone, a call */
+#define AGE_PAGES_MOST	(1UL << 18) /* frames of a zone, a call */
 
 /* One walk over a zone's pageblocks. */
 struct walk {
@@ -187,6 +187,7 @@ static unsigned long release_all(struct phys *phys, enum buddy_choice choice, un
 unsigned long phys_trim(struct kmm *machine, unsigned long keep_pages)
 {
 	struct phys *phys = machine->phys;
+	const enum buddy_choice last = keep_pages ? CHOOSE_GROUPS : CHOOSE_PAGES;
 	unsigned long held = 0, nr_pages = 0;
 
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
@@ -194,18 +195,17 @@ unsigned long phys_trim(struct kmm *machine, unsigned long keep_pages)
 			pcp_close(cpu);
 	for_each_zone(phys, node, zone)
 		held += nr_held(zone);
-	for (enum buddy_choice choice = CHOOSE_WHOLE; choice <= CHOOSE_PAGES; choice++) {
-		if (held <= keep_pages + nr_pages || (choice == CHOOSE_PAGES && keep_pages))
-			break;
+	/* The last choice takes what those before it do; they come first where something is kept. */
+	for (enum buddy_choice choice = keep_pages < PAGEBLOCK_NR_PAGES ? last : CHOOSE_WHOLE;
+	     choice <= last && held > keep_pages + nr_pages; choice++)
 		nr_pages += release_all(phys, choice, held - keep_pages - nr_pages);
-	}
 	return nr_pages;
 }
 
 unsigned long phys_age(struct kmm *machine)
 {
 	struct phys *phys = machine->phys;
-	unsigned long nr_pages = 0, looked = 0;
+	unsigned long nr_pages = 0;
 
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
 		if (cpu != this_cpu)
@@ -222,9 +222,8 @@ unsigned long phys_age(struct kmm *machine)
 
 		/* No pageblock twice in a call: it would have aged by two looks. */
 		while (may_release(zone, machine) && walk.at < zone->buddy.nr_blocks && walk.most &&
-		       looked + walk.looked < AGE_LOOK_MOST)
+		       walk.looked < AGE_LOOK_MOST)
 			nr_pages += step(&walk);
-		looked += walk.looked;
 		WRITE_ONCE(zone->age_at, walk.at < zone->buddy.nr_blocks ? walk.at : 0);
 	}
 	return nr_pages;

@@ -326,6 +326,35 @@ static void memory_in_use_does_not_age(void)
 	shut_down(machine);
 }
 
+/* As many pageblocks in the first zone as one call looks at, all of them in use, none touched. */
+static void a_large_zone_does_not_keep_the_next_from_ageing(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.synthetic = TWO_NODES,
+						       .layout = ZONES_PLAIN,
+						       .node_bytes = 32UL << 30,
+						       .no_watermarks = true});
+	static struct page *pages[8192];
+	struct blocks *blocks = calloc(1, sizeof(*blocks));
+	unsigned int nr = 0;
+	unsigned long given = 0;
+
+	while ((pages[nr] = alloc_pages_node(0, GFP_NOWAIT | __GFP_THISNODE, MAX_PAGE_ORDER)))
+		nr++;
+	ok(nr > 8000, "%u blocks", nr);
+	for (blocks->order = 9; blocks->nr < 10; blocks->nr++) {
+		blocks->pages[blocks->nr] = alloc_pages_node(1, GFP_KERNEL, 9);
+		fill(blocks->pages[blocks->nr], 9, blocks->nr + 1);
+	}
+	drop_all(blocks);
+	kmm_drain(machine);
+	for (int i = 0; i < 6; i++)
+		given += kmm_age(machine);
+	ok(given >= 20 * MIB, "%lu bytes of 20 MiB", given);
+	while (nr)
+		__free_pages(pages[--nr], MAX_PAGE_ORDER);
+	shut_down(machine);
+}
+
 static void *leave_pages(void *machine)
 {
 	kmm_attach(machine, 1);
@@ -554,6 +583,7 @@ int main(void)
 	RUN(a_forked_child_leaves_shared_memory_alone);
 	RUN(memory_ages_over_two_calls);
 	RUN(memory_in_use_does_not_age);
+	RUN(a_large_zone_does_not_keep_the_next_from_ageing);
 	RUN(idle_slots_age);
 	RUN(running_threads_are_asked);
 	RUN(depots_of_objects_age);
