@@ -190,7 +190,8 @@ static struct page *reclaim_and_look(const struct request *req, enum depth depth
 			return page;
 		drained = pcp_drain_all(req->phys, req->cpu);
 		drained |= phys_wait_for_release(req->phys);
-		page = drained ? look(req, depth) : NULL;
+		/* Even if nothing was: what others had in hand may have come back since the last. */
+		page = look(req, depth);
 		if (page || (!progress && !drained) || (req->gfp & __GFP_NORETRY))
 			return page;
 		without = progress ? 0 : without + 1;

@@ -336,6 +336,27 @@ static void what_reclaim_frees_is_allocated(void)
 	shut_down(machine);
 }
 
+/* As when another thread, or memory on its way to the host, is back between two looks. */
+static void what_comes_back_while_reclaim_finds_nothing_is_allocated(void)
+{
+	struct kmm *machine = boot((struct kmm_config){0});
+	struct hoard hoard = {0};
+	struct page *page;
+
+	hoard_all(&hoard, GFP_KERNEL);
+	memset(&seen, 0, sizeof(seen));
+	seen.hoard = &hoard;
+	seen.nr_frees = 64;
+	phys_set_reclaim_ops(machine, &noting);
+	page = alloc_pages(GFP_KERNEL, 0);
+	ok(page, "nothing, though 64 frames are free");
+	ok_eq(seen.nr_reclaims, 1);
+	phys_set_reclaim_ops(machine, NULL);
+	__free_pages(page, 0);
+	give_hoard(&hoard);
+	shut_down(machine);
+}
+
 static void reclaim_without_end_is_given_up(void)
 {
 	struct kmm *machine = boot((struct kmm_config){0});
@@ -510,6 +531,7 @@ int main(void)
 	RUN(reclaim_is_woken_below_low_and_not_before);
 	RUN(only_those_who_may_wait_reclaim_and_only_as_they_may);
 	RUN(what_reclaim_frees_is_allocated);
+	RUN(what_comes_back_while_reclaim_finds_nothing_is_allocated);
 	RUN(reclaim_without_end_is_given_up);
 	RUN(a_silent_thread_is_not_waited_for_long);
 	RUN(lists_are_handed_out_whatever_the_zone_has);
