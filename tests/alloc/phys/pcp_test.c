@@ -551,6 +551,7 @@ static void a_forgotten_slot_holds_nothing_and_is_in_no_reclaim(void)
 	phys_count(machine, &after);
 	ok_eq(pcp_nr_pages(this_cpu), 0);
 	ok(!pcpu->reclaiming, "its next owner could not reclaim");
+	ok(pcp_drain_wanted(pcpu), "its next owner takes limits on trust that may be half set");
 	ok_eq(after.pcp_free, before.pcp_free);
 	/* They are where they were, so that nothing is lost here. */
 	for_each_pcp_stack(pcpu, row, order) pcpu->stack[row][order].nr = held[row][order];
