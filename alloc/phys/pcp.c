@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <string.h>
 
-#include "arch/topology.h"
 #include "base/check.h"
 #include "phys/alloc.h"
 
@@ -73,14 +72,12 @@ unsigned int pcp_tune(unsigned int order, unsigned long budget)
 	return min_t(unsigned int, tuning[order].base, min_t(unsigned long, share, UINT16_MAX));
 }
 
-unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slot,
-			 unsigned int nr_machine_cpus)
+unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 rank)
 {
-	unsigned long budget = nr_managed / 8 / max_t(unsigned int, nr_cpus, 1);
-	unsigned long rank = slot + 1UL;
+	unsigned long budget = nr_managed / 8 / nr_cpus;
 
-	if (rank > nr_machine_cpus)
-		budget = budget * nr_machine_cpus / rank * nr_machine_cpus / rank;
+	if (rank >= nr_cpus)
+		budget = budget * nr_cpus / (rank + 1UL) * nr_cpus / (rank + 1UL);
 	return budget;
 }
 
@@ -110,9 +107,8 @@ static void configure_stack(struct pcp_tune *tune, const struct kmm_config *conf
 
 /* Close every stack; it opens again when it is wanted. Sizes that are configured are not limited by
  * a share. */
-static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
+static void reset_limits(struct phys *phys, struct phys_cpu *pcpu)
 {
-	unsigned int nr_machine_cpus = topology_nr_cpus(phys->machine->topology);
 	const struct pglist_data *node = &phys->nodes[pcpu->nid];
 
 	for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++)
@@ -121,8 +117,7 @@ static void reset_limits(struct phys *phys, struct phys_cpu *pcpu, u32 slot)
 				phys->machine->config.pcp_high
 					? ULONG_MAX
 					: class_share(pcp_budget(node->zones[type].nr_managed,
-								 node->nr_cpus, slot,
-								 nr_machine_cpus),
+								 node->nr_cpus, pcpu->rank),
 						      of);
 	for_each_pcp_stack(pcpu, row, order)
 	{
@@ -183,14 +178,13 @@ static void grow(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 }
 
 /* A zone without frames gets no budget, and so no lists. */
-static void init_row(struct phys *phys, struct kmm_cpu *cpu, const struct zone *zone,
+static void init_row(struct phys *phys, struct phys_cpu *pcpu, const struct zone *zone,
 		     enum migratetype type)
 {
-	struct phys_cpu *pcpu = phys_cpu(cpu);
 	const unsigned int row = page_place(zone->type, type);
 	struct page **slots = pcpu->slots[type][zone->type];
-	unsigned long budget = pcp_budget(zone->nr_managed, phys->nodes[zone->nid].nr_cpus,
-					  cpu->slot, topology_nr_cpus(phys->machine->topology));
+	unsigned long budget =
+		pcp_budget(zone->nr_managed, phys->nodes[zone->nid].nr_cpus, pcpu->rank);
 
 	for (unsigned int order = 0; order < NR_PAGE_ORDERS; order++) {
 		struct pcp_stack *stack = &pcpu->stack[row][order];
@@ -231,14 +225,18 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 	struct phys_cpu *pcpu = phys_cpu(cpu);
 	struct pglist_data *node = &phys->nodes[cpu->nid];
 
+	/* Is it a slot that has moved? These counters order nothing. */
+	if (pcpu->stack[0][0].slots)
+		__atomic_sub_fetch(&phys->nodes[pcpu->nid].nr_slots, 1, __ATOMIC_RELAXED);
+	pcpu->rank = __atomic_fetch_add(&node->nr_slots, 1, __ATOMIC_RELAXED);
 	for (enum zone_type zone = 0; zone < NR_ZONE_TYPES; zone++)
 		for (enum migratetype type = 0; type < NR_MIGRATETYPES; type++)
-			init_row(phys, cpu, &node->zones[zone], type);
+			init_row(phys, pcpu, &node->zones[zone], type);
 	pcp_set_rows(phys, cpu);
 	numa_fold(pcpu);
 	pcpu->place = page_state(page_kind(0, (unsigned int)cpu->nid, PG_TYPE_ALLOC, 0));
 	WRITE_ONCE(pcpu->nid, cpu->nid);
-	reset_limits(phys, pcpu, cpu->slot);
+	reset_limits(phys, pcpu);
 }
 
 /* Paranoid builds look at a zone's lists every 64th time: each look costs a step for each free
@@ -468,7 +466,7 @@ void pcp_honour_drain(struct phys *phys, struct kmm_cpu *cpu)
 	/* In this order: a request that comes in between is met at the next slow path. Acquire: the
 	 * zeros of one that we take back here unseen are there before our limits. */
 	(void)__atomic_exchange_n(&phys_cpu(cpu)->drain_wanted, false, __ATOMIC_ACQUIRE);
-	reset_limits(phys, phys_cpu(cpu), cpu->slot);
+	reset_limits(phys, phys_cpu(cpu));
 	pcp_drain(phys, cpu);
 	if (phys_cpu(cpu)->nid != cpu->nid)
 		pcp_init(phys, cpu);

@@ -118,6 +118,7 @@ struct phys_cpu {
 
 	u64 place; /* constant: page_state() of an allocated block of order 0, place 0, node nid */
 	int nid;   /* whose zones the stacks are of; changes by pcp_init() only */
+	u32 rank;  /* slots that the node had before this one; as nid */
 	bool drain_wanted;		 /* set by others */
 	u64 aged;			 /* others': what it had done when ageing came by */
 	u32 nr_moves;			 /* refills and drains, for pcp_look_for_idle() */
@@ -210,11 +211,10 @@ static inline bool pcp_push(struct pcp_stack *stack, struct page *page, u64 stat
 unsigned int pcp_tune(unsigned int order, unsigned long budget);
 
 /* Frames of a zone that one slot may hold in lists of blocks smaller than a pageblock: an eighth of
- * the zone divided among its CPUs; slots beyond the machine's CPUs get less and less, so that however
- * many there are they hold a quarter of it at most. Lists of whole pageblocks may hold twice as
- * much. */
-unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 slot,
-			 unsigned int nr_machine_cpus);
+ * the zone divided among its node's CPUs, one at least; slots of the node beyond those get less and
+ * less, so that however many there are they hold a quarter of it at most. Lists of whole pageblocks
+ * may hold twice as much. */
+unsigned long pcp_budget(unsigned long nr_managed, unsigned int nr_cpus, u32 rank);
 
 /* Make a slot's stacks for the node that the slot is of. New ones, or (drained before) those of a
  * slot that has moved. */

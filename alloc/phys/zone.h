@@ -72,6 +72,8 @@ struct pglist_data {
 	/* Where an allocation that asks for zone type i on this node looks, in order; ends with
 	 * NULL. */
 	struct zone **zonelist[NR_ZONE_TYPES];
+
+	u32 nr_slots; /* atomic: CPU slots that have lists of this node's zones */
 };
 
 struct phys {

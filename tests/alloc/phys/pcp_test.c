@@ -37,12 +37,12 @@ static void lists_of_large_zones_are_long_and_of_small_ones_short(void)
 	static const u32 large[NR_PAGE_ORDERS] = {1024, 256, 128, 64, 2, 2, 2, 2, 2, 2, 2};
 	/* 16 MiB and two CPUs: 256 frames. */
 	static const u32 small[NR_PAGE_ORDERS] = {32, 8, 4, 2, 1};
-	unsigned long budget = pcp_budget(1UL << 20, 2, 0, 2);
+	unsigned long budget = pcp_budget(1UL << 20, 2, 0);
 
 	ok_eq(budget, 65536);
 	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
 		ok_eq(pcp_tune(order, budget), large[order]);
-	budget = pcp_budget(4096, 2, 0, 2);
+	budget = pcp_budget(4096, 2, 0);
 	ok_eq(budget, 256);
 	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
 		ok_eq(pcp_tune(order, budget), small[order]);
@@ -56,10 +56,35 @@ static void all_slots_together_hold_a_quarter_of_a_zone_at_most(void)
 		unsigned long sum = 0;
 
 		for (u32 slot = 0; slot < KMM_MAX_SLOTS; slot++)
-			sum += pcp_budget(nr_managed, nr_cpus, slot, nr_cpus);
+			sum += pcp_budget(nr_managed, nr_cpus, slot);
 		ok(sum <= nr_managed / 4 + nr_managed / 64, "%u CPUs: %lu of %lu", nr_cpus, sum,
 		   nr_managed);
 	}
+}
+
+/* All threads on the one CPU of one node of many. */
+static void slots_of_one_node_hold_a_quarter_of_its_zones_at_most(void)
+{
+	struct kmm *machine =
+		boot((struct kmm_config){.synthetic = "numa:16 pu:1", .node_bytes = 16UL << 20});
+	const struct zone *zone = &machine->phys->nodes[0].zones[ZONE_DMA];
+	struct kmm_cpu *before = this_cpu, *slots[64];
+	unsigned long sum = 0;
+
+	for (int i = 0; i < 64; i++) {
+		this_cpu = kmm_cpu_detached;
+		ok_eq(slot_attach(machine, 0), 0);
+		slots[i] = this_cpu;
+	}
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+		sum += phys_cpu(cpu)->room[ZONE_DMA][0] + phys_cpu(cpu)->room[ZONE_DMA][1];
+	ok(sum > zone->nr_managed / 8 && sum <= zone->nr_managed / 4, "%lu of %lu frames", sum,
+	   zone->nr_managed);
+	for (int i = 0; i < 64; i++) {
+		this_cpu = slots[i];
+		slot_return(before);
+	}
+	shut_down(machine);
 }
 
 static void a_pair_takes_no_lock(void)
@@ -204,8 +229,8 @@ static void all_lists_of_a_zone_grow_within_their_share(void)
 	struct kmm *machine = boot((struct kmm_config){.node_bytes = 256UL << 20});
 	struct phys_cpu *pcpu = phys_cpu(cpu_get());
 	const struct zone *zone = &machine->phys->nodes[0].zones[ZONE_DMA32];
-	const unsigned long budget = pcp_budget(zone->nr_managed, machine->phys->nodes[0].nr_cpus,
-						0, machine->phys->nodes[0].nr_cpus);
+	const unsigned long budget =
+		pcp_budget(zone->nr_managed, machine->phys->nodes[0].nr_cpus, 0);
 	unsigned long held = 0;
 	static struct page *pages[16384];
 
@@ -562,6 +587,7 @@ int main(void)
 {
 	RUN(lists_of_large_zones_are_long_and_of_small_ones_short);
 	RUN(all_slots_together_hold_a_quarter_of_a_zone_at_most);
+	RUN(slots_of_one_node_hold_a_quarter_of_its_zones_at_most);
 	RUN(a_pair_takes_no_lock);
 	RUN(a_refill_grows_with_the_tide);
 	RUN(a_shuffle_takes_few_locks);
