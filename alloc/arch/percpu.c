@@ -89,6 +89,7 @@ void percpu_free(struct kmm *machine, size_t offset, size_t size)
 		KMM_BUG_ON(line >= PERCPU_LINES || !line_used(machine, line),
 			   "offset %zu, size %zu: not handed out", offset, size);
 	mark_lines(machine, first, nr);
-	machine->percpu_full = min_t(u32, machine->percpu_full, first);
+	/* The line before may be free, too. */
+	machine->percpu_full = min_t(u32, machine->percpu_full, first - 1);
 	lock_release(&machine->slots_lock);
 }

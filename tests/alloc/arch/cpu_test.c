@@ -401,6 +401,25 @@ static void percpu_memory_starts_right_behind_the_slot(void)
 	machine_down(machine);
 }
 
+/*
+ *	line  | 1 | 2 3 | 4 | 5    | 6 7   | 8 9 |
+ *	      | a |  b  | c | free | freed |  d  |
+ */
+static void a_line_left_free_joins_what_is_freed_behind_it(void)
+{
+	struct kmm *machine = machine_up();
+	const size_t line = CACHELINE_SIZE;
+
+	ok_eq(percpu_alloc(machine, line, 1), 1 * line);
+	ok_eq(percpu_alloc(machine, 2 * line, 2 * line), 2 * line);
+	ok_eq(percpu_alloc(machine, line, 1), 4 * line);
+	ok_eq(percpu_alloc(machine, 2 * line, 2 * line), 6 * line);
+	ok_eq(percpu_alloc(machine, 2 * line, 2 * line), 8 * line);
+	percpu_free(machine, 6 * line, 2 * line);
+	ok_eq(percpu_alloc(machine, 3 * line, 1), 5 * line);
+	machine_down(machine);
+}
+
 static void percpu_memory_runs_out_and_comes_back(void)
 {
 	struct kmm *machine = machine_up();
@@ -466,6 +485,7 @@ int main(void)
 	RUN(a_borrowed_slot_leaves_the_thread_where_it_was);
 	RUN(a_forked_child_keeps_its_slot);
 	RUN(percpu_memory_starts_right_behind_the_slot);
+	RUN(a_line_left_free_joins_what_is_freed_behind_it);
 	RUN(percpu_memory_runs_out_and_comes_back);
 	RUN(random_percpu_ranges_never_overlap);
 	return done();
