@@ -112,7 +112,13 @@ static struct pageblock *area_whole(struct free_area *area, unsigned int order,
  * one's. */
 static struct pageblock *area_emptiest(struct free_area *area, unsigned int order)
 {
-	return area->nonempty[order] ? first_on(area, order, __fls(area->nonempty[order])) : NULL;
+	const u32 fills = area->nonempty[order];
+	unsigned int fill;
+
+	if (!fills)
+		return NULL;
+	fill = __fls((fills | fills >> FILL_RELEASED) & ((1U << FILL_RELEASED) - 1));
+	return first_on(area, order, fills >> fill & 1 ? fill : fill + FILL_RELEASED);
 }
 
 static void claim(struct buddy *buddy, struct pageblock *block, enum migratetype type)

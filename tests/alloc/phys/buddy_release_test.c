@@ -206,6 +206,29 @@ static void groups_and_pages_of_a_pageblock_in_use_are_released(void)
 	ok_eq(blocks[0].released, ALL_GROUPS);
 }
 
+/*
+ *	pageblock 0	| 32 .. 63 free, without memory | all else is used |
+ *	pageblock 1	| of each 64 frames the first is used              |
+ */
+static void the_emptiest_is_stolen_whatever_has_memory(void)
+{
+	const unsigned long end = 2 * PAGEBLOCK_NR_PAGES;
+	struct buddy_isolated isolated;
+	struct page *page;
+
+	memset(blocks, 0, sizeof(blocks));
+	buddy_init(&buddy, frames, blocks, 0, end, 0, 0);
+	buddy_give_range(&buddy, 32, 64);
+	for (unsigned long pfn = PAGEBLOCK_NR_PAGES; pfn < end; pfn += 64)
+		buddy_give_range(&buddy, pfn + 1, pfn + 64);
+	ok_eq(buddy_isolate(&buddy, &blocks[0], CHOOSE_GROUPS, end, &isolated), 32);
+	buddy_unisolate(&buddy, &isolated, true);
+	page = take_type(0, MIGRATE_UNMOVABLE);
+	ok_eq(pfn_of(page) / PAGEBLOCK_NR_PAGES, 1);
+	ok_eq(blocks[1].migratetype, MIGRATE_UNMOVABLE);
+	ok_eq(buddy.nr_steal_page, 0);
+}
+
 static void what_is_taken_has_memory_again(void)
 {
 	for (int huge = 0; huge < 2; huge++) {
@@ -333,6 +356,7 @@ int main(void)
 	RUN(what_is_released_is_taken_after_what_has_memory);
 	RUN(what_has_memory_is_taken_before_what_is_fuller);
 	RUN(groups_and_pages_of_a_pageblock_in_use_are_released);
+	RUN(the_emptiest_is_stolen_whatever_has_memory);
 	RUN(what_is_taken_has_memory_again);
 	RUN(ageing_wants_two_looks_without_a_free);
 	RUN(too_many_are_not_isolated);
