@@ -111,12 +111,11 @@ struct object_peer_lock {
 };
 
 struct object_peer {
-	const char *name;    /* "kmm", "jemalloc", "glibc", "mimalloc", "tcmalloc", or as given with
-				--peer */
-	const char *version; /* as the library says, or "" */
-	const char *path;    /* of the shared object, or "" */
-	const char
-		*settings; /* options in force, "NAME=value ..."; "" for the library's defaults */
+	const char *name; /* "kmm", "jemalloc", ..., or as given with --peer */
+	/* Of a library, "" where there is nothing to say; NULL in all others. */
+	const char *version;
+	const char *path;     /* of the shared object */
+	const char *settings; /* options in force that are not defaults, "NAME=value ..." */
 
 	void *(*alloc)(size_t size);
 	void (*free)(void *object);

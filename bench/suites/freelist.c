@@ -118,9 +118,6 @@ static void list_end(void)
 
 const struct object_peer freelist_table = {
 	.name = "freelist",
-	.version = "",
-	.path = "",
-	.settings = "",
 	.alloc = list_alloc,
 	.free = list_free,
 	.stats = list_stats,

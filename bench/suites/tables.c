@@ -245,23 +245,22 @@ static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stat
 
 #define KMM_TABLE(alloc_fn, free_fn, usable_size_fn, stats_fn)                                     \
 	{                                                                                          \
-		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
-		.free = free_fn, .usable_size = usable_size_fn, .stats = stats_fn                  \
+		.name = "kmm", .alloc = alloc_fn, .free = free_fn, .usable_size = usable_size_fn,  \
+		.stats = stats_fn                                                                  \
 	}
 
 #define KMM_BULK_TABLE(alloc_fn, free_fn, usable_size_fn, alloc_bulk_fn, free_bulk_fn)             \
 	{                                                                                          \
-		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
-		.free = free_fn, .usable_size = usable_size_fn, .stats = slab_stats,               \
-		.age = kmm_table_age, .trim = kmm_table_trim, .alloc_bulk = alloc_bulk_fn,         \
-		.free_bulk = free_bulk_fn                                                          \
+		.name = "kmm", .alloc = alloc_fn, .free = free_fn, .usable_size = usable_size_fn,  \
+		.stats = slab_stats, .age = kmm_table_age, .trim = kmm_table_trim,                 \
+		.alloc_bulk = alloc_bulk_fn, .free_bulk = free_bulk_fn                             \
 	}
 
 #define KMM_PAGE_TABLE(alloc_fn)                                                                   \
 	{                                                                                          \
-		.name = "kmm", .version = "", .path = "", .settings = "", .alloc = alloc_fn,       \
-		.free = page_free, .stats = page_stats, .alloc_order = page_alloc_order,           \
-		.free_order = page_free_order, .page_stats = page_free_stats                       \
+		.name = "kmm", .alloc = alloc_fn, .free = page_free, .stats = page_stats,          \
+		.alloc_order = page_alloc_order, .free_order = page_free_order,                    \
+		.page_stats = page_free_stats                                                      \
 	}
 
 /* Blocks of any order are placed as the plain call places them, so only the local table has them. */
@@ -310,9 +309,6 @@ static void mmap_free(void *object)
 
 const struct object_peer mmap_table = {
 	.name = "mmap",
-	.version = "",
-	.path = "",
-	.settings = "",
 	.alloc = mmap_alloc,
 	.free = mmap_free,
 	.allocated_slack = -1,
@@ -330,9 +326,6 @@ static void mmap_free_order(void *block, unsigned int order)
 
 const struct object_peer mmap_pages_table = {
 	.name = "mmap",
-	.version = "",
-	.path = "",
-	.settings = "",
 	.alloc = mmap_alloc,
 	.free = mmap_free,
 	.allocated_slack = -1,
@@ -395,9 +388,6 @@ int list_unstock(void)
 
 const struct object_peer list_table = {
 	.name = "floor",
-	.version = "",
-	.path = "",
-	.settings = "",
 	.alloc = list_alloc,
 	.free = list_free,
 	.allocated_slack = -1,

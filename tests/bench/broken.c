@@ -141,9 +141,6 @@ static int broken_stats(const struct object_peer *peer, struct object_peer_stats
 
 const struct object_peer broken_peer = {
 	.name = "broken",
-	.version = "",
-	.path = "",
-	.settings = "",
 	.alloc = broken_alloc,
 	.free = broken_free,
 	.stats = broken_stats,
