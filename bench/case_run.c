@@ -34,8 +34,6 @@ static void must_hold(const struct bench_case *c, const char *error)
 	if (!error)
 		return;
 	case_name(c, name, sizeof(name));
-	if (isatty(STDERR_FILENO) == 1)
-		fputs("\r\033[K", stderr);
 	complain("%s: %s", name, error);
 	_exit(EXIT_FAILED);
 }

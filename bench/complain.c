@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/command.h"
 
@@ -16,8 +17,9 @@ int complain(const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	fflush(stdout);
-	fprintf(stderr, "kmm: %s\n",
-		line); /* at once, so that no other process's output comes between */
+	/* Over the line of progress, if that is there; at once, so that no other process's output
+	 * comes between. */
+	fprintf(stderr, "%skmm: %s\n", isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "", line);
 	return EXIT_BAD_INPUT;
 }
 

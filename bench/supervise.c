@@ -77,14 +77,12 @@ static int exit_status(const struct supervised *run, int sig, int status)
 	bool committed = run->results && results_committed(run->results);
 
 	if (sig) {
-		fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
 		complain("%s: ended by a signal (%s); %s", what, strsignal(sig),
 			 committed ? "the results were written" : "no results were written");
 		return 128 + sig;
 	}
 	if (WIFEXITED(status) && (WEXITSTATUS(status) || !run->results || committed))
 		return WEXITSTATUS(status);
-	fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
 	if (WIFEXITED(status)) /* a library called exit() */
 		complain("%s: ended the process; no results were written", what);
 	else
