@@ -16,7 +16,8 @@
 
 static struct page frames[END_PFN];
 static struct pageblock blocks[NR_BLOCKS];
-static struct buddy buddy;
+static struct free_area area[NR_MIGRATETYPES];
+static struct buddy buddy = {.area = area};
 
 static unsigned long pfn_of(const struct page *page)
 {
