@@ -435,7 +435,7 @@ int slots_boot(struct kmm *machine)
 		boot_refuse(error, "CPU slots: the process has no pthread key left");
 		goto destroy_lock;
 	}
-	machine->slots_base = host_reserve(slots_size(machine), PERCPU_SIZE);
+	machine->slots_base = host_reserve(slots_size(machine), PAGE_SIZE);
 	if (!machine->slots_base) {
 		error = boot_refuse(-ENOMEM, "CPU slots: the host refuses %lu MiB of address space",
 				    slots_size(machine) >> 20);

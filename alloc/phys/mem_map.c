@@ -29,6 +29,14 @@
 
 #define DIRECT_MAP_ALIGN (1UL << 30)
 
+/* What an alignment leaves over has to be given back, call by call, and far away lies in other page
+ * tables: a process's heap has the alignment that is of use. */
+static size_t direct_map_align(const struct kmm *machine)
+{
+	return machine->config.layout == ZONES_PLAIN ? PAGE_SIZE << MAX_PAGE_ORDER
+						     : DIRECT_MAP_ALIGN;
+}
+
 static char *zone_addr(const struct phys *phys, const struct zone *zone)
 {
 	return phys->machine->direct_map + (zone->start_pfn << PAGE_SHIFT);
@@ -93,7 +101,8 @@ int memory_map(struct phys *phys)
 {
 	struct kmm *machine = phys->machine;
 
-	machine->direct_map = host_reserve(phys->nr_frames << PAGE_SHIFT, DIRECT_MAP_ALIGN);
+	machine->direct_map =
+		host_reserve(phys->nr_frames << PAGE_SHIFT, direct_map_align(machine));
 	if (!machine->direct_map)
 		return boot_refuse(-ENOMEM, "phys: the host refuses %lu MiB of address space",
 				   phys->nr_frames >> (20 - PAGE_SHIFT));
@@ -164,7 +173,8 @@ int mem_map_create(struct phys *phys, struct memblock *mb)
 {
 	struct kmm *machine = phys->machine;
 
-	machine->mem_map = host_reserve(phys->nr_frames * sizeof(struct page), HPAGE_SIZE);
+	machine->mem_map = host_reserve(phys->nr_frames * sizeof(struct page),
+					machine->config.no_thp ? PAGE_SIZE : HPAGE_SIZE);
 	if (!machine->mem_map)
 		return boot_refuse(-ENOMEM, "phys: the host refuses address space for mem_map");
 	for (struct pglist_data *node = phys->nodes; node < phys->nodes + phys->nr_nodes; node++) {

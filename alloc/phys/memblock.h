@@ -19,7 +19,7 @@
 
 #include "base/types.h"
 
-#define MEMBLOCK_INIT_REGIONS 128
+#define MEMBLOCK_INIT_REGIONS 32
 
 struct memblock_region {
 	u64 base, end; /* [base, end) */
