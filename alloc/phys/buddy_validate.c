@@ -48,8 +48,8 @@ static unsigned long check_counts(const struct buddy *buddy, const struct pagebl
 		   name, number, block->migratetype);
 	KMM_BUG_ON((buddy->blocks[ALIGN_DOWN(i, 64UL)].whole >> i % 64 & 1) !=
 			   pageblock_is_whole(block),
-		   "%s: pageblock %lu has %u free frames, and its bit in the map is wrong",
-		   name, number, nr_free);
+		   "%s: pageblock %lu has %u free frames, and its bit in the map is wrong", name,
+		   number, nr_free);
 	KMM_BUG_ON(block->released & ~pageblock_free_groups(block),
 		   "%s: pageblock %lu: groups %#x are said to be without memory, %#x are free",
 		   name, number, block->released, pageblock_free_groups(block));

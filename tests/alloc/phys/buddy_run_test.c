@@ -129,7 +129,8 @@ static void the_first_place_is_found_whatever_happened_before(void)
 	for (int round = 0; round < 4; round++) {
 		memset(live, 0, sizeof(live));
 		/* None; in the middle, before and behind the words' ends; all. */
-		set_up(round == 3 ? 0 : 70, round == 3 ? NR_BLOCKS : 70 + 50UL * (unsigned int)round);
+		set_up(round == 3 ? 0 : 70,
+		       round == 3 ? NR_BLOCKS : 70 + 50UL * (unsigned int)round);
 		for (int i = 0; i < 2000; i++) {
 			step(&live[(unsigned int)rand_r(&seed) % ARRAY_SIZE(live)], &seed);
 			if (i % 20 == 0)
