@@ -30,10 +30,14 @@ static void frames_of(u32 groups, u64 frames[PAGEBLOCK_WORDS])
 
 static u32 choose_groups(struct pageblock *block, enum buddy_choice choice)
 {
-	u32 groups = pageblock_is_whole(block) ? ALL_GROUPS
-		     : choice == CHOOSE_WHOLE  ? 0
-					       : pageblock_free_groups(block);
+	u32 groups = 0;
 
+	/* With fewer frames than a group left, beyond those that are released, no look is needed. */
+	if (pageblock_is_whole(block))
+		groups = ALL_GROUPS;
+	else if (choice != CHOOSE_WHOLE &&
+		 block->nr_free >> GROUP_ORDER > hweight64(block->released))
+		groups = pageblock_free_groups(block);
 	groups &= ~block->released;
 	if (choice == CHOOSE_AGED) {
 		groups &= ~block->recent;
