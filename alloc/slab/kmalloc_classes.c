@@ -109,10 +109,12 @@ static struct kmem_cache *class_cache(struct kmm *machine, enum kmalloc_type typ
 		[KMALLOC_DMA] = SLAB_CACHE_DMA,
 	};
 	unsigned int size = class_size(set, class);
+	/* One that came late may be given up again, and so can stand in for no other. */
+	slab_flags_t alone = machine->config.late_classes ? SLAB_NO_MERGE : 0;
 
 	/* A slab starts at a multiple of its size, so that more than a page is no waste. */
 	return cache_create_boot(machine, class_name(machine->slab, type, class, size), size,
-				 size & -size, flags[type] | SLAB_KMALLOC);
+				 size & -size, flags[type] | alone | SLAB_KMALLOC);
 }
 
 /* Caches of a set of sizes, for the machine's own classes. 0 or -ENOMEM. */

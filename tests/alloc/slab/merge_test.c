@@ -119,6 +119,24 @@ static void no_merging_by_configuration(void)
 	ok_eq(kmm_attach(machine, 0), 0);
 }
 
+/* One that is made may be given up again at once, when two threads made it. */
+static void a_kmalloc_cache_that_came_late_stays_alone(void)
+{
+	struct kmm *late = boot_config((struct kmm_config){.synthetic = ONE_NODE,
+							   .node_bytes = 64UL << 20,
+							   .layout = ZONES_PLAIN,
+							   .late_classes = true});
+	struct kmem_cache *cache;
+
+	kfree(kmalloc(256, GFP_KERNEL));
+	ok(info_of(late, "kmalloc-256").num_slabs > 0, "no slab");
+	cache = kmem_cache_create("like-256", 256, 0, 0, NULL);
+	ok_eq(info_of(late, "like-256").num_slabs, 0);
+	ok_eq(kmem_cache_destroy(cache), 0);
+	end_machine(late);
+	ok_eq(kmm_attach(machine, 0), 0);
+}
+
 int main(void)
 {
 	machine = boot_machine(ONE_NODE, 64UL << 20);
@@ -127,6 +145,7 @@ int main(void)
 	RUN(a_kmalloc_cache_takes_its_like);
 	RUN(unlike_caches_stay_apart);
 	RUN(no_merging_by_configuration);
+	RUN(a_kmalloc_cache_that_came_late_stays_alone);
 	end_machine(machine);
 	return done();
 }
