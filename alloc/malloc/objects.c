@@ -71,7 +71,7 @@ static void *machine_alloc(size_t size, size_t align, bool zero)
 	return zero ? zeroed(addr, size) : addr;
 }
 
-SLOW void *heap_alloc(size_t size, size_t align, bool zero)
+static SLOW void *alloc_slow(size_t size, size_t align, bool zero)
 {
 	void *addr = NULL;
 	enum entry entry;
@@ -93,6 +93,19 @@ SLOW void *heap_alloc(size_t size, size_t align, bool zero)
 		addr = huge_alloc(size, align);
 	errno = addr ? saved : ENOMEM;
 	return addr;
+}
+
+/* A function of its own, so that a run that is at hand costs no frame. */
+SLOW void *heap_alloc(size_t size, size_t align, bool zero)
+{
+	if (size > KMALLOC_MAX_CACHE_SIZE && size <= RUN_BLOCK_BYTES && align <= PAGE_SIZE &&
+	    likely(!zero)) {
+		void *addr = run_at_hand(size);
+
+		if (likely(addr))
+			return addr;
+	}
+	return alloc_slow(size, align, zero);
 }
 
 /*
@@ -140,7 +153,8 @@ static inline size_t machine_free(void *addr, bool keep)
 	}
 	size = run_size(page, addr);
 	KMM_BUG_ON(!size, "free of %p, which is not allocated", addr);
-	return run_free(page, addr, keep) ? size : 0;
+	run_free(page, addr, keep);
+	return size;
 }
 
 static inline void give_back(void *addr, void *caller, bool keep)
@@ -164,7 +178,8 @@ static inline void give_back(void *addr, void *caller, bool keep)
 
 SLOW void heap_free(void *addr, void *caller)
 {
-	give_back(addr, caller, true);
+	if (!run_keep(addr))
+		give_back(addr, caller, true);
 }
 
 /* Bytes of what lies in the machine. */

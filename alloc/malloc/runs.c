@@ -2,10 +2,10 @@
 /*
  * Runs of pages, and a few free ones at hand in each slot: a layer of the heap's machine, above slab.
  *
- *	run_alloc -> this CPU's free runs of that length       no lock
- *	    slow  -> alloc_page_run                            as the page allocator
- *	run_free  -> this CPU's free runs, if they are few
- *	    slow  -> shrink_page_run to nothing
+ *	run_at_hand  this CPU's free runs of that length       no lock
+ *	run_alloc    alloc_page_run                            as the page allocator
+ *	run_keep     this CPU's free runs, if they are few
+ *	run_free     shrink_page_run to nothing; all the slot's when it is full, and then it is kept
  *
  * Longer ones than the largest block of pages are of whole pageblocks (alloc_contig_pages), and go back
  * to the page allocator at once: it keeps their memory for a while, so that a program that needs large
@@ -32,6 +32,7 @@
 #include "base/machine.h"
 #include "malloc/heap.h"
 #include "phys/page_alloc.h"
+#include "slab/cache.h"
 
 #define TAG_ALL	 0xffffff0000000000UL
 #define TAG_USED 0x6b6d6d0000000000UL
@@ -87,34 +88,52 @@ static SLOW struct page *new_long_run(unsigned long nr, size_t align)
 				   : NULL;
 }
 
-/* As run_alloc, of at most RUN_BLOCK_BYTES; *nr is rounded up. */
-static inline struct page *run_of_block(struct run_cpu *cpu, unsigned long *nr, size_t align)
+static unsigned long pages_of(size_t size)
 {
-	struct run_stack *stack;
-	struct page *page;
+	return (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
 
-	if (unlikely(align > PAGE_SIZE))
+static inline void *hand_out(struct run_cpu *cpu, struct page *page, unsigned long nr)
+{
+	page->private = TAG_USED | nr;
+	count_in_use(cpu, nr, 0);
+	return this_cpu->direct_map + ((unsigned long)(page - this_cpu->mem_map) << PAGE_SHIFT);
+}
+
+void *run_at_hand(size_t size)
+{
+	unsigned long nr = pages_of(size);
+	struct run_cpu *cpu = run_cpu(this_cpu);
+	struct run_stack *stack = &cpu->stacks[length_class(&nr)];
+
+	/* While the machine is booted the thread has a slot that has no part of ours yet. */
+	if (unlikely(!percpu_offset) || unlikely(!stack->nr))
+		return NULL;
+	cpu->cached_bytes -= nr << PAGE_SHIFT;
+	return hand_out(cpu, stack->runs[--stack->nr], nr);
+}
+
+/* A new one of at most RUN_BLOCK_BYTES; *nr is rounded up. */
+static struct page *run_of_block(unsigned long *nr, size_t align)
+{
+	(void)length_class(nr);
+	if (align > PAGE_SIZE)
 		return align <= RUN_BLOCK_BYTES ? new_run(*nr, get_order(align)) : NULL;
-	stack = &cpu->stacks[length_class(nr)];
-	if (unlikely(!stack->nr))
-		return new_run(*nr, 0);
-	page = stack->runs[--stack->nr];
-	cpu->cached_bytes -= *nr << PAGE_SHIFT;
-	return page;
+	return new_run(*nr, 0);
 }
 
 void *run_alloc(size_t size, size_t align)
 {
-	unsigned long nr = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	struct run_cpu *cpu = run_cpu(this_cpu);
-	struct page *page =
-		size <= RUN_BLOCK_BYTES ? run_of_block(cpu, &nr, align) : new_long_run(nr, align);
+	unsigned long nr = pages_of(size);
+	struct page *page;
+	void *addr = NULL;
 
-	if (unlikely(!page))
-		return NULL;
-	page->private = TAG_USED | nr;
-	count_in_use(cpu, nr, 0);
-	return this_cpu->direct_map + ((unsigned long)(page - this_cpu->mem_map) << PAGE_SHIFT);
+	if (size <= RUN_BLOCK_BYTES && align <= PAGE_SIZE)
+		addr = run_at_hand(size);
+	if (addr)
+		return addr;
+	page = size <= RUN_BLOCK_BYTES ? run_of_block(&nr, align) : new_long_run(nr, align);
+	return page ? hand_out(run_cpu(this_cpu), page, nr) : NULL;
 }
 
 static unsigned long run_pages(const struct page *page, const void *addr)
@@ -133,7 +152,7 @@ size_t run_size(const struct page *page, const void *addr)
 }
 
 /* Keep a free run at hand, if it is of a length that is asked for, and there is room. */
-static bool keep(struct run_cpu *cpu, struct page *page, unsigned long nr)
+static inline bool keep(struct run_cpu *cpu, struct page *page, unsigned long nr)
 {
 	unsigned long rounded = nr;
 	struct run_stack *stack;
@@ -158,21 +177,56 @@ static SLOW void end_run(struct page *page, unsigned long nr)
 		shrink_page_run(page, nr, 0);
 }
 
-bool run_free(struct page *page, void *addr, bool at_hand)
+static void runs_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
+{
+	struct run_cpu *runs = run_cpu(cpu);
+
+	(void)machine;
+	for (unsigned int i = 0; runs->cached_bytes && i < NR_LENGTHS; i++) {
+		struct run_stack *stack = &runs->stacks[i];
+
+		while (stack->nr) {
+			struct page *page = stack->runs[--stack->nr];
+			unsigned long nr = page->private & ~TAG_ALL;
+
+			runs->cached_bytes -= nr << PAGE_SHIFT;
+			end_run(page, nr);
+		}
+	}
+}
+
+bool run_keep(void *addr)
+{
+	struct run_cpu *cpu = run_cpu(this_cpu);
+	unsigned long nr;
+	struct page *page;
+
+	if (unlikely(!percpu_offset) || unlikely(!cpu_frame(this_cpu, addr, &page)))
+		return false;
+	nr = run_pages(page, addr);
+	if (unlikely(!nr) || unlikely(!keep(cpu, page, nr)))
+		return false;
+	count_in_use(cpu, 0, nr);
+	return true;
+}
+
+void run_free(struct page *page, void *addr, bool at_hand)
 {
 	unsigned long nr = run_pages(page, addr);
 	struct run_cpu *cpu = run_cpu(this_cpu);
 
 	count_in_use(cpu, 0, nr);
-	if (likely(at_hand && keep(cpu, page, nr)))
-		return false;
-	end_run(page, nr);
-	return true;
+	/* What fills the slot may be of lengths that nobody asks for any more. */
+	if (at_hand && nr <= RUN_CACHED_MAX &&
+	    cpu->cached_bytes + (nr << PAGE_SHIFT) > RUNS_CACHED_BYTES)
+		runs_cpu_drain(heap.machine, this_cpu);
+	if (!at_hand || !keep(cpu, page, nr))
+		end_run(page, nr);
 }
 
 void run_shrink(struct page *page, const void *addr, size_t size)
 {
-	unsigned long nr = run_pages(page, addr), left = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	unsigned long nr = run_pages(page, addr), left = pages_of(size);
 
 	if (!contig_nr_pages(page))
 		(void)length_class(&left);
@@ -203,24 +257,6 @@ static int runs_boot(struct kmm *machine)
 {
 	percpu_offset = percpu_alloc(machine, sizeof(struct run_cpu), CACHELINE_SIZE);
 	return percpu_offset ? 0 : -ENOMEM;
-}
-
-static void runs_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
-{
-	struct run_cpu *runs = run_cpu(cpu);
-
-	(void)machine;
-	for (unsigned int i = 0; runs->cached_bytes && i < NR_LENGTHS; i++) {
-		struct run_stack *stack = &runs->stacks[i];
-
-		while (stack->nr) {
-			struct page *page = stack->runs[--stack->nr];
-			unsigned long nr = page->private & ~TAG_ALL;
-
-			runs->cached_bytes -= nr << PAGE_SHIFT;
-			end_run(page, nr);
-		}
-	}
 }
 
 static void runs_cpu_forget(struct kmm *machine, struct kmm_cpu *cpu)

@@ -21,9 +21,14 @@ void *run_alloc(size_t size, size_t align);
 /* Bytes of the run that begins at addr, whose frame is page; 0 if none does, or it is free. */
 size_t run_size(const struct page *page, const void *addr);
 
+/* One that this CPU has at hand; NULL if it has none. size is at most RUN_BLOCK_BYTES. For any thread at
+ * any time, as malloc's fast path; so is the next, which is false of what is no run, or has no room. */
+void *run_at_hand(size_t size);
+bool run_keep(void *addr);
+
 /* Give a run back; run_size() is not 0. at_hand: this CPU may keep it for the next that wants its
- * length. True if it went further than that. */
-bool run_free(struct page *page, void *addr, bool at_hand);
+ * length. */
+void run_free(struct page *page, void *addr, bool at_hand);
 
 /* Give back what it has behind its first size bytes. */
 void run_shrink(struct page *page, const void *addr, size_t size);

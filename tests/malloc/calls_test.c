@@ -198,6 +198,34 @@ static void the_page_calls_give_pages(void)
 	free(r);
 }
 
+/* More lengths than a thread keeps free runs for: whatever is kept or given back, nobody else has it. */
+static void runs_of_many_lengths_do_not_overlap(void)
+{
+	enum { NR = 40 };
+	struct {
+		char *p;
+		size_t size;
+	} runs[NR] = {{NULL, 0}};
+	unsigned long state = tap_seed();
+
+	for (int i = 0; i < 4000; i++) {
+		int at = (int)(tap_random(&state) % NR);
+		unsigned char byte = (unsigned char)(at + 1);
+
+		if (runs[at].p) {
+			ok(filled(runs[at].p, runs[at].size, byte), "others wrote to run %d", at);
+			free(hide(runs[at].p));
+		}
+		runs[at].size = 33000 + tap_random(&state) % (i % 2 ? 20000 : 800000);
+		runs[at].p = hide(i % 3 ? malloc(runs[at].size) : calloc(1, runs[at].size));
+		ok(runs[at].p && malloc_usable_size(runs[at].p) >= runs[at].size, "no memory");
+		ok(i % 3 || filled(runs[at].p, runs[at].size, 0), "calloc gave dirt");
+		fill(runs[at].p, runs[at].size, byte);
+	}
+	for (int at = 0; at < NR; at++)
+		free(runs[at].p);
+}
+
 static void errno_stays_over_free(void)
 {
 	for (size_t i = 0; i < NR_SIZES; i++) {
@@ -453,6 +481,7 @@ int main(int argc, char **argv)
 	RUN(every_alignment_is_kept_by_every_size);
 	RUN(alignments_that_are_none_are_refused);
 	RUN(the_page_calls_give_pages);
+	RUN(runs_of_many_lengths_do_not_overlap);
 	RUN(errno_stays_over_free);
 	RUN(usable_size_of_null_is_zero);
 	RUN(realloc_keeps_what_fits);
