@@ -136,15 +136,6 @@ static inline void relist(struct buddy *buddy, struct pageblock *block)
 /* List the first pair of fresh pageblocks; false if there is none. */
 bool list_fresh(struct buddy *buddy);
 
-/* Groups will have memory again. */
-static inline void account_reuse(struct buddy *buddy, u32 groups)
-{
-	const unsigned long nr = (unsigned long)hweight64(groups) << GROUP_ORDER;
-
-	WRITE_ONCE(buddy->nr_released, buddy->nr_released - nr);
-	buddy->nr_reuse += nr;
-}
-
 /* Frames were taken out of a pageblock some of which had no memory: it will have. */
 void forget_released_slow(struct buddy *buddy, struct pageblock *block);
 

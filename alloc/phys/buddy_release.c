@@ -11,8 +11,10 @@ void forget_released_slow(struct buddy *buddy, struct pageblock *block)
 {
 	/* With huge pages the next touch brings memory for the whole pageblock. */
 	const u32 still = buddy->huge ? 0 : block->released & pageblock_free_groups(block);
+	const u64 nr = (u64)hweight64(block->released & ~still) << GROUP_ORDER;
 
-	account_reuse(buddy, block->released & ~still);
+	WRITE_ONCE(buddy->nr_released, buddy->nr_released - nr);
+	buddy->nr_reuse += nr;
 	block->released = still;
 }
 

@@ -227,8 +227,9 @@ void pcp_set_rows(struct phys *phys, struct kmm_cpu *cpu);
  * gives half of its own, by one acquisition of the zone's lock. False if there is no list. */
 bool pcp_open(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order);
 
-/* Fill an empty stack from its zone with at_most frames, and with one acquisition of its lock. False
- * if the zone has no block. */
+/* Fill an empty stack from its zone with at_most frames, by one acquisition of its lock; where that
+ * would break up a whole pageblock, and the slot holds others of the zone's blocks, by one for each
+ * of those stacks and one more. False if the zone has no block. */
 bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
 		unsigned long at_most);
 
