@@ -185,9 +185,9 @@ struct buddy_isolated {
 };
 
 /*
- * Choose frames of a pageblock that have memory, and isolate them if they are at most_pages or
- * fewer; returns how many, and 0 if there are none. With CHOOSE_AGED the pageblock has been looked
- * at.
+ * Choose frames of a pageblock that have memory, and isolate them if they are most_pages or fewer
+ * (with CHOOSE_GROUPS: so many groups of them); returns how many, and 0 if there are none. With
+ * CHOOSE_AGED the pageblock has been looked at.
  */
 unsigned long buddy_isolate(struct buddy *buddy, struct pageblock *block, enum buddy_choice choice,
 			    unsigned long most_pages, struct buddy_isolated *isolated);

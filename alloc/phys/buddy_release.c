@@ -50,13 +50,15 @@ static u32 choose_groups(struct pageblock *block, enum buddy_choice choice)
 
 /* Frames that have memory, as far as is known, and how many; frames[] is not set if there are none. */
 static unsigned long choose(struct pageblock *block, enum buddy_choice choice,
-			    u64 frames[PAGEBLOCK_WORDS])
+			    unsigned long most_pages, u64 frames[PAGEBLOCK_WORDS])
 {
 	unsigned long nr = 0;
 
 	if (choice != CHOOSE_PAGES) {
-		const u32 groups = choose_groups(block, choice);
+		u32 groups = choose_groups(block, choice);
 
+		while (choice == CHOOSE_GROUPS && hweight64(groups) > most_pages >> GROUP_ORDER)
+			groups &= groups - 1;
 		if (groups)
 			frames_of(groups, frames);
 		return (unsigned long)hweight64(groups) << GROUP_ORDER;
@@ -76,7 +78,7 @@ unsigned long buddy_isolate(struct buddy *buddy, struct pageblock *block, enum b
 
 	if (!block->nr_free || block->released == ALL_GROUPS)
 		return 0;
-	nr = choose(block, choice, isolated->frames);
+	nr = choose(block, choice, most_pages, isolated->frames);
 	if (!nr || nr > most_pages)
 		return 0;
 	if (pageblock_is_whole(block))

@@ -276,6 +276,12 @@ static void too_many_are_not_isolated(void)
 	ok_eq(buddy_isolate(&buddy, &blocks[0], CHOOSE_WHOLE, 511, &isolated), 0);
 	ok_eq(buddy_isolate(&buddy, &blocks[0], CHOOSE_WHOLE, 512, &isolated), 512);
 	ok_eq(buddy_isolate(&buddy, &blocks[0], CHOOSE_WHOLE, 512, &isolated), 0);
+	buddy_unisolate(&buddy, &isolated, true);
+	/* Of groups as many as there may be. */
+	ok_eq(buddy_isolate(&buddy, &blocks[1], CHOOSE_GROUPS, 15, &isolated), 0);
+	ok_eq(buddy_isolate(&buddy, &blocks[1], CHOOSE_GROUPS, 511, &isolated), 496);
+	buddy_unisolate(&buddy, &isolated, true);
+	validate(0);
 }
 
 static void wrong_accounts_are_found(void)
