@@ -5,7 +5,7 @@
  *	run_at_hand  this CPU's free runs of that length       no lock
  *	run_alloc    alloc_page_run                            as the page allocator
  *	run_keep     this CPU's free runs, if they are few
- *	run_free     shrink_page_run to nothing; all the slot's when it is full, and then it is kept
+ *	run_free     shrink_page_run to nothing; now and then all the slot's, when it is full
  *
  * Longer ones than the largest block of pages are of whole pageblocks (alloc_contig_pages), and go back
  * to the page allocator at once: it keeps their memory for a while, so that a program that needs large
@@ -41,6 +41,7 @@
 #define NR_LENGTHS	  65
 #define RUNS_CACHED	  4	      /* free runs of one length that a slot keeps */
 #define RUNS_CACHED_BYTES (1UL << 20) /* of all lengths together */
+#define RUNS_REFUSED	  32 /* frees that it has no room for, and then it gives all back */
 #define RUN_CACHED_MAX	  (RUNS_CACHED_BYTES / 2 >> PAGE_SHIFT) /* pages of one that is kept */
 
 struct run_stack {
@@ -52,6 +53,7 @@ struct run_stack {
 struct run_cpu {
 	u64 cached_bytes;
 	u64 in_use_bytes; /* allocated by this slot less freed by it */
+	u32 nr_refused;	  /* frees for which the slot was full */
 	struct run_stack stacks[NR_LENGTHS];
 };
 
@@ -218,7 +220,8 @@ void run_free(struct page *page, void *addr, bool at_hand)
 	count_in_use(cpu, 0, nr);
 	/* What fills the slot may be of lengths that nobody asks for any more. */
 	if (at_hand && nr <= RUN_CACHED_MAX &&
-	    cpu->cached_bytes + (nr << PAGE_SHIFT) > RUNS_CACHED_BYTES)
+	    cpu->cached_bytes + (nr << PAGE_SHIFT) > RUNS_CACHED_BYTES &&
+	    ++cpu->nr_refused % RUNS_REFUSED == 0)
 		runs_cpu_drain(heap.machine, this_cpu);
 	if (!at_hand || !keep(cpu, page, nr))
 		end_run(page, nr);
