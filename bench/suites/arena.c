@@ -74,14 +74,16 @@ static void *alloc_interleaved(size_t size)
 
 static void free_from_arena(void *object)
 {
-	arenas.library->je_dallocx(object, free_flags);
+	if (likely(object)) /* free(NULL) does nothing; dallocx has no such promise */
+		arenas.library->je_dallocx(object, free_flags);
 }
 
 bool arena_possible(const struct object_peer *peer)
 {
 	const struct peer_library *lib = peer->library;
 
-	return lib && lib->je_mallctl && lib->je_mallocx && lib->je_dallocx;
+	return lib && lib->je_mallctl && lib->je_mallocx && lib->je_dallocx &&
+	       (!arenas.library || arenas.library == lib);
 }
 
 const struct object_peer *arena_table(const struct object_peer *peer, enum placement place)

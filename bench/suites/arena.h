@@ -12,10 +12,10 @@
 
 #include "bench/suites/common.h"
 
-/* Whether the peer is a jemalloc, and so can have arenas. */
+/* Whether the peer is a jemalloc, and so can have arenas: the first that had a table of arenas, since
+ * there is one set of these. */
 bool arena_possible(const struct object_peer *peer);
-/* A table of the peer that allocates remotely or interleaved. One peer at a time: its name may be
- * asked for again. */
+/* A table of such a peer that allocates remotely or interleaved. It may be asked for again. */
 const struct object_peer *arena_table(const struct object_peer *peer, enum placement place);
 
 /* In each thread of a case, once pinned: find this case's arenas, nothing if its table is not one
