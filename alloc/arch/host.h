@@ -21,8 +21,8 @@ void host_release(void *base, size_t size);
 int host_commit(void *addr, size_t size, bool huge);
 /* Back to reserved: its memory returns to the host. */
 int host_decommit(void *addr, size_t size);
-/* The memory behind a committed range returns to the host, and the range stays as it is: it reads as
- * zeros, and has memory again where it is written to. */
+/* The memory behind a committed range returns to the host, and the range stays as it is: it reads
+ * as zeros, and has memory again where it is written to. */
 int host_discard(void *addr, size_t size);
 
 /* A new shared-memory object of size bytes, zero-filled as touched. Returns a file descriptor or
@@ -35,8 +35,8 @@ int host_shared_create(const char *name, size_t size);
 int host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate);
 /* Back to reserved; the object's content stays. */
 int host_shared_unmap(void *addr, size_t size);
-/* The memory behind size bytes of it from `offset` on returns to the host: they read as zeros through
- * every mapping. */
+/* The memory behind size bytes of it from `offset` on returns to the host: they read as zeros
+ * through every mapping. */
 int host_shared_discard(int fd, u64 offset, size_t size);
 void host_shared_close(int fd);
 
@@ -59,8 +59,8 @@ int host_current_cpu(void);
 u64 host_available_bytes(void);
 /* The process's resident bytes, as the OS says (statm). */
 u64 host_rss_bytes(void);
-/* Bytes of a mapped range that memory stands behind now, in whole pages (mincore); 0 for one that is
- * not mapped whole. */
+/* Bytes of a mapped range that memory stands behind now, in whole pages (mincore); 0 for one that
+ * is not mapped whole. */
 u64 host_resident_bytes(const void *addr, size_t size);
 /* The limit of mappings per process (vm.max_map_count); 65530 if it cannot be read. */
 unsigned long host_max_mappings(void);

@@ -32,8 +32,8 @@ void slots_drain(struct kmm *machine);
 /* Drain slots that have been idle for two calls; a few at a time. Takes slots_lock. */
 void slots_age(struct kmm *machine);
 
-/* In the child of a fork that was made with all of the machine's locks held: the slots of threads that
- * are not here, all but this thread's and `keep` (or NULL), become idle and empty. */
+/* In the child of a fork that was made with all of the machine's locks held: the slots of threads
+ * that are not here, all but this thread's and `keep` (or NULL), become idle and empty. */
 void slots_after_fork(struct kmm *machine, const struct kmm_cpu *keep);
 
 /*

@@ -17,8 +17,8 @@ static inline unsigned int __fls(unsigned long x)
 	return 63U - (unsigned int)__builtin_clzl(x);
 }
 
-/* Number of set bits. Sums of neighbours, in ever wider fields: without an instruction for it, which the
- * oldest x86-64 lacks, the compiler's own is a call. */
+/* Number of set bits. Sums of neighbours, in ever wider fields: without an instruction for it,
+ * which the oldest x86-64 lacks, the compiler's own is a call. */
 static inline unsigned int hweight64(u64 x)
 {
 	x -= x >> 1 & 0x5555555555555555ULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Short names put together while a machine boots. printf would do it too, at the price of bringing the
- * half of the C library that it needs into a process that perhaps never prints: of some 0.2 ms that a
- * boot takes, that was a tenth.
+ * Short names put together while a machine boots. printf would do it too, at the price of bringing
+ * the half of the C library that it needs into a process that perhaps never prints: of some 0.2 ms
+ * that a boot takes, that was a tenth.
  */
 #ifndef KMM_BASE_TEXT_H
 #define KMM_BASE_TEXT_H

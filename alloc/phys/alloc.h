@@ -19,8 +19,9 @@ struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order);
 /*
  * A block of the zone, its head of PG_TYPE_ALLOC: through this CPU's list where it has one for the
  * order, refilled if it is empty; else from the buddy, from which it takes at_most pages (0: only
- * from the list). NULL when the zone has none. Takes the zone's lock once where it takes it, but for
- * what it gives back before: other lists' blocks (phys/pcp.h). The caller sees to numa_account().
+ * from the list). NULL when the zone has none. Takes the zone's lock once where it takes it, but
+ * for what it gives back before: other lists' blocks (phys/pcp.h). The caller sees to
+ * numa_account().
  */
 struct page *zone_take(struct phys_cpu *pcpu, struct zone *zone, unsigned int order,
 		       enum migratetype type, unsigned long at_most);

@@ -13,8 +13,8 @@
  * refill does not take what is kept for others. Below min it is one block at a time.
  *
  * Locks: a zone's, one at a time. One that may wait also tries machine->slots_lock, and does not
- * wait for it; it waits for release_lock while frames are on their way to the host (phys/release.c).
- * Reclaim is called with none held.
+ * wait for it; it waits for release_lock while frames are on their way to the host
+ * (phys/release.c). Reclaim is called with none held.
  *
  * After mm/page_alloc.c (6.1), __alloc_pages_slowpath. It differs in giving up where the kernel
  * goes on as long as reclaim makes progress, or calls the OOM killer.
@@ -190,7 +190,7 @@ static struct page *reclaim_and_look(const struct request *req, enum depth depth
 			return page;
 		drained = pcp_drain_all(req->phys, req->cpu);
 		drained |= phys_wait_for_release(req->phys);
-		/* Even if nothing was: what others had in hand may have come back since the last. */
+		/* Even if nothing was: what others had in hand may have come back since. */
 		page = look(req, depth);
 		if (page || (!progress && !drained) || (req->gfp & __GFP_NORETRY))
 			return page;

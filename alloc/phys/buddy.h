@@ -44,8 +44,8 @@
  * pageblocks; nr_released == 16 * sum of the bits of their `released`, each of a group whose frames
  * are all free; a pageblock is on the list that its migratetype, orders and nr_free say, except
  * where nothing is free, or its lower buddy is listed for both; bit f of nonempty[o] is set exactly
- * if list[o][f] has a pageblock; bit i % 64 of blocks[i - i % 64].whole is set exactly if blocks[i] is
- * free as a whole and not fresh.
+ * if list[o][f] has a pageblock; bit i % 64 of blocks[i - i % 64].whole is set exactly if blocks[i]
+ * is free as a whole and not fresh.
  *
  * After Knuth, TAOCP vol. 1, 2.5 C; mm/page_alloc.c (6.1) for migratetypes and their fallback; and
  * LLFree (Wrenger et al., USENIX ATC 2023) for a bit a frame and a counter a 2 MiB block. From the
@@ -61,8 +61,8 @@
 #include "phys/page.h"
 #include "phys/pageblock.h"
 
-/* Lists of pageblocks by free frames: fill 0 has 1 to 31 of them, 15 has 480 to 511. Those some of whose
- * free frames have no memory come after all others: 16 to 31. */
+/* Lists of pageblocks by free frames: fill 0 has 1 to 31 of them, 15 has 480 to 511. Those some of
+ * whose free frames have no memory come after all others: 16 to 31. */
 #define NR_FILLS      32
 #define FILL_SHIFT    5
 #define FILL_RELEASED 16
@@ -87,8 +87,8 @@ struct free_area {
 	X(reuse)      /* of these, taken again; 512 at a time with huge pages */
 
 struct buddy {
-	/* Set before buddy_init: NR_MIGRATETYPES of them, which the zone's lock protects. They are large,
-	 * and most zones there could be have no frames. */
+	/* Set before buddy_init: NR_MIGRATETYPES of them, which the zone's lock protects. They are
+	 * large, and most zones there could be have no frames. */
 	struct free_area *area;
 
 	/* Set by buddy_init, then constant. */
@@ -122,10 +122,10 @@ static inline struct pageblock *pfn_to_pageblock(const struct buddy *buddy, unsi
 	return &buddy->blocks[(pfn >> PAGEBLOCK_ORDER) - buddy->first_block];
 }
 
-/* Make an allocator of the frames [start_pfn, end_pfn), which are not none. buddy->area is set. blocks:
- * nr_pageblocks() of them, zeroed. Frames [fresh_start, fresh_end), which may be none and are multiples of 4 MiB,
- * are free and have never had memory; no others are free. All pageblocks are movable at first, as
- * the kernel's. */
+/* Make an allocator of the frames [start_pfn, end_pfn), which are not none. buddy->area is set.
+ * blocks: nr_pageblocks() of them, zeroed. Frames [fresh_start, fresh_end), which may be none and
+ * are multiples of 4 MiB, are free and have never had memory; no others are free. All pageblocks
+ * are movable at first, as the kernel's. */
 void buddy_init(struct buddy *buddy, struct page *mem_map, struct pageblock *blocks,
 		unsigned long start_pfn, unsigned long end_pfn, unsigned long fresh_start,
 		unsigned long fresh_end);

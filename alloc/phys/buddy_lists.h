@@ -45,7 +45,7 @@ static inline unsigned int part_fill(const struct pageblock *block)
 	return (block->nr_free >> FILL_SHIFT) + (block->released ? FILL_RELEASED : 0U);
 }
 
-/* In the map that runs are looked for in: a pageblock is free as a whole from now on, or no more. */
+/* In the map that runs are looked for in: a pageblock is free as a whole now, or no more. */
 static inline void note_whole(struct buddy *buddy, const struct pageblock *block, bool whole)
 {
 	const unsigned long i = (unsigned long)(block - buddy->blocks);

@@ -34,7 +34,7 @@ static u32 choose_groups(struct pageblock *block, enum buddy_choice choice)
 {
 	u32 groups = 0;
 
-	/* With fewer frames than a group left, beyond those that are released, no look is needed. */
+	/* With fewer frames than a group left, beyond the released, no look is needed. */
 	if (pageblock_is_whole(block))
 		groups = ALL_GROUPS;
 	else if (choice != CHOOSE_WHOLE &&
@@ -48,7 +48,7 @@ static u32 choose_groups(struct pageblock *block, enum buddy_choice choice)
 	return groups;
 }
 
-/* Frames that have memory, as far as is known, and how many; frames[] is not set if there are none. */
+/* Frames that have memory, as far as is known, and how many; frames[] is not set if none have. */
 static unsigned long choose(struct pageblock *block, enum buddy_choice choice,
 			    unsigned long most_pages, u64 frames[PAGEBLOCK_WORDS])
 {

@@ -10,8 +10,9 @@
  * free of anything else than its first frame finds no head. Where the run ends the next block
  * begins, whoever has it.
  *
- * Locks: a zone's, one at a time. One that may wait also lets reclaim run, tries machine->slots_lock,
- * and waits for the release_lock of memory on its way to the host, with none held.
+ * Locks: a zone's, one at a time. One that may wait also lets reclaim run, tries
+ * machine->slots_lock, and waits for the release_lock of memory on its way to the host, with none
+ * held.
  *
  * After alloc_contig_pages() in mm/page_alloc.c (6.1). It differs in giving one run, not single
  * frames, and in moving nothing: memory that is not free stays where it is.

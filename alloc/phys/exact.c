@@ -11,9 +11,9 @@
  *
  * No locks but the zone's, inside of __free_pages().
  *
- * A run is the same without being split to frames: the end is given back, and what stays is the blocks
- * that are the bits of its size, the largest first. It costs as many steps as there are bits, both ways,
- * and its owner keeps the size.
+ * A run is the same without being split to frames: the end is given back, and what stays is the
+ * blocks that are the bits of its size, the largest first. It costs as many steps as there are
+ * bits, both ways, and its owner keeps the size.
  *
  *	alloc_page_run(11)		| 0 .. 7         | 8 9 | 10 | 11 | 12 .. 15 |
  *					  order 3          1     0    free
@@ -52,8 +52,8 @@ static unsigned long nr_frames_of(size_t size)
 
 /*
  * Keep the first nr frames of a block, and give the rest back in the largest blocks there are: the
- * block is halved as long as one half lies behind the end. What is kept is a block for each bit of nr,
- * the largest first.
+ * block is halved as long as one half lies behind the end. What is kept is a block for each bit of
+ * nr, the largest first.
  */
 static void trim_block(struct page *page, unsigned int order, unsigned long nr)
 {

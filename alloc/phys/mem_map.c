@@ -14,9 +14,9 @@
  * (reserved in memblock, and so missing from the zone's managed pages); what appears at mem_map is
  * host memory of the same size on the same node, given as it is touched, and the reserved frames'
  * own place in the direct map is never touched, so the host pays for them once at most. The
- * descriptors of a node's pageblocks (128 bytes each 2 MiB) are paid for likewise. A plain machine may
- * be larger than the host's memory, so there is nothing to be paid for: none of its frames are taken,
- * and all of a node is one range that nobody has touched.
+ * descriptors of a node's pageblocks (128 bytes each 2 MiB) are paid for likewise. A plain machine
+ * may be larger than the host's memory, so there is nothing to be paid for: none of its frames are
+ * taken, and all of a node is one range that nobody has touched.
  */
 #include "phys/mem_map.h"
 

@@ -2,8 +2,8 @@
 /*
  * NUMA: from which nodes a thread's pages come, and where they came from.
  *
- * A policy is the thread's: it lives in the thread's CPU slot and ends with the attachment. It holds
- * for the calls that name no node (alloc_pages, __get_free_pages, alloc_pages_node with
+ * A policy is the thread's: it lives in the thread's CPU slot and ends with the attachment. It
+ * holds for the calls that name no node (alloc_pages, __get_free_pages, alloc_pages_node with
  * NUMA_NO_NODE); those that name one, and __GFP_THISNODE, do as they say whatever the policy is.
  * Slab's objects have lists of their own for each node, and follow none.
  *
@@ -63,7 +63,7 @@ struct numastat {
 #undef X
 };
 
-/* Those of node nid, summed over CPU slots; a little behind other running threads. Takes no lock. */
+/* Those of node nid, summed over CPU slots; a little behind other threads. Takes no lock. */
 KMM_API void phys_numastat(struct kmm *machine, int nid, struct numastat *sum);
 
 KMM_END_DECLS

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Per-CPU page lists, stack by stack: tuning, refill and drain. See pcp.h for what they keep true and
- * who may touch them. */
+/* Per-CPU page lists, stack by stack: tuning, refill and drain. See pcp.h for what they keep true
+ * and who may touch them. */
 #include "phys/pcp.h"
 
 #include <limits.h>
@@ -162,8 +162,8 @@ static void lower_limit(struct phys_cpu *pcpu, unsigned int row, unsigned int or
 	cut_limit(pcpu, row, order, tune->limit - min_t(u32, tune->limit, tune->base));
 }
 
-/* It is full in the ebb of a tide that it could have held: then it holds it. Of whole pageblocks, as
- * much of it as can be. */
+/* It is full in the ebb of a tide that it could have held: then it holds it. Of whole pageblocks,
+ * as much of it as can be. */
 static void grow(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 {
 	struct pcp_tune *tune = &pcpu->tune[row][order];

@@ -15,25 +15,26 @@
  *	                 0                         nr         high        (capacity: max)
  *
  * A stack opens when it is first wanted. Refills between two drains are a tide: what the CPU had in
- * use at once. A stack that is full in the ebb grows to hold all of the tide, and nothing goes back to
- * the zone. (Frames that do come back to another CPU, mixed with those of the first, so that two CPUs
- * write to struct pages in neighbouring cache lines: two threads that shuffle ran at half speed.) But
- * if the tide is higher than the list may ever be, a long list only does harm: what it holds is handed
- * out again wherever it lies, which keeps the buddy from filling the fullest pageblocks first. Then it
- * is as short as at first. Lists of whole pageblocks break nothing up, and grow as far as they can.
- * (The kernel tunes pcp->high by itself since 6.7.) The limits of a zone's lists together stay within
- * the slot's share of it: an eighth of the zone divided among its CPUs, a quarter of that for single
- * frames; and twice as much for whole pageblocks. A request to drain closes all.
+ * use at once. A stack that is full in the ebb grows to hold all of the tide, and nothing goes back
+ * to the zone. (Frames that do come back to another CPU, mixed with those of the first, so that two
+ * CPUs write to struct pages in neighbouring cache lines: two threads that shuffle ran at half
+ * speed.) But if the tide is higher than the list may ever be, a long list only does harm: what it
+ * holds is handed out again wherever it lies, which keeps the buddy from filling the fullest
+ * pageblocks first. Then it is as short as at first. Lists of whole pageblocks break nothing up,
+ * and grow as far as they can. (The kernel tunes pcp->high by itself since 6.7.) The limits of a
+ * zone's lists together stay within the slot's share of it: an eighth of the zone divided among its
+ * CPUs, a quarter of that for single frames; and twice as much for whole pageblocks. A request to
+ * drain closes all.
  *
  * A refill, too, grows with the tide: who takes a page now and then does not hold back a batch.
  *
  * A refill that would break up a pageblock that is free as a whole first gives back what the slot
- * holds in other lists of the zone: there may be room between it, and memory that a process once had
- * in use is used again before more is.
+ * holds in other lists of the zone: there may be room between it, and memory that a process once
+ * had in use is used again before more is.
  *
  * Now and then the slot looks for stacks that nobody has taken from since the last look, and gives
- * back what they hold: frees of a zone that serves no more would lie there for ever, and each keep a
- * pageblock from becoming whole. (As the kernel's vmstat worker does for lists of remote zones.)
+ * back what they hold: frees of a zone that serves no more would lie there for ever, and each keep
+ * a pageblock from becoming whole. (As the kernel's vmstat worker does for lists of remote zones.)
  *
  * Invariant of a stack: nr <= limit <= max <= capacity of its order; slots[0 .. nr) are first
  * frames of free blocks of the stack's zone and order that the buddy does not have; blocks_in ==
@@ -48,8 +49,8 @@
  * paths fall through to the slow ones.
  *
  * After mm/page_alloc.c (6.1), which has linked lists through struct page for orders 0 to 3 and 9,
- * and J. Bonwick's magazines (2001). It differs in having short stacks for all other orders too, two
- * blocks or as many as a sixteenth of a slot's share holds (of order 10 a quarter).
+ * and J. Bonwick's magazines (2001). It differs in having short stacks for all other orders too,
+ * two blocks or as many as a sixteenth of a slot's share holds (of order 10 a quarter).
  */
 #ifndef KMM_PHYS_PCP_H
 #define KMM_PHYS_PCP_H
@@ -62,9 +63,9 @@
 #include "phys/zone.h"
 
 /* nr is read right after a block's struct page is written, and that right after its memory: what
- * programs write first in a block, and `state` in struct page, are first words of cache lines. A load
- * waits for an earlier store to the same place in another page (the lowest twelve bits are compared
- * first), so nr is not one. */
+ * programs write first in a block, and `state` in struct page, are first words of cache lines. A
+ * load waits for an earlier store to the same place in another page (the lowest twelve bits are
+ * compared first), so nr is not one. */
 struct pcp_stack {
 	struct page **slots; /* constant */
 	u64 state;	     /* constant: page_state() of an allocated block of this stack */
@@ -100,7 +101,8 @@ struct pcp_tune {
 #define PCP_CAPACITY_0	  6144U
 #define PCP_CAPACITY_LOW  5120U /* orders 1 to 3 */
 #define PCP_CAPACITY_HIGH 128U	/* each order from 4 on */
-#define PCP_SLOTS	  (PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
+#define PCP_SLOTS                                                                                  \
+	(PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
 
 /* A thread's NUMA policy (phys/mempolicy.h). The slot's owner only. */
 struct mempolicy {
@@ -223,8 +225,9 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu);
 /* Point row_of_gfp where the slot's node and its thread's NUMA policy want it. By the owner. */
 void pcp_set_rows(struct phys *phys, struct kmm_cpu *cpu);
 
-/* Open a stack of the zone that is wanted, if it is not; where others have all the room, the longest
- * gives half of its own, by one acquisition of the zone's lock. False if there is no list. */
+/* Open a stack of the zone that is wanted, if it is not; where others have all the room, the
+ * longest gives half of its own, by one acquisition of the zone's lock. False if there is no list.
+ */
 bool pcp_open(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order);
 
 /* Fill an empty stack from its zone with at_most frames, by one acquisition of its lock; where that

@@ -37,8 +37,8 @@ void pcp_forget(struct kmm_cpu *cpu)
 		WRITE_ONCE(pcpu->stack[row][order].nr, 0);
 		WRITE_ONCE(pcpu->blocks_out, pcpu->blocks_out + nr);
 	}
-	/* The owner may have been there; the next one is not. And it may have been setting limits, or
-	 * moving to another node: the next one does that anew. */
+	/* The owner may have been there; the next one is not. And it may have been setting limits,
+	 * or moving to another node: the next one does that anew. */
 	pcpu->reclaiming = false;
 	pcp_close(cpu);
 }

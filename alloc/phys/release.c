@@ -195,7 +195,7 @@ unsigned long phys_trim(struct kmm *machine, unsigned long keep_pages)
 			pcp_close(cpu);
 	for_each_zone(phys, node, zone)
 		held += nr_held(zone);
-	/* The last choice takes what those before it do; they come first where something is kept. */
+	/* The last choice takes what those before it do, which come first where much is kept. */
 	for (enum buddy_choice choice = keep_pages < PAGEBLOCK_NR_PAGES ? last : CHOOSE_WHOLE;
 	     choice <= last && held > keep_pages + nr_pages; choice++)
 		nr_pages += release_all(phys, choice, held - keep_pages - nr_pages);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The counters of NUMASTAT under the names that the kernel's vmstat and zoneinfo give them. Private to
- * alloc/report. */
+/* The counters of NUMASTAT under the names that the kernel's vmstat and zoneinfo give them. Private
+ * to alloc/report. */
 #ifndef KMM_REPORT_NUMA_H
 #define KMM_REPORT_NUMA_H
 

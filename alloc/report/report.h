@@ -30,8 +30,8 @@ KMM_API int show_vmallocinfo(struct kmm *machine, FILE *out);
 /* Ours: lock, acquired, contended, wait_cycles. -ENOMEM, too. */
 KMM_API int show_locks(struct kmm *machine, FILE *out);
 
-/* Every named lock of the machine: slots, zones, memory release, kmap, cache nodes, vmap, page tables.
- * Several locks of one name are visited one by one. */
+/* Every named lock of the machine: slots, zones, memory release, kmap, cache nodes, vmap, page
+ * tables. Several locks of one name are visited one by one. */
 struct lock_stats;
 KMM_API void for_each_lock(struct kmm *machine,
 			   void (*visit)(const char *name, const struct lock_stats *, void *arg),

@@ -5,8 +5,8 @@
  * each path of the page allocator (kmm_phys_...) and of the slabs (kmm_slab_...) was taken; and how
  * many free frames have no memory behind them (kmm_nr_released_pages).
  *
- * pgalloc_shared is of kmm's own zone. allocstall is one counter, as it was before 4.10, not one for
- * each zone. pgfree follows from what was allocated and what is not free.
+ * pgalloc_shared is of kmm's own zone. allocstall is one counter, as it was before 4.10, not one
+ * for each zone. pgfree follows from what was allocated and what is not free.
  */
 #include <errno.h>
 

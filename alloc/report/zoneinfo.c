@@ -2,9 +2,9 @@
 /*
  * The zones at length, as /proc/zoneinfo has them: zoneinfo_show_print() in mm/vmstat.c (6.1). What
  * kmm does not have (LRU lists, write-back, bounce buffers) has no line, and zones without frames
- * are left out. A node's own counters stand under the first of its zones, the NUMA events among them,
- * which the kernel has by zone and kmm by node. No mark is ever boosted,
- * and no frame is set aside for contiguous memory (cma), so both are 0.
+ * are left out. A node's own counters stand under the first of its zones, the NUMA events among
+ * them, which the kernel has by zone and kmm by node. No mark is ever boosted, and no frame is set
+ * aside for contiguous memory (cma), so both are 0.
  *
  * A pageset is what one CPU slot holds of the zone. Slots of other nodes have no lists of it and so
  * no pageset; `cpu` is the slot's number, as there may be more slots than CPUs. Frames in pagesets

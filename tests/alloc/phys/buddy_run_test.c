@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs of pageblocks, over descriptors of some hundred of them and struct pages that nobody touches:
- * the first place is found, as one finds it by asking for each pageblock whether it is free.
+ * Runs of pageblocks, over descriptors of some hundred of them and struct pages that nobody
+ * touches: the first place is found, as one finds it by asking for each pageblock whether it is
+ * free.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,8 @@ struct live {
 	unsigned long pfn, nr_pages;
 };
 
-/* One run, or one block of whatever order, and of a pageblock all that is free to the host and back. */
+/* One run, or one block of whatever order, and of a pageblock all that is free to the host and
+ * back. */
 static void step(struct live *live, unsigned int *seed)
 {
 	const unsigned int what = (unsigned int)rand_r(seed) % 4;
