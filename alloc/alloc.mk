@@ -66,7 +66,7 @@ heap_core_sources += \
 	alloc/phys/buddy.h \
 	alloc/phys/buddy_lists.h \
 	alloc/phys/buddy_release.c \
-	alloc/phys/buddy_run.c \
+	alloc/phys/buddy_part.c alloc/phys/buddy_run.c \
 	alloc/phys/buddy_validate.c \
 	alloc/phys/bulk.c \
 	alloc/phys/contig.c \

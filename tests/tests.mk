@@ -103,6 +103,7 @@ tests_alloc_boot_fault_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=cal
 phys_tests = \
 	tests/alloc/phys/memblock_test \
 	tests/alloc/phys/contig_test \
+	tests/alloc/phys/buddy_part_test \
 	tests/alloc/phys/buddy_release_test \
 	tests/alloc/phys/buddy_run_test \
 	tests/alloc/phys/mem_map_test \
@@ -135,6 +136,7 @@ EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/buddy_frames.h tests/alloc/phys/
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_contig_test_LDADD = $(test_ldadd)
 tests_alloc_phys_release_test_LDADD = $(test_ldadd)
+tests_alloc_phys_buddy_part_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_release_test_LDADD = $(test_ldadd)
 tests_alloc_phys_buddy_run_test_LDADD = $(test_ldadd)
 tests_alloc_phys_mem_map_test_LDADD = $(test_ldadd)

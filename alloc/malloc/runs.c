@@ -3,9 +3,10 @@
  * Runs of pages, and a few free ones at hand in each slot: a layer of the heap's machine, above slab.
  *
  *	run_at_hand  this CPU's free runs of that length       no lock
- *	run_alloc    alloc_page_run                            as the page allocator
+ *	run_alloc    alloc_contig_pages, of which no hole is   the zone's
+ *		     left; alloc_page_run of powers of two     as the page allocator
  *	run_keep     this CPU's free runs, if they are few
- *	run_free     shrink_page_run to nothing; now and then all the slot's, when it is full
+ *	run_free     back where it came from; now and then all the slot's, when it is full
  *
  * Longer ones than the largest block of pages are of whole pageblocks (alloc_contig_pages), and go back
  * to the page allocator at once: it keeps their memory for a while, so that a program that needs large
@@ -81,6 +82,15 @@ static void count_in_use(struct run_cpu *cpu, unsigned long plus, unsigned long 
 
 static SLOW struct page *new_run(unsigned long nr, unsigned int align_order)
 {
+	struct page *page = NULL;
+
+	/* One that leaves no hole behind its end; and none among blocks: nothing else is movable here, so
+	 * that these runs have pageblocks of their own. */
+	if (!is_power_of_2(nr) && !align_order)
+		page = alloc_contig_pages(nr, GFP_NOWAIT | __GFP_NOWARN | __GFP_MOVABLE,
+					  NUMA_NO_NODE);
+	if (page)
+		return page;
 	return alloc_page_run(nr, align_order, GFP_KERNEL | __GFP_NOWARN);
 }
 

@@ -161,6 +161,11 @@ void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order
 struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages,
 			    enum migratetype migratetype);
 
+/* Take nr_pages (1 to 511) frames in a row, wherever they begin, out of a pageblock of the migratetype
+ * that is in use: of those that may have them, of eight the fullest. The first frame, or NULL. */
+struct page *buddy_take_part(struct buddy *buddy, unsigned int nr_pages,
+			     enum migratetype migratetype);
+
 /* Give the frames [start_pfn, end_pfn) back, none of which is free. */
 void buddy_give_range(struct buddy *buddy, unsigned long start_pfn, unsigned long end_pfn);
 

@@ -34,7 +34,8 @@ struct request {
 	enum zone_type wanted;
 };
 
-/* A run no longer than a block needs no whole pageblocks: a block, and its end is given back. */
+/* A run no longer than a block needs no whole pageblocks: a part of one, or a block, and its end is
+ * given back. A power of two is aligned to itself. */
 static struct page *take_locked(struct buddy *buddy, unsigned long nr_pages, enum migratetype type)
 {
 	struct page *page;
@@ -42,6 +43,11 @@ static struct page *take_locked(struct buddy *buddy, unsigned long nr_pages, enu
 
 	if (nr_pages > MAX_ORDER_NR_PAGES)
 		return buddy_take_run(buddy, nr_pages, type);
+	if (nr_pages < PAGEBLOCK_NR_PAGES && !is_power_of_2(nr_pages)) {
+		page = buddy_take_part(buddy, (unsigned int)nr_pages, type);
+		if (page)
+			return page;
+	}
 	if (!buddy_take(buddy, get_order(nr_pages << PAGE_SHIFT), type, 1, &page))
 		return NULL;
 	pfn = (unsigned long)(page - buddy->mem_map);

@@ -67,10 +67,10 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
  * nr_pages frames in a row, however many, in zones that gfp allows, those of node nid first
  * (NUMA_NO_NODE: this CPU's; the thread's policy is not asked): for what is longer than the largest
  * block. Such a run begins at a multiple of 2 MiB, the first place in its zone where so many whole
- * pageblocks are free; a shorter one where a block of its order is. Its first frame is of
- * PG_TYPE_CONTIG and has its one reference and its length (contig_nr_pages); the others' struct
- * pages say nothing. __GFP_ZERO fills it. Frees by free_contig_range, with the same length, or the
- * last put_page.
+ * pageblocks are free. A shorter one may begin anywhere, but for a power of two of frames, which
+ * begins at a multiple of itself. Its first frame is of PG_TYPE_CONTIG and has its one reference and
+ * its length (contig_nr_pages); the others' struct pages say nothing. __GFP_ZERO fills it. Frees by
+ * free_contig_range, with the same length, or the last put_page.
  *
  * NULL when no zone has such a run, after reclaim has been asked and the lists of CPUs have been
  * drained (with __GFP_DIRECT_RECLAIM, which wants no lock of kmm held): nothing is moved out of the

@@ -288,6 +288,45 @@ void pageblock_set_free(struct pageblock *block, const u64 frames[PAGEBLOCK_WORD
 	recount(block);
 }
 
+/* bits &= bits >> by, of all the words as one number. */
+static inline void and_shifted(u64 bits[PAGEBLOCK_WORDS], unsigned int by)
+{
+	const unsigned int words = by / 64, rest = by % 64;
+
+	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++) {
+		u64 low = i + words < PAGEBLOCK_WORDS ? bits[i + words] : 0;
+		u64 high = i + words + 1 < PAGEBLOCK_WORDS ? bits[i + words + 1] : 0;
+
+		bits[i] &= rest ? low >> rest | high << (64 - rest) : low;
+	}
+}
+
+unsigned int pageblock_find_run(const struct pageblock *block, unsigned int nr)
+{
+	u64 bits[PAGEBLOCK_WORDS]; /* bit i: the `length` frames from i on are free */
+
+	memcpy(bits, block->free, sizeof(bits));
+	for (unsigned int length = 1, by; length < nr; length += by) {
+		by = min_t(unsigned int, length, nr - length);
+		and_shifted(bits, by);
+	}
+	for (unsigned int i = 0; i < PAGEBLOCK_WORDS; i++)
+		if (bits[i])
+			return i * 64 + __ffs(bits[i]);
+	return PAGEBLOCK_NR_PAGES;
+}
+
+void pageblock_take_run(struct pageblock *block, unsigned int frame, unsigned int nr)
+{
+	u64 frames[PAGEBLOCK_WORDS] = {0};
+
+	for (unsigned int here; nr; frame += here, nr -= here) {
+		here = min_t(unsigned int, nr, 64 - frame % 64);
+		frames[frame / 64] |= (here == 64 ? ~0ULL : low_bits(here)) << frame % 64;
+	}
+	pageblock_set_free(block, frames, false);
+}
+
 bool pageblock_is_free(const struct pageblock *block, unsigned int frame, unsigned int order)
 {
 	const unsigned int nr = 1U << order;

@@ -94,6 +94,13 @@ u32 pageblock_free_groups(const struct pageblock *block);
  * breaks or makes. */
 void pageblock_set_free(struct pageblock *block, const u64 frames[PAGEBLOCK_WORDS], bool free);
 
+/* The first of nr (1 to 512) free frames in a row, which need not be a block: the lowest;
+ * PAGEBLOCK_NR_PAGES if there are none. */
+unsigned int pageblock_find_run(const struct pageblock *block, unsigned int nr);
+
+/* Take these, all of which are free. */
+void pageblock_take_run(struct pageblock *block, unsigned int frame, unsigned int nr);
+
 /* Whether all frames of an aligned block are free. */
 bool pageblock_is_free(const struct pageblock *block, unsigned int frame, unsigned int order);
 

@@ -46,6 +46,13 @@ static unsigned long nr_pages_for(const struct kmm *machine, size_t size)
 	return is_fine(machine) ? nr : roundup_pow_of_two(nr);
 }
 
+/* Runs fit behind one another, but leave holes among blocks. With fine classes, which are for who would
+ * save memory, they lie in pageblocks of their own: those of what is called movable, and is not here. */
+static gfp_t run_gfp(const struct kmm *machine)
+{
+	return is_fine(machine) ? __GFP_MOVABLE : 0;
+}
+
 /*
  * Powers of two come out of this CPU's page lists. What is none is cut to size in the zone, and goes
  * back there as one: its pieces would lie in the lists of their orders, and the next one be cut from
@@ -59,7 +66,7 @@ static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, 
 	if (nr > MAX_ORDER_NR_PAGES)
 		return alloc_contig_pages(nr, gfp, nid);
 	if (!is_power_of_2(nr) || (nr > LISTED_PAGES && is_fine(machine))) {
-		page = alloc_contig_pages(nr, gfp_easy(gfp), nid);
+		page = alloc_contig_pages(nr, gfp_easy(gfp) | run_gfp(machine), nid);
 		if (page)
 			return page;
 	}
