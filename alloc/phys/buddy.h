@@ -155,9 +155,10 @@ bool buddy_would_break(struct buddy *buddy, unsigned int order, enum migratetype
 void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
 
 /* Take nr_pages frames in a row, from the start of the first pageblock that has enough of them free
- * as a whole behind it: its first frame, or NULL. These pageblocks become of the migratetype. Of
- * those that are taken whole, `blank` says which read as zeros until they are written to; it may be
- * read without the lock while they are the taker's. O(pageblocks / 64). */
+ * behind it: pageblocks that are free as a whole, one at least, and become of the migratetype, and of
+ * the next one what is left, which may be in use behind that. The first frame, or NULL. Of those that
+ * are taken whole, `blank` says which read as zeros until they are written to; it may be read without
+ * the lock while they are the taker's. O(pageblocks / 64), and what is free. */
 struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages,
 			    enum migratetype migratetype);
 

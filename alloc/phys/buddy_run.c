@@ -14,36 +14,47 @@ static u64 whole_bits(const struct buddy *buddy, unsigned long i)
 	return ~fresh ? fresh | buddy->blocks[i].whole : fresh;
 }
 
-/* Bit i: the nr bits from i on are set. nr: 1 to 64. */
-static u64 rows_of(u64 bits, unsigned long nr)
+/* Are the first nr frames of a pageblock free? nr: 1 to 511. */
+static bool prefix_is_free(const struct pageblock *block, unsigned int nr)
 {
-	for (unsigned long have = 1, more; have < nr; have += more) {
-		more = min_t(unsigned long, have, nr - have);
-		bits &= bits >> more;
-	}
-	return bits;
+	unsigned int i = 0;
+
+	for (; nr >= 64; i++, nr -= 64)
+		if (~block->free[i])
+			return false;
+	return !nr || !(~block->free[i] << (64 - nr));
 }
 
-/* The first of nr pageblocks in a row that are free as a whole; NULL if there are none. */
-static struct pageblock *find_run(const struct buddy *buddy, unsigned long nr)
+/* The first of nr pageblocks in a row that are free as a whole, and the one behind them is for `tail`
+ * frames; NULL if there are none. */
+static struct pageblock *find_run(const struct buddy *buddy, unsigned long nr, unsigned int tail)
 {
-	unsigned long before = 0; /* so many that end where the word begins */
+	unsigned long run = 0; /* so many in a row end here */
 
 	for (unsigned long i = 0; i < buddy->nr_blocks; i += 64) {
-		const u64 bits = whole_bits(buddy, i);
-		const unsigned long first = ~bits ? __ffs(~bits) : 64;
-		u64 inside;
+		const u64 whole = whole_bits(buddy, i);
+		unsigned int at = 0;
 
-		if (before + first >= nr)
-			return &buddy->blocks[i - before];
-		if (first == 64) {
-			before += 64;
-			continue;
+		for (;;) {
+			u64 bits = ~(whole >> at);
+			unsigned int nr_whole = bits ? __ffs(bits) : 64;
+			struct pageblock *end;
+
+			run += nr_whole;
+			at += nr_whole;
+			end = &buddy->blocks[i + at];
+			if (run > nr || (run == nr && !tail))
+				return end - run;
+			if (at == 64)
+				break;
+			if (run == nr && i + at < buddy->nr_blocks && prefix_is_free(end, tail))
+				return end - run;
+			run = 0;
+			bits = whole >> at;
+			if (!bits)
+				break;
+			at += __ffs(bits);
 		}
-		inside = nr < 64 ? rows_of(bits, nr) : 0;
-		if (inside)
-			return &buddy->blocks[i + __ffs(inside)];
-		before = 63 - __fls(~bits);
 	}
 	return NULL;
 }
@@ -66,17 +77,33 @@ static void take_first(struct buddy *buddy, struct pageblock *block, unsigned in
 	relist(buddy, block);
 }
 
+/* Those of one that may be in use behind them. */
+static void take_prefix(struct buddy *buddy, struct pageblock *block, unsigned int nr)
+{
+	pageblock_take_run(block, 0, nr);
+	buddy->nr_split++;
+	forget_released(buddy, block);
+	relist(buddy, block);
+}
+
 struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages, enum migratetype type)
 {
-	const unsigned long nr = (nr_pages + PAGEBLOCK_NR_PAGES - 1) >> PAGEBLOCK_ORDER;
-	struct pageblock *first = nr_pages <= buddy->nr_pages ? find_run(buddy, nr) : NULL;
+	const unsigned long nr = max_t(unsigned long, nr_pages >> PAGEBLOCK_ORDER, 1);
+	const unsigned int tail =
+		nr_pages > PAGEBLOCK_NR_PAGES ? nr_pages % PAGEBLOCK_NR_PAGES : 0;
+	struct pageblock *first = nr_pages <= buddy->nr_pages ? find_run(buddy, nr, tail) : NULL;
 
 	if (!first)
 		return NULL;
-	while (buddy_is_fresh(buddy, (unsigned long)(first - buddy->blocks) + nr - 1))
+	while (buddy_is_fresh(buddy, (unsigned long)(first - buddy->blocks) + nr - !tail))
 		list_fresh(buddy);
-	for (unsigned long i = 0, left = nr_pages; i < nr; i++, left -= PAGEBLOCK_NR_PAGES)
-		take_first(buddy, first + i, min_t(unsigned long, left, PAGEBLOCK_NR_PAGES), type);
+	for (unsigned long i = 0; i < nr; i++)
+		take_first(buddy, first + i, min_t(unsigned long, nr_pages, PAGEBLOCK_NR_PAGES),
+			   type);
+	if (tail && pageblock_is_whole(first + nr))
+		take_first(buddy, first + nr, tail, type);
+	else if (tail)
+		take_prefix(buddy, first + nr, tail);
 	WRITE_ONCE(buddy->nr_pages, buddy->nr_pages - nr_pages);
 	return first_page(buddy, first);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs of frames that are longer than the largest block: pageblocks in a row that are free as a
- * whole, with what is too much of the last one left free.
+ * Runs of frames, above all those that are longer than the largest block: pageblocks in a row that
+ * are free as a whole, and the first frames of the next.
  *
  *	| pageblock | pageblock | pageblock |		a run of 1100 frames
- *	| C . . . . | . . . . . | . . f f f |		C: PG_TYPE_CONTIG, nr_contig = 1100
+ *	| C . . . . | . . . . . | . . f x f |		C: PG_TYPE_CONTIG, nr_contig = 1100
  *
  * Only the first frame's struct page is written: a run costs one of them however long it is, and a
  * free of anything else than its first frame finds no head. Where the run ends the next block
@@ -34,16 +34,16 @@ struct request {
 	enum zone_type wanted;
 };
 
-/* A run no longer than a block needs no whole pageblocks: a part of one, or a block, and its end is
- * given back. A power of two is aligned to itself. */
+/* A run shorter than a pageblock is a part of one, or a block whose end is given back. A power of two
+ * is aligned to itself. */
 static struct page *take_locked(struct buddy *buddy, unsigned long nr_pages, enum migratetype type)
 {
 	struct page *page;
 	unsigned long pfn;
 
-	if (nr_pages > MAX_ORDER_NR_PAGES)
+	if (nr_pages > PAGEBLOCK_NR_PAGES && nr_pages != MAX_ORDER_NR_PAGES)
 		return buddy_take_run(buddy, nr_pages, type);
-	if (nr_pages < PAGEBLOCK_NR_PAGES && !is_power_of_2(nr_pages)) {
+	if (!is_power_of_2(nr_pages)) {
 		page = buddy_take_part(buddy, (unsigned int)nr_pages, type);
 		if (page)
 			return page;

@@ -40,15 +40,24 @@ static void set_up(unsigned long fresh, unsigned long fresh_end)
 	buddy_add_range(&buddy, first_pfn(fresh_end), END_PFN);
 }
 
-/* Where nr pageblocks in a row are free, looked for one by one; NULL: nowhere. */
+static bool has_free(unsigned long block, unsigned long nr)
+{
+	for (unsigned long i = 0; i < nr; i++)
+		if (block >= NR_BLOCKS || !buddy_is_free(&buddy, first_pfn(block) + i, 0))
+			return false;
+	return true;
+}
+
+/* Where nr frames are free from the start of a pageblock on, looked for one by one; NULL: nowhere. */
 static struct page *search(unsigned long nr)
 {
-	unsigned long run = 0;
+	unsigned long whole = nr < PAGEBLOCK_NR_PAGES ? 1 : nr / PAGEBLOCK_NR_PAGES;
+	unsigned long tail = nr < PAGEBLOCK_NR_PAGES ? 0 : nr % PAGEBLOCK_NR_PAGES, run = 0;
 
 	for (unsigned long i = 0; i < NR_BLOCKS; i++) {
 		run = buddy_is_free(&buddy, first_pfn(i), PAGEBLOCK_ORDER) ? run + 1 : 0;
-		if (run == nr)
-			return frames + first_pfn(i + 1 - nr);
+		if (run >= whole && (!tail || has_free(i + 1, tail)))
+			return frames + first_pfn(i + 1 - whole);
 	}
 	return NULL;
 }
@@ -90,6 +99,28 @@ static void a_hole_too_short_is_passed_over_and_one_that_fits_is_filled(void)
 	buddy_validate_lists(&buddy, "test");
 }
 
+/* The last pageblock need be free only as far as the run goes. */
+static void a_run_ends_in_a_pageblock_that_is_in_use(void)
+{
+	const unsigned long all = NR_BLOCKS * PAGEBLOCK_NR_PAGES;
+
+	for (unsigned long end = 1; end < PAGEBLOCK_NR_PAGES; end += end < 66 ? 1 : 63)
+		for (unsigned long at = 62; at < 66; at++) {
+			const unsigned long used = first_pfn(at + 1) + end;
+
+			set_up(0, 0);
+			ok(buddy_take_run(&buddy, all, MIGRATE_MOVABLE), "all");
+			buddy_give_range(&buddy, first_pfn(at), used);
+			buddy_give_range(&buddy, used + 1, first_pfn(at + 2));
+			ok(!buddy_take_run(&buddy, PAGEBLOCK_NR_PAGES + end + 1, MIGRATE_MOVABLE),
+			   "frame %lu is in use", end);
+			ok_eq(pfn_of(buddy_take_run(&buddy, PAGEBLOCK_NR_PAGES + end,
+						    MIGRATE_UNMOVABLE)),
+			      first_pfn(at));
+			buddy_validate_lists(&buddy, "test");
+		}
+}
+
 struct live {
 	unsigned long pfn, nr_pages;
 };
@@ -108,7 +139,7 @@ static void step(struct live *live, unsigned int *seed)
 		live->nr_pages = 0;
 	} else if (what == 3) {
 		unsigned long nr = 1 + (unsigned long)rand_r(seed) % (20 * PAGEBLOCK_NR_PAGES);
-		struct page *first = search((nr + PAGEBLOCK_NR_PAGES - 1) / PAGEBLOCK_NR_PAGES);
+		struct page *first = search(nr);
 
 		page = buddy_take_run(&buddy, nr, MIGRATE_UNMOVABLE);
 		ok(page == first, "%lu frames at %lu, not %lu", nr, pfn_of(page), pfn_of(first));
@@ -154,6 +185,7 @@ int main(void)
 {
 	RUN(runs_end_where_words_of_the_map_do_and_beyond);
 	RUN(a_hole_too_short_is_passed_over_and_one_that_fits_is_filled);
+	RUN(a_run_ends_in_a_pageblock_that_is_in_use);
 	RUN(the_first_place_is_found_whatever_happened_before);
 	RUN(a_wrong_bit_in_the_map_is_found);
 	return done();
