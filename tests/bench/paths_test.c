@@ -27,8 +27,8 @@ static void what_was_done_in_between_is_counted(void)
 	void *object;
 
 	/* The first of each fills the list that the others come from. */
-	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
 	kmem_cache_free(cache, kmem_cache_alloc(cache, GFP_KERNEL));
+	__free_pages(alloc_pages(GFP_KERNEL, 0), 0);
 	paths_read(machine, &before);
 	for (int i = 0; i < 100; i++) {
 		pages[0] = alloc_pages(GFP_KERNEL, 0);
