@@ -277,11 +277,11 @@ static void runs_cpu_forget(struct kmm *machine, struct kmm_cpu *cpu)
 	struct run_cpu *runs = run_cpu(cpu);
 
 	(void)machine;
-	if (!runs->cached_bytes)
-		return;
 	runs->cached_bytes = 0;
+	/* Whatever it was in the middle of; what was never written to stays so. */
 	for (unsigned int i = 0; i < NR_LENGTHS; i++)
-		runs->stacks[i].nr = 0;
+		if (runs->stacks[i].nr)
+			runs->stacks[i].nr = 0;
 }
 
 /* The heap's machine ends with the process; only a boot that fails comes here. */

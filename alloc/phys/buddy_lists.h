@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The lists of a buddy allocator's pageblocks, for the files that move pageblocks between them:
- * buddy.c (blocks), buddy_run.c (runs of pageblocks), buddy_release.c (memory that the host has
+ * buddy.c (blocks), buddy_part.c and buddy_run.c (runs), buddy_release.c (memory that the host has
  * back). See buddy.h for which list a pageblock belongs on. The caller holds the zone's lock.
  */
 #ifndef KMM_PHYS_BUDDY_LISTS_H

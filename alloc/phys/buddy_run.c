@@ -92,11 +92,13 @@ struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages, enum mi
 	const unsigned int tail =
 		nr_pages > PAGEBLOCK_NR_PAGES ? nr_pages % PAGEBLOCK_NR_PAGES : 0;
 	struct pageblock *first = nr_pages <= buddy->nr_pages ? find_run(buddy, nr, tail) : NULL;
+	unsigned long at;
 
 	if (!first)
 		return NULL;
-	while (buddy_is_fresh(buddy, (unsigned long)(first - buddy->blocks) + nr - !tail))
-		list_fresh(buddy);
+	at = (unsigned long)(first - buddy->blocks);
+	while (at < buddy->fresh_end && at + nr - !tail >= buddy->fresh && list_fresh(buddy))
+		;
 	for (unsigned long i = 0; i < nr; i++)
 		take_first(buddy, first + i, min_t(unsigned long, nr_pages, PAGEBLOCK_NR_PAGES),
 			   type);

@@ -66,16 +66,16 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
 /*
  * nr_pages frames in a row, however many, in zones that gfp allows, those of node nid first
  * (NUMA_NO_NODE: this CPU's; the thread's policy is not asked): for what is longer than the largest
- * block. Such a run begins at a multiple of 2 MiB, the first place in its zone where so many whole
- * pageblocks are free. A shorter one may begin anywhere, but for a power of two of frames, which
- * begins at a multiple of itself. Its first frame is of PG_TYPE_CONTIG and has its one reference and
+ * block. A run of more than 2 MiB begins at a multiple of 2 MiB, the first place in its zone where so
+ * much is free (of 4 MiB, of 4 MiB); a shorter one may begin anywhere, but for a power of two of
+ * frames, which begins at a multiple of itself. Its first frame is of PG_TYPE_CONTIG and has its one reference and
  * its length (contig_nr_pages); the others' struct pages say nothing. __GFP_ZERO fills it. Frees by
  * free_contig_range, with the same length, or the last put_page.
  *
  * NULL when no zone has such a run, after reclaim has been asked and the lists of CPUs have been
  * drained (with __GFP_DIRECT_RECLAIM, which wants no lock of kmm held): nothing is moved out of the
  * way, as the kernel would. Takes each zone's lock in turn, for a look at one bit of each pageblock
- * that is in use or was.
+ * that is in use or was, and at some of those that are in use in part.
  */
 KMM_API struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 /* Stops the program on a frame that begins no run, or begins one of another length. */
@@ -181,7 +181,7 @@ KMM_API void count_free_areas(struct kmm *machine, int nid, struct free_area_cou
 	X(reuse)       /* of these, taken again; 512 at a time with huge pages */                  \
 	X(contig)      /* runs by alloc_contig_pages() */                                          \
 	X(fallback)    /* blocks from another zone or node than the preferred */                   \
-	X(fail)	       /* allocations refused */                                                   \
+	X(fail)	       /* allocations refused, tries of who has another way, too */                \
 	X(wake)	       /* allocations that found the zones below low, and woke reclaim */          \
 	X(stall)       /* times an allocation reclaimed pages itself */
 struct phys_counters {

@@ -225,8 +225,9 @@ void pcp_init(struct phys *phys, struct kmm_cpu *cpu)
 	struct phys_cpu *pcpu = phys_cpu(cpu);
 	struct pglist_data *node = &phys->nodes[cpu->nid];
 
-	/* Is it a slot that has moved? These counters order nothing. */
-	if (pcpu->stack[0][0].slots)
+	/* Is it a slot that has moved? These counters order nothing. (A move that a fork cut short has
+	 * counted this one: what is counted twice makes shares smaller, and 0 stays.) */
+	if (pcpu->stack[0][0].slots && READ_ONCE(phys->nodes[pcpu->nid].nr_slots))
 		__atomic_sub_fetch(&phys->nodes[pcpu->nid].nr_slots, 1, __ATOMIC_RELAXED);
 	pcpu->rank = __atomic_fetch_add(&node->nr_slots, 1, __ATOMIC_RELAXED);
 	for (enum zone_type zone = 0; zone < NR_ZONE_TYPES; zone++)

@@ -171,6 +171,8 @@ static unsigned long nr_held(const struct zone *zone)
 
 static unsigned long release_all(struct phys *phys, enum buddy_choice choice, unsigned long most)
 {
+	/* Of groups only whole ones go. */
+	const unsigned long least = choice == CHOOSE_GROUPS ? GROUP_NR_PAGES : 1;
 	unsigned long nr_pages = 0;
 
 	for_each_zone(phys, node, zone) {
@@ -178,7 +180,7 @@ static unsigned long release_all(struct phys *phys, enum buddy_choice choice, un
 			.phys = phys, .zone = zone, .choice = choice, .most = most - nr_pages};
 
 		while (may_release(zone, phys->machine) && walk.at < zone->buddy.nr_blocks &&
-		       walk.most)
+		       walk.most >= least)
 			nr_pages += step(&walk);
 	}
 	return nr_pages;

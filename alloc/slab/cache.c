@@ -247,7 +247,7 @@ static int cache_publish(struct kmem_cache *cache)
 	int err = 0;
 
 	lock_acquire(&slab->lock);
-	/* The layer's own names differ. */
+	/* The layer's own names differ from each other; a late one may find a user's of its name. */
 	if (!cache->boot)
 		list_for_each_entry(other, &slab->caches, list)
 			if (!strcmp(other->name, cache->name))

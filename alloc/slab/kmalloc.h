@@ -21,8 +21,9 @@ KMM_BEGIN_DECLS
 #define ZERO_SIZE_PTR	       ((void *)16)
 
 /*
- * size bytes, aligned to 8, to size when it is a power of two, and with fine classes to the largest
- * power of two that divides size, and to 16 from 16 bytes on; beyond 4 MiB to 2 MiB. size 0 gives
+ * size bytes, aligned to 8, to size when it is a power of two, and with fine classes to 16 from 16
+ * bytes on, and up to 32 KiB to the largest power of two that divides size; beyond 32 KiB to a page at
+ * least, beyond 4 MiB to 2 MiB. size 0 gives
  * ZERO_SIZE_PTR, as in the kernel: it is not NULL, so not an error; it may be freed but not written,
  * and ksize() of it is 0. NULL for no memory, or a size beyond KMALLOC_MAX_SIZE. kzalloc: zeroed.
  * _node: on node nid if it can be had.

@@ -46,18 +46,21 @@ static unsigned long nr_pages_for(const struct kmm *machine, size_t size)
 	return is_fine(machine) ? nr : roundup_pow_of_two(nr);
 }
 
-/* Runs fit behind one another, but leave holes among blocks. With fine classes, which are for who would
- * save memory, they lie in pageblocks of their own: those of what is called movable, and is not here. */
-static gfp_t run_gfp(const struct kmm *machine)
+/*
+ * Runs fit behind one another, but leave holes among blocks. With fine classes, which are for who
+ * would save memory, they lie among what is called movable, with which a heap has nothing else to do;
+ * whatever kind of pages the caller asked for.
+ */
+static gfp_t run_gfp(const struct kmm *machine, gfp_t gfp)
 {
-	return is_fine(machine) ? __GFP_MOVABLE : 0;
+	return is_fine(machine) ? (gfp & ~GFP_MOVABLE_MASK) | __GFP_MOVABLE : gfp;
 }
 
 /*
  * Powers of two come out of this CPU's page lists. What is none is cut to size in the zone, and goes
  * back there as one: its pieces would lie in the lists of their orders, and the next one be cut from
- * memory that was never used. With fine classes, which are for who would save memory, large powers of
- * two do the same, so that no list holds them back; a lock is nothing against the use of so much.
+ * memory that was never used. With fine classes large powers of two do the same, so that no list holds
+ * them back; a lock is nothing against the use of so much.
  */
 static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, int nid)
 {
@@ -66,7 +69,7 @@ static struct page *alloc_run(struct kmm *machine, unsigned long nr, gfp_t gfp, 
 	if (nr > MAX_ORDER_NR_PAGES)
 		return alloc_contig_pages(nr, gfp, nid);
 	if (!is_power_of_2(nr) || (nr > LISTED_PAGES && is_fine(machine))) {
-		page = alloc_contig_pages(nr, gfp_easy(gfp) | run_gfp(machine), nid);
+		page = alloc_contig_pages(nr, run_gfp(machine, gfp_easy(gfp)), nid);
 		if (page)
 			return page;
 	}

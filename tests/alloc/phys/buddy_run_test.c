@@ -121,6 +121,22 @@ static void a_run_ends_in_a_pageblock_that_is_in_use(void)
 		}
 }
 
+/* From before the fresh ones to behind them. */
+static void a_run_reaches_over_the_fresh_ones(void)
+{
+	for (unsigned long before = 0; before <= 4; before += 2)
+		for (unsigned long behind = 0; behind <= 4; behind += 2)
+			for (unsigned long less = 0; less < 2; less++) {
+				set_up(before, NR_BLOCKS - behind);
+				ok_eq(pfn_of(buddy_take_run(&buddy,
+							    NR_BLOCKS * PAGEBLOCK_NR_PAGES - less,
+							    MIGRATE_MOVABLE)),
+				      first_pfn(0));
+				ok_eq(buddy.nr_pages, less);
+				buddy_validate_lists(&buddy, "test");
+			}
+}
+
 struct live {
 	unsigned long pfn, nr_pages;
 };
@@ -186,6 +202,7 @@ int main(void)
 	RUN(runs_end_where_words_of_the_map_do_and_beyond);
 	RUN(a_hole_too_short_is_passed_over_and_one_that_fits_is_filled);
 	RUN(a_run_ends_in_a_pageblock_that_is_in_use);
+	RUN(a_run_reaches_over_the_fresh_ones);
 	RUN(the_first_place_is_found_whatever_happened_before);
 	RUN(a_wrong_bit_in_the_map_is_found);
 	return done();
