@@ -89,8 +89,7 @@ static void take_prefix(struct buddy *buddy, struct pageblock *block, unsigned i
 struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages, enum migratetype type)
 {
 	const unsigned long nr = max_t(unsigned long, nr_pages >> PAGEBLOCK_ORDER, 1);
-	const unsigned int tail =
-		nr_pages > PAGEBLOCK_NR_PAGES ? nr_pages % PAGEBLOCK_NR_PAGES : 0;
+	const unsigned int tail = nr_pages > PAGEBLOCK_NR_PAGES ? nr_pages % PAGEBLOCK_NR_PAGES : 0;
 	struct pageblock *first = nr_pages <= buddy->nr_pages ? find_run(buddy, nr, tail) : NULL;
 	unsigned long at;
 

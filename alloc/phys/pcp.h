@@ -101,8 +101,7 @@ struct pcp_tune {
 #define PCP_CAPACITY_0	  6144U
 #define PCP_CAPACITY_LOW  5120U /* orders 1 to 3 */
 #define PCP_CAPACITY_HIGH 128U	/* each order from 4 on */
-#define PCP_SLOTS                                                                                  \
-	(PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
+#define PCP_SLOTS	  (PCP_CAPACITY_0 + 3 * PCP_CAPACITY_LOW + PCP_CAPACITY_HIGH * (NR_PAGE_ORDERS - 4))
 
 /* A thread's NUMA policy (phys/mempolicy.h). The slot's owner only. */
 struct mempolicy {
