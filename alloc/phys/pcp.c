@@ -30,6 +30,9 @@ static const struct {
 	[MAX_PAGE_ORDER] = {2, 16, 4, 2},
 };
 
+/* A refill is at most a batch times two to this. */
+#define REFILL_SCALE 5U
+
 /* Refills and drains of a slot between two looks for idle stacks. */
 #define IDLE_MOVES 64U
 
@@ -86,22 +89,24 @@ static void configure_stack(struct pcp_tune *tune, const struct kmm_config *conf
 			    unsigned int order, unsigned long budget)
 {
 	unsigned int base = pcp_tune(order, budget);
-	unsigned long most = class_share(budget, class_of(order)) >> order;
+	unsigned long share = class_share(budget, class_of(order)) >> order;
 	unsigned int max =
-		max_t(unsigned long, base, min_t(unsigned long, tuning[order].max, most));
+		max_t(unsigned long, base, min_t(unsigned long, tuning[order].max, share));
 	unsigned int batch = min_t(unsigned int, tuning[order].batch, max_t(u32, base / 2, 1));
 	unsigned int least = max_t(unsigned int, batch / 8, 1);
+	unsigned int most = class_of(order) == PCP_WHOLE ? batch : batch << REFILL_SCALE;
 
 	if (base && config->pcp_high)
 		base = max = min_t(unsigned int, max_t(u32, config->pcp_high >> order, 1),
 				   capacity(order));
 	if (base && config->pcp_batch)
-		batch = least = max_t(unsigned int, config->pcp_batch >> order, 1);
+		batch = least = most = max_t(unsigned int, config->pcp_batch >> order, 1);
 	if (config->no_pcp)
 		base = 0;
 	tune->base = base;
 	tune->max = max;
 	tune->least = (u16)min_t(unsigned int, least, UINT16_MAX);
+	tune->most = (u16)min_t(unsigned int, most, UINT16_MAX);
 	WRITE_ONCE(tune->batch, (u16)min_t(unsigned int, batch, max_t(u32, base, 1)));
 }
 
@@ -292,11 +297,17 @@ static void give_back_others(struct phys_cpu *pcpu, struct zone *zone, const str
 	}
 }
 
-static unsigned int refill_batch(const struct pcp_tune *tune)
+static unsigned int refill_batch(struct phys_cpu *pcpu, unsigned int row, unsigned int order)
 {
-	u32 batch = max_t(u32, tune->tide / 4, tune->least);
+	const struct pcp_tune *tune = &pcpu->tune[row][order];
+	u32 batch = min_t(u32, max_t(u32, tune->tide / 4, tune->least), tune->most);
 
-	return min_t(u32, batch, min_t(u32, tune->batch, tune->limit));
+	/* A tide that the list cannot hold is no reason for more than a drain gives back. */
+	if (tune->tide + batch > tune->max)
+		batch = min_t(u32, batch, tune->batch);
+	if (batch > tune->limit)
+		raise_limit(pcpu, row, order, batch - tune->limit);
+	return min_t(u32, batch, tune->limit);
 }
 
 bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsigned int order,
@@ -304,7 +315,7 @@ bool pcp_refill(struct phys_cpu *pcpu, struct zone *zone, unsigned int row, unsi
 {
 	struct pcp_stack *stack = &pcpu->stack[row][order];
 	struct pcp_tune *tune = &pcpu->tune[row][order];
-	unsigned int nr = min_t(unsigned long, refill_batch(tune), at_most >> order);
+	unsigned int nr = min_t(unsigned long, refill_batch(pcpu, row, order), at_most >> order);
 
 	if (!nr)
 		return false;

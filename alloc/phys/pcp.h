@@ -26,7 +26,9 @@
  * CPUs, a quarter of that for single frames; and twice as much for whole pageblocks. A request to
  * drain closes all.
  *
- * A refill, too, grows with the tide: who takes a page now and then does not hold back a batch.
+ * A refill, too, grows with the tide: who takes a page now and then does not hold back a batch, and
+ * who takes thousands gets them in long rows, so that two CPUs that do have struct pages apart from
+ * each other, and each its own in all sets of its cache. (The kernel's batches grow so since 6.7.)
  *
  * A refill that would break up a pageblock that is free as a whole first gives back what the slot
  * holds in other lists of the zone: there may be room between it, and memory that a process once
@@ -81,8 +83,9 @@ struct pcp_tune {
 	u32 limit;  /* held at most; 0: not open */
 	u32 base;   /* constant: limit when it opens; 0: no list for this order */
 	u32 max;    /* constant: limit at most */
-	u16 batch;  /* constant: moved at once at most */
+	u16 batch;  /* constant: a drain */
 	u16 least;  /* constant: a refill at least */
+	u16 most;   /* constant: and at most */
 	u32 tide;   /* held after the last drain, and taken in since */
 	u32 allocs; /* of the stack, at the last look for idle ones */
 };

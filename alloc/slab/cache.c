@@ -18,10 +18,7 @@
 #define MAGAZINE_MAX	   ((MAGAZINE_SIZE - sizeof(struct magazine)) / sizeof(void *))
 #define TIDE_BYTES	   (4UL << 20) /* the same of one that has grown */
 #define TIDE_MAX	   ((40960 - sizeof(struct magazine)) / sizeof(void *))
-#define FINE_SHARE	   8	 /* eight fine classes together hold back what one other does */
-#define FINE_LARGE	   1024U /* bytes, from which they hold back the less: */
-#define FINE_LARGE_TIDE	   (128UL << 10) /* at most in a magazine, */
-#define FINE_LARGE_DEPOT   (32UL << 10)	 /* and in a depot */
+#define FINE_SHARE	   8 /* eight fine classes together hold back what one other does */
 #define REMOTE_MAX	   ((512 - sizeof(struct magazine)) / sizeof(void *))
 #define DEPOT_BYTES	   (4UL << 20)	 /* of objects that a depot may hold back */
 #define DEPOT_MEMORY_SHARE 256		 /* and never more than this part of a node */
@@ -91,12 +88,6 @@ static void cache_tune(struct kmem_cache *cache)
 		cache->remote_capacity = (u16)min_t(unsigned long, REMOTE_MAX,
 						    max_t(unsigned long, 2, cache->mag_capacity));
 	cache->depot_max = (u32)min_t(unsigned long, DEPOT_MAX, depot_bytes / cache->size);
-	if (cache_is_fine(cache) && cache->size >= FINE_LARGE) {
-		cache->mag_max = (u16)max_t(
-			unsigned long, cache->mag_capacity,
-			min_t(unsigned long, cache->mag_max, FINE_LARGE_TIDE / cache->size));
-		cache->depot_max = min_t(u32, cache->depot_max, FINE_LARGE_DEPOT / cache->size);
-	}
 	if (cache->depot_max < cache->batch)
 		cache->depot_max = 0;
 	cache->max_empty =

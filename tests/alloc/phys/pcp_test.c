@@ -130,7 +130,7 @@ static void a_refill_grows_with_the_tide(void)
 		if (!i)
 			ok_eq(last, tune->batch / 8);
 	}
-	ok_eq(last, tune->batch);
+	ok(last > 2U * tune->batch && last <= 4096 / 4 + 1, "the last refill is %u", last);
 	for (int i = 0; i < 4096; i++)
 		__free_pages(pages[i], 0);
 	kmm_drain(machine);
