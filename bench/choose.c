@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench/choose.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,21 +24,55 @@ int choose_check_suites(const struct choice *choice)
 	return EXIT_OK;
 }
 
+/* What --case may say for a case besides its name: fill95/pair is one of fill95, and of fill. */
+struct families {
+	char names[2][CASE_NAME];
+};
+
+static void find_families(const char *name, struct families *families)
+{
+	int length = (int)strcspn(name, "/");
+
+	if (!name[length])
+		length = 0;
+	snprintf(families->names[0], CASE_NAME, "%.*s", length, name);
+	while (length && isdigit((unsigned char)name[length - 1]))
+		length--;
+	snprintf(families->names[1], CASE_NAME, "%.*s", length, name);
+}
+
+static bool case_is_in(const char *list, const char *name)
+{
+	struct families families;
+
+	find_families(name, &families);
+	return list_has(list, name) || list_has(list, families.names[0]) ||
+	       list_has(list, families.names[1]);
+}
+
 /* Every word of --case and --allocators must be the name of something. */
 static int check_words(const struct choice *choice, const struct case_list *list)
 {
-	const char **names = calloc(list->nr + 2 * PEER_MAX + 2, sizeof(*names));
+	const char **names = calloc(3 * list->nr + 2 * PEER_MAX + 2, sizeof(*names));
+	struct families *families = calloc(list->nr + 1, sizeof(*families));
 	char word[64];
 	int status = EXIT_OK;
 	size_t nr = 0;
 
-	if (!names)
+	if (!names || !families) {
+		free(names);
+		free(families);
 		return complain("no memory");
-	for (size_t i = 0; i < list->nr; i++)
-		names[i] = list->cases[i].name;
+	}
+	for (size_t i = 0; i < list->nr; i++) {
+		find_families(list->cases[i].name, &families[i]);
+		names[3 * i] = list->cases[i].name;
+		names[3 * i + 1] = families[i].names[0];
+		names[3 * i + 2] = families[i].names[1];
+	}
 	if (list_unknown(choice->cases, names, word, sizeof(word)))
 		status = complain("--case: %s: no such case in the suites chosen", word);
-	memset(names, 0, list->nr * sizeof(*names));
+	memset(names, 0, 3 * list->nr * sizeof(*names));
 	for (size_t i = 0; i < list->nr; i++)
 		names[nr++] = list->cases[i].allocator;
 	for (int i = 0; object_peer_names[i] && i < PEER_MAX; i++)
@@ -46,6 +81,7 @@ static int check_words(const struct choice *choice, const struct case_list *list
 	if (!status && list_unknown(choice->allocators, names, word, sizeof(word)))
 		status = complain("--allocators: %s: no such allocator", word);
 	free(names);
+	free(families);
 	return status;
 }
 
@@ -56,7 +92,7 @@ static bool chosen(const struct choice *choice, const struct bench_case *c)
 	case_name(c, name, sizeof(name));
 	if (choice->one)
 		return !strcmp(name, choice->one);
-	return (!choice->cases || list_has(choice->cases, c->name)) && gbench_selected(name) &&
+	return (!choice->cases || case_is_in(choice->cases, c->name)) && gbench_selected(name) &&
 	       (!strcmp(c->suite, "floor") || list_has(choice->allocators, c->allocator));
 }
 

@@ -13,12 +13,27 @@ static const char *const columns[] = {"kmm", "jemalloc", "mimalloc", "tcmalloc",
 #define MAX_COLUMNS (ARRAY_SIZE(columns) + MAX_OTHERS + 1)
 static const char *const cases[] = {"pair", "shuffle", "mixed"};
 
-static bool in_table(const struct measurement *m)
+static bool is_main_case(const struct measurement *m)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		if (!strcmp(m->name, cases[i]) && !strcmp(m->placement, "local"))
+		if (!strcmp(m->name, cases[i]))
 			return true;
 	return false;
+}
+
+/* The rest is in the files; but of a run without main cases all is shown. */
+static bool shows_all(const struct measured *rows, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (is_main_case(&rows[i].key))
+			return false;
+	return true;
+}
+
+static bool in_table(const struct measurement *m, bool all)
+{
+	return (all ? strcmp(m->suite, "floor") != 0 : is_main_case(m)) &&
+	       !strcmp(m->placement, "local");
 }
 
 static bool same_line(const struct measurement *a, const struct measurement *b)
@@ -63,13 +78,14 @@ static bool is_copy(const char *allocator)
 }
 
 /* The names of the table's columns; returns how many. */
-static size_t choose_columns(const struct measured *rows, size_t nr, const char *names[MAX_COLUMNS])
+static size_t choose_columns(const struct measured *rows, size_t nr, bool all,
+			     const char *names[MAX_COLUMNS])
 {
 	size_t n = ARRAY_SIZE(columns);
 
 	memcpy(names, columns, sizeof(columns));
 	for (size_t i = 0; i < nr && n < MAX_COLUMNS - 1; i++) {
-		bool known = !in_table(&rows[i].key) || !rows[i].key.nr_samples ||
+		bool known = !in_table(&rows[i].key, all) || !rows[i].key.nr_samples ||
 			     is_copy(rows[i].key.allocator);
 
 		for (size_t j = 0; j < n; j++)
@@ -111,10 +127,12 @@ void summary_print(const struct results *results, FILE *out)
 	size_t nr, nr_names;
 	const struct measured *rows = results_rows(results, &nr);
 
-	nr_names = choose_columns(rows, nr, names);
+	const bool all = shows_all(rows, nr);
+
+	nr_names = choose_columns(rows, nr, all, names);
 
 	for (size_t i = 0; i < nr; i++) {
-		if (!in_table(&rows[i].key) || !is_first(rows, i))
+		if (!in_table(&rows[i].key, all) || !is_first(rows, i))
 			continue;
 		if (!any) {
 			fprintf(out, "\n%-16s %8s %3s", "ns per operation", "size", "thr");

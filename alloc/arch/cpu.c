@@ -143,10 +143,14 @@ void slots_drain_layer(struct kmm *machine, const struct kmm_layer *layer)
  * Making, adopting and leaving a slot. slots_lock held.
  */
 
+/* The lists of idle slots are in order: the first slots have the largest shares of a zone, and should
+ * not lie idle while a thread has one of the last. */
 static void give_locked(struct kmm_cpu *cpu)
 {
 	struct kmm_cpu **list = &cpu->machine->idle[cpu->cpu];
 
+	while (*list && (*list)->slot < cpu->slot)
+		list = &(*list)->next_idle;
 	cpu->owned = false;
 	cpu->next_idle = *list;
 	*list = cpu;

@@ -84,7 +84,7 @@ struct free_area {
 	X(steal_block) /* pageblocks that changed their migratetype, for want of one of the other */ \
 	X(steal_page) /* blocks taken from a pageblock of another migratetype */                     \
 	X(release)    /* frames whose memory went back to the host */                                \
-	X(reuse)      /* of these, taken again; 512 at a time with huge pages */
+	X(reuse)      /* taken while they had none, at first or again; 512 at once if huge */
 
 struct buddy {
 	/* Set before buddy_init: NR_MIGRATETYPES of them, which the zone's lock protects. They are

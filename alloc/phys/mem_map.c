@@ -117,15 +117,15 @@ int memory_map(struct phys *phys)
 	return 0;
 }
 
-/* Frames of a node that its structs cost: below its memfd-backed zones where there is room, as
- * those are precious. */
+/* Frames of a node that its structs cost: below HighMem and what is shared where there is room, as
+ * the kernel's mem_map is in low memory, and shared memory is precious. */
 static int reserve_node(struct memblock *mb, struct pglist_data *node, u64 size)
 {
 	u64 limit = 0, base;
 	int err;
 
 	for (int type = 0; type < NR_ZONE_TYPES; type++)
-		if (zone_populated(&node->zones[type]) && !node->zones[type].memfd_backed)
+		if (zone_populated(&node->zones[type]) && type < ZONE_HIGHMEM)
 			limit = max_t(u64, limit, (u64)node->zones[type].end_pfn << PAGE_SHIFT);
 	err = memblock_alloc(mb, size, PAGE_SIZE, 0, limit, node->nid, &base);
 	if (err)

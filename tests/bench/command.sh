@@ -56,6 +56,11 @@ bad_options() {
 bad_names() {
 	refuses '--suite: bogus: no such suite' bench --suite page,bogus
 	refuses '--case: bogus: no such case' bench --memory 64M --suite slab --case bogus
+	refuses '--case: fil: no such case' bench --memory 64M --suite page --case fil
+	for case in fill fill95 fill95/pair; do
+		want_status 0 "$kmm" bench --memory 64M --suite page --case $case --allocators kmm --benchmark_list_tests
+		want_line out '^page/fill95/pair/0/kmm'
+	done
 	refuses '--allocators: bogus: no such allocator' bench --memory 64M --allocators kmm,bogus
 	refuses 'no case is left' bench --memory 64M --benchmark_filter=bogus
 	refuses '--peer: .*bogus' bench --peer bogus
@@ -220,6 +225,7 @@ course() {
 	want_status 0 "$kmm" bench --memory 64M --results aged --suite page --case ageing,ageing_mixed --allocators kmm
 	want_line out '^ageing of kmm: of its free memory [0-9.]+ % is in free blocks of 2 MiB, then [0-9.]+ % after 100 rounds'
 	want_line out '^ageing_mixed of kmm: '
+	want_line out '^page/ageing  '
 	want_line aged/latest/throughput.csv '^page,ageing,kmm,[0-9]+,local,0,[1-9][0-9]*,[0-9.]+,[0-9.]+,[0-9.]+,.*contents checked'
 	[ "$(grep -c '^page,ageing,kmm,' aged/latest/raw.csv)" = 100 ]
 	[ "$(grep -c '^ageing_mixed,kmm,' aged/latest/fragmentation.csv)" = 101 ]

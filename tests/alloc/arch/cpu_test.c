@@ -264,6 +264,34 @@ static void a_thousand_threads_have_a_slot_each(void)
 	machine_down(machine);
 }
 
+/* However they end: who comes next has the first. */
+static void the_first_of_the_idle_slots_is_adopted(void)
+{
+	struct kmm *machine = machine_up();
+	pthread_t threads[50];
+
+	pthread_barrier_init(&all_attached, NULL, ARRAY_SIZE(threads) + 1);
+	memset(slot_seen, 0, sizeof(slot_seen));
+	for (unsigned int i = 0; i < ARRAY_SIZE(threads); i++)
+		if (pthread_create(&threads[i], NULL, attach_and_meet, machine)) {
+			printf("Bail out! only %u threads\n", i);
+			exit(1);
+		}
+	pthread_barrier_wait(&all_attached);
+	for (unsigned int i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned int cpu = 0; cpu < 4; cpu++) {
+		u32 last = 0, nr = 0;
+
+		for (struct kmm_cpu *slot = machine->idle[cpu]; slot; slot = slot->next_idle) {
+			ok(!nr++ || slot->slot > last, "slot %u behind %u", slot->slot, last);
+			last = slot->slot;
+		}
+	}
+	pthread_barrier_destroy(&all_attached);
+	machine_down(machine);
+}
+
 static void beyond_the_last_slot_comes_eagain_then_adoption_from_another_node(void)
 {
 	struct kmm *machine = machine_up();
@@ -480,6 +508,7 @@ int main(void)
 	RUN(use_attaches_to_the_current_machine);
 	RUN(slots_used_from_late_destructors_are_found_again);
 	RUN(a_thousand_threads_have_a_slot_each);
+	RUN(the_first_of_the_idle_slots_is_adopted);
 	RUN(beyond_the_last_slot_comes_eagain_then_adoption_from_another_node);
 	RUN(drain_takes_own_and_idle_slots_and_leaves_others);
 	RUN(a_borrowed_slot_leaves_the_thread_where_it_was);

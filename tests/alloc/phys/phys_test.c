@@ -98,6 +98,21 @@ static void zones_may_begin_anywhere_in_a_node(void)
 		.synthetic = "numa:1 pu:1", .node_bytes = 4100UL << 20, .shared_bytes = 4UL << 20});
 }
 
+/* What boot keeps comes out of the highest zone in low memory, and leaves DMA's 16 MiB alone. */
+static void dma_is_for_devices(void)
+{
+	static const unsigned long mib[] = {512, 896, 900, 1024};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(mib); i++) {
+		struct kmm *machine = boot((struct kmm_config){.synthetic = "numa:1 pu:1",
+							       .node_bytes = mib[i] << 20,
+							       .layout = ZONES_I386});
+
+		ok_eq(machine->phys->nodes[0].zones[ZONE_DMA].nr_managed, 4096);
+		shut_down(machine);
+	}
+}
+
 static void nodes_may_differ_in_size(void)
 {
 	for (int layout = 0; layout < NR_ZONE_LAYOUTS; layout++) {
@@ -190,6 +205,7 @@ int main(void)
 	RUN(nodes_of_any_multiple_of_4_MiB_boot);
 	RUN(shared_zones_from_one_block_to_all_but_one_boot);
 	RUN(zones_may_begin_anywhere_in_a_node);
+	RUN(dma_is_for_devices);
 	RUN(nodes_may_differ_in_size);
 	RUN(each_page_not_freed_is_counted);
 	RUN(what_lies_on_the_lists_of_ended_threads_is_no_leak);
