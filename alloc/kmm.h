@@ -93,7 +93,8 @@ KMM_API void kmm_drain(struct kmm *machine);
  * Give memory that nobody uses back to the host, until no more than keep_bytes of what is free has
  * memory behind it. As kmm_drain, and asks running threads for what their page lists hold, which
  * they give at their next slow path. Runs of 64 KiB, so that up to 64 KiB more may stay; where 2 MiB
- * or more are kept, whole 2 MiB first; with keep_bytes 0 every page. Returns the bytes given back. Any thread, at any time: allocations go on meanwhile.
+ * or more are kept, whole 2 MiB first; with keep_bytes 0 every page. Returns the bytes given back.
+ * Any thread, at any time: allocations go on meanwhile.
  * Takes slots_lock.
  */
 KMM_API unsigned long kmm_trim(struct kmm *machine, size_t keep_bytes);

@@ -221,8 +221,10 @@ static int finish_file(FILE **file)
 {
 	int error = 0;
 
-	if (ferror(*file) || fflush(*file) || fsync(fileno(*file)))
-		error = errno ? -errno : -EIO;
+	if (fflush(*file) || fsync(fileno(*file)))
+		error = -errno;
+	else if (ferror(*file))
+		error = -EIO;
 	if (fclose(*file) && !error)
 		error = -errno;
 	*file = NULL;

@@ -65,9 +65,12 @@ static void print_name_orders(FILE *out, const char *name)
 		fprintf(out, "%sunusable_free_index_%d,fragmentation_index_%d", j ? "," : "", j, j);
 }
 
+/* The errno of a write that failed is gone; what could not be written fails again. */
 static int stream_error(FILE *out)
 {
-	return ferror(out) ? -EIO : 0;
+	if (!ferror(out))
+		return 0;
+	return fflush(out) ? -errno : -EIO;
 }
 
 #define PRINT_NAME(type, field, name)                                                              \

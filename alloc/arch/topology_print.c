@@ -7,7 +7,9 @@
 
 static int stream_result(FILE *out)
 {
-	return fflush(out) || ferror(out) ? -EIO : 0;
+	if (fflush(out))
+		return -errno;
+	return ferror(out) ? -EIO : 0;
 }
 
 /* CPUs of a node as ranges: "0-3,8-11". */

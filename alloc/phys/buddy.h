@@ -155,15 +155,16 @@ bool buddy_would_break(struct buddy *buddy, unsigned int order, enum migratetype
 void buddy_give(struct buddy *buddy, const struct page *page, unsigned int order);
 
 /* Take nr_pages frames in a row, from the start of the first pageblock that has enough of them free
- * behind it: pageblocks that are free as a whole, one at least, and become of the migratetype, and of
- * the next one what is left, which may be in use behind that. The first frame, or NULL. Of those that
- * are taken whole, `blank` says which read as zeros until they are written to; it may be read without
- * the lock while they are the taker's. O(pageblocks / 64), and what is free. */
+ * behind it: pageblocks that are free as a whole, one at least, and become of the migratetype, and
+ * of the next one what is left, which may be in use behind that. The first frame, or NULL. Of those
+ * that are taken whole, `blank` says which read as zeros until they are written to; it may be read
+ * without the lock while they are the taker's. O(pageblocks / 64 + rows of free ones). */
 struct page *buddy_take_run(struct buddy *buddy, unsigned long nr_pages,
 			    enum migratetype migratetype);
 
-/* Take nr_pages (1 to 511) frames in a row, wherever they begin, out of a pageblock of the migratetype
- * that is in use: of those that may have them, of eight the fullest. The first frame, or NULL. */
+/* Take nr_pages (1 to 511) frames in a row, wherever they begin, out of a pageblock of the
+ * migratetype that is in use: the fullest that has them, but that of those that may have none only
+ * eight are looked at. The first frame, or NULL. */
 struct page *buddy_take_part(struct buddy *buddy, unsigned int nr_pages,
 			     enum migratetype migratetype);
 

@@ -65,17 +65,18 @@ KMM_API unsigned long alloc_pages_bulk_node(gfp_t gfp, int nid, unsigned long nr
 
 /*
  * nr_pages frames in a row, however many, in zones that gfp allows, those of node nid first
- * (NUMA_NO_NODE: this CPU's; the thread's policy is not asked): for what is longer than the largest
- * block. A run of more than 2 MiB begins at a multiple of 2 MiB, the first place in its zone where so
- * much is free (of 4 MiB, of 4 MiB); a shorter one may begin anywhere, but for a power of two of
- * frames, which begins at a multiple of itself. Its first frame is of PG_TYPE_CONTIG and has its one reference and
- * its length (contig_nr_pages); the others' struct pages say nothing. __GFP_ZERO fills it. Frees by
- * free_contig_range, with the same length, or the last put_page.
+ * (NUMA_NO_NODE: this CPU's; the thread's policy is not asked): for what is no block, or longer than
+ * the largest. A run of more than 2 MiB begins at a multiple of 2 MiB, the first place in its zone
+ * where so much is free; one of 4 MiB at a multiple of 4 MiB. A shorter one may begin anywhere, but
+ * for a power of two of frames, which begins at a multiple of itself. The first frame is of
+ * PG_TYPE_CONTIG and has the run's one reference and its length (contig_nr_pages); the others' struct
+ * pages say nothing. __GFP_ZERO fills it. Frees by free_contig_range, with the same length, or the
+ * last put_page.
  *
  * NULL when no zone has such a run, after reclaim has been asked and the lists of CPUs have been
  * drained (with __GFP_DIRECT_RECLAIM, which wants no lock of kmm held): nothing is moved out of the
  * way, as the kernel would. Takes each zone's lock in turn, for a look at one bit of each pageblock
- * that is in use or was, and at some of those that are in use in part.
+ * that is in use or was; for a run of less than 2 MiB, at some of those that are in use in part.
  */
 KMM_API struct page *alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 /* Stops the program on a frame that begins no run, or begins one of another length. */

@@ -314,17 +314,27 @@ static void only_those_who_may_wait_reclaim_and_only_as_they_may(void)
 	shut_down(machine);
 }
 
-static void what_reclaim_frees_is_allocated(void)
+/* A machine all of whose pages are hoarded, with a reclaim that frees so many of them and says how many
+ * it has freed. */
+static struct kmm *starving(struct hoard *hoard, unsigned int nr_frees, unsigned int claim)
 {
 	struct kmm *machine = boot((struct kmm_config){0});
+
+	hoard_all(hoard, GFP_KERNEL);
+	memset(&seen, 0, sizeof(seen));
+	seen.hoard = hoard;
+	seen.nr_frees = nr_frees;
+	seen.claim = claim;
+	phys_set_reclaim_ops(machine, &noting);
+	return machine;
+}
+
+static void what_reclaim_frees_is_allocated(void)
+{
 	struct hoard hoard = {0};
+	struct kmm *machine = starving(&hoard, 8, 8);
 	struct page *page;
 
-	hoard_all(&hoard, GFP_KERNEL);
-	memset(&seen, 0, sizeof(seen));
-	seen.hoard = &hoard;
-	seen.nr_frees = seen.claim = 8;
-	phys_set_reclaim_ops(machine, &noting);
 	page = alloc_pages(GFP_KERNEL, 0);
 	ok(page != NULL, "8 pages were freed");
 	ok_eq(seen.nr_reclaims, 1);
@@ -339,15 +349,10 @@ static void what_reclaim_frees_is_allocated(void)
 /* As when another thread, or memory on its way to the host, is back between two looks. */
 static void what_comes_back_while_reclaim_finds_nothing_is_allocated(void)
 {
-	struct kmm *machine = boot((struct kmm_config){0});
 	struct hoard hoard = {0};
+	struct kmm *machine = starving(&hoard, 64, 0);
 	struct page *page;
 
-	hoard_all(&hoard, GFP_KERNEL);
-	memset(&seen, 0, sizeof(seen));
-	seen.hoard = &hoard;
-	seen.nr_frees = 64;
-	phys_set_reclaim_ops(machine, &noting);
 	page = alloc_pages(GFP_KERNEL, 0);
 	ok(page, "nothing, though 64 frames are free");
 	ok_eq(seen.nr_reclaims, 1);
@@ -359,13 +364,9 @@ static void what_comes_back_while_reclaim_finds_nothing_is_allocated(void)
 
 static void reclaim_without_end_is_given_up(void)
 {
-	struct kmm *machine = boot((struct kmm_config){0});
 	struct hoard hoard = {0};
+	struct kmm *machine = starving(&hoard, 0, 1);
 
-	hoard_all(&hoard, GFP_KERNEL);
-	memset(&seen, 0, sizeof(seen));
-	phys_set_reclaim_ops(machine, &noting);
-	seen.claim = 1; /* it says so, and frees nothing */
 	ok(!alloc_pages(GFP_KERNEL, 0), "a page from nowhere");
 	ok(seen.nr_reclaims > 1 && seen.nr_reclaims <= 64, "%u rounds", seen.nr_reclaims);
 	seen.nr_reclaims = 0;
