@@ -131,6 +131,7 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/virt.c \
 	alloc/virt/virt.h \
 	alloc/virt/vmalloc.c \
+	alloc/virt/vmap.c \
 	alloc/virt/vmap_area.c \
 	alloc/virt/vmap_area.h \
 	alloc/virt/vmap_lazy.c \

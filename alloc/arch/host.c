@@ -162,6 +162,13 @@ int host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate)
 	return -error;
 }
 
+int host_write_protect(void *addr, size_t size)
+{
+	if (fail_now())
+		return -errno;
+	return mprotect(addr, size, PROT_READ) ? -errno : 0;
+}
+
 int host_shared_unmap(void *addr, size_t size)
 {
 	if (map_nothing(addr, size, MAP_FIXED) != MAP_FAILED)

@@ -33,6 +33,8 @@ int host_shared_create(const char *name, size_t size);
  * -ENOMEM also when the host's limit of mappings per process is reached; addr is then still
  * reserved. */
 int host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate);
+/* Writes to a mapped range fault from now on. -ENOMEM at the limit of mappings. */
+int host_write_protect(void *addr, size_t size);
 /* Back to reserved; the object's content stays. */
 int host_shared_unmap(void *addr, size_t size);
 /* The memory behind size bytes of it from `offset` on returns to the host: they read as zeros
@@ -68,7 +70,7 @@ unsigned long host_max_mappings(void);
 /*
  * For tests. host_available_in reads the files below root instead of the host's own ("" is the
  * host). host_fail_nth makes the nth call from now on that asks the host for memory or address
- * space (host_reserve, _commit, _shared_create, _shared_map) fail once, as if the host had refused;
+ * space (host_reserve, _commit, _shared_create, _shared_map, _write_protect) fail once, as if the host had refused;
  * 0: none. host_fail_pending says whether that is still to come.
  */
 u64 host_available_in(const char *root);

@@ -89,7 +89,7 @@ static void init_lists(struct virt *virt)
 {
 	INIT_LIST_HEAD(&virt->lazy_age);
 	INIT_LIST_HEAD(&virt->stuck);
-	for (int i = 0; i < VMAP_BUCKETS; i++)
+	for (int i = 0; i <= VMAP_BUCKETS; i++)
 		INIT_LIST_HEAD(&virt->lazy_size[i]);
 }
 
@@ -257,6 +257,19 @@ static void validate_translation(const struct virt *virt, const struct vmap_area
 		   area->addr);
 }
 
+/* The frames of an area of vmap's are known to the tables alone. */
+static void validate_is_mapped(const struct virt *virt, const struct vmap_area *area)
+{
+	u64 addr = (u64)area->addr;
+	struct pgtable_walk walk;
+
+	for (unsigned long i = 0; i < area->nr_pages; i++, addr += PAGE_SIZE)
+		KMM_BUG_ON(!pgtable_walk(virt->kernel, addr, &walk),
+			   "%#lx of area %p is not mapped", addr, area->addr);
+	KMM_BUG_ON(pgtable_walk(virt->kernel, addr, &walk), "the guard page of area %p is mapped",
+		   area->addr);
+}
+
 static void validate_area(const struct virt *virt, const struct vmap_area *area)
 {
 	KMM_BUG_ON(area->range.start != (unsigned long)area->addr ||
@@ -265,6 +278,12 @@ static void validate_area(const struct virt *virt, const struct vmap_area *area)
 		   area->range.start, area->range.size);
 	KMM_BUG_ON(READ_ONCE(*vmap_area_slot(virt, area->range.start)) != area,
 		   "area %p is not the one found by its address", area->addr);
+	KMM_BUG_ON(!IS_ALIGNED(area->range.start, 1UL << area->align_shift),
+		   "area %p is not aligned to %#lx", area->addr, 1UL << area->align_shift);
+	if (area->kind != VMAP_VMALLOC) {
+		validate_is_mapped(virt, area);
+		return;
+	}
 	KMM_BUG_ON(area->nr_runs != vmap_runs_count(virt->machine, area),
 		   "area %p: %u runs, not %u", area->addr, area->nr_runs,
 		   vmap_runs_count(virt->machine, area));

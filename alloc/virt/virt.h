@@ -14,7 +14,8 @@
  *
  * So a lazily freed area is still mapped, in the kernel page tables as in the host's, as the
  * kernel's own lazily freed areas are until they are purged. A use after vfree is therefore not
- * always caught by a fault.
+ * always caught by a fault. What vmap maps goes the same way, but its frames are the caller's, and
+ * nobody reuses it: it only waits for the purge.
  *
  * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the
  * magazines of one CPU hold at most VMAP_BINS * magazine_pages besides, which boot sets to at most
@@ -38,6 +39,11 @@
 #include "virt/vmalloc.h"
 #include "virt/vmap_area.h"
 
+enum vmap_kind {
+	VMAP_VMALLOC, /* frames of its own, in blocks */
+	VMAP_VMAP,    /* the caller's frames */
+};
+
 enum vmap_state {
 	VMAP_BUSY, /* being made or being unmapped; not reused */
 	VMAP_LIVE,
@@ -49,6 +55,10 @@ struct vmap_area {
 	void *addr;
 	unsigned int nr_pages; /* without the guard page behind them */
 	s32 home;	       /* the node that it was asked of: reused for that node */
+	u8 kind;	       /* enum vmap_kind */
+	u8 align_shift;	       /* the alignment that it was asked with: reused for that; PAGE_SHIFT
+				* unless the caller wants more */
+	u8 bin;		       /* of its magazine; VMAP_BINS: there is none for its like */
 	unsigned int nr_runs;  /* of contiguous frames: mappings of the host */
 	/* Whoever has the area in hand: its caller, a magazine's owner, or virt->lock. */
 	u32 state; /* enum vmap_state */
@@ -80,7 +90,7 @@ struct virt_cpu {
 	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
 };
 
-#define VMAP_BUCKETS 1024
+#define VMAP_BUCKETS 1024 /* and one more, for areas that nobody reuses */
 
 struct virt {
 	/* Set at boot, then constant: */
@@ -101,7 +111,7 @@ struct virt {
 	struct list_head lazy_age;
 	struct list_head stuck; /* the host would not unmap them; the next purge asks again */
 	u64 nr_unmaking;	/* areas on their way through vmap_areas_unmake */
-	struct list_head lazy_size[VMAP_BUCKETS];
+	struct list_head lazy_size[VMAP_BUCKETS + 1];
 };
 
 static inline struct vmap_area **vmap_area_slot(const struct virt *virt, unsigned long addr)
@@ -114,16 +124,36 @@ static inline struct virt_cpu *virt_cpu(const struct virt *virt, struct kmm_cpu 
 	return percpu_ptr(cpu, virt->percpu);
 }
 
+/* What an area is to be like. */
+struct vmap_wish {
+	unsigned int nr_pages;
+	s32 home;	/* its frames' node, if they can be had there */
+	u8 align_shift; /* PAGE_SHIFT or more */
+};
+
+/* The magazine for areas like that; VMAP_BINS: none. None for those that are aligned
+ * to more than a page, for the fast path does not ask for them. */
+static inline u8 vmap_bin(const struct vmap_wish *wish)
+{
+	return wish->align_shift == PAGE_SHIFT && wish->nr_pages <= VMAP_BINS
+		       ? (u8)(wish->nr_pages - 1)
+		       : VMAP_BINS;
+}
+
 /* A counter of this CPU's own; single stores, because vmalloc_count reads beside. */
 #define VIRT_COUNT(vcpu, name) WRITE_ONCE((vcpu)->count.name, (vcpu)->count.name + 1)
 
 /* vmap_map.c: areas that nobody has yet, or has any more. */
 
-/* Make an area of nr_pages pages with frames from node `home` if it can be had: LIVE, or NULL with
- * nothing done. Takes and drops virt->lock; system calls. Purges nothing: the caller does, and
- * tries again. */
-struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages,
-				 s32 home);
+/* Make an area with frames of its own: LIVE, or NULL with nothing done. Takes and drops virt->lock;
+ * system calls. Purges nothing: the caller does, and tries again. */
+struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu,
+				 const struct vmap_wish *wish);
+/* The same with wish->nr_pages frames of the caller's, which are memfd-backed; prot: bits of their
+ * entries. */
+struct vmap_area *vmap_area_make_of(struct virt *virt, struct virt_cpu *vcpu,
+				    const struct vmap_wish *wish, struct page *const *pages,
+				    pgprot_t prot);
 /* Take areas (BUSY, chained by lazy_age, in no other list, counted in nr_unmaking) apart: page
  * tables, host mappings, frames, addresses, in that order. Neighbours are unmapped by one call.
  * vcpu: the caller's, or one that it holds. */
@@ -136,10 +166,10 @@ unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *
 
 /* vmap_lazy.c: areas that nobody has, still mapped. */
 
-/* This CPU's slow paths. take: an area of that size and home, LIVE, the magazine refilled besides;
- * NULL if none. */
-struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigned int nr_pages,
-				 s32 home);
+/* This CPU's slow paths. take: an area as wished, LIVE, the magazine refilled besides; NULL if
+ * none. */
+struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu,
+				 const struct vmap_wish *wish);
 /* put: a LIVE area becomes LAZY; purges when too much is held then. */
 void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *area);
 /* Unmap all that a CPU's magazines and the lists hold. Its owner, or slots_lock held and idle. */

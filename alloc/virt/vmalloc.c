@@ -23,6 +23,7 @@
  */
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/check.h"
 #include "phys/page.h"
 #include "phys/zone.h"
@@ -33,26 +34,27 @@
  * Allocation
  */
 
-static KMM_COLD void *vmalloc_slow(unsigned long size, int nid)
+static KMM_COLD void *vmalloc_slow(unsigned long size, unsigned int align_shift, int nid)
 {
 	struct kmm_cpu *cpu = cpu_get();
 	struct virt *virt = cpu->machine->virt;
 	struct virt_cpu *vcpu = virt_cpu(virt, cpu);
 	unsigned long nr_pages = (size >> PAGE_SHIFT) + !!(size & ~PAGE_MASK);
-	s32 home = nid == NUMA_NO_NODE ? cpu->nid : nid;
+	struct vmap_wish wish = {(unsigned int)nr_pages, nid == NUMA_NO_NODE ? cpu->nid : nid,
+				 (u8)align_shift};
 	struct vmap_area *area;
 
-	KMM_BUG_ON((u32)home >= cpu->machine->phys->nr_nodes, "node %d: the machine has %u", home,
-		   cpu->machine->phys->nr_nodes);
+	KMM_BUG_ON((u32)wish.home >= cpu->machine->phys->nr_nodes, "node %d: the machine has %u",
+		   wish.home, cpu->machine->phys->nr_nodes);
 	/* More than all frames is refused before it takes them from everybody. */
-	if (!size || nr_pages > virt->nr_shared_pages)
+	if (!size || nr_pages > virt->nr_shared_pages || 1UL << align_shift > virt->size)
 		return NULL;
-	area = vmap_lazy_take(virt, cpu, (unsigned int)nr_pages, home);
+	area = vmap_lazy_take(virt, cpu, &wish);
 	if (area)
 		return area->addr;
-	area = vmap_area_make(virt, vcpu, (unsigned int)nr_pages, home);
+	area = vmap_area_make(virt, vcpu, &wish);
 	if (!area && vmap_lazy_drain_all(cpu->machine, cpu))
-		area = vmap_area_make(virt, vcpu, (unsigned int)nr_pages, home);
+		area = vmap_area_make(virt, vcpu, &wish);
 	if (!area)
 		return NULL;
 	VIRT_COUNT(vcpu, alloc);
@@ -70,12 +72,12 @@ static inline void *vmalloc_fast(unsigned long size, int nid)
 
 	if (unlikely(bin >= VMAP_BINS || cpu == kmm_cpu_detached ||
 		     (nid != NUMA_NO_NODE && nid != cpu->nid)))
-		return vmalloc_slow(size, nid);
+		return vmalloc_slow(size, PAGE_SHIFT, nid);
 	vcpu = virt_cpu(cpu->machine->virt, cpu);
 	magazine = &vcpu->magazine[bin];
 	nr = magazine->nr;
 	if (unlikely(!nr))
-		return vmalloc_slow(size, nid);
+		return vmalloc_slow(size, PAGE_SHIFT, nid);
 	area = magazine->areas[nr - 1];
 	WRITE_ONCE(magazine->nr, nr - 1);
 	WRITE_ONCE(area->state, VMAP_LIVE);
@@ -100,6 +102,22 @@ void *vzalloc(unsigned long size)
 	return addr ? memset(addr, 0, ALIGN_UP(size, PAGE_SIZE)) : NULL;
 }
 
+void *__vmalloc_node(unsigned long size, unsigned long align, gfp_t gfp, int nid,
+		     const void *caller)
+{
+	void *addr;
+
+	(void)caller;
+	KMM_BUG_ON(align & (align - 1), "an alignment of %#lx bytes", align);
+	if (align <= PAGE_SIZE)
+		addr = vmalloc_fast(size, nid);
+	else
+		addr = vmalloc_slow(size, ilog2(align), nid);
+	if (addr && gfp & __GFP_ZERO)
+		memset(addr, 0, ALIGN_UP(size, PAGE_SIZE));
+	return addr;
+}
+
 /*
  * Free
  */
@@ -117,6 +135,7 @@ static KMM_COLD void vfree_slow(const void *addr)
 	area = READ_ONCE(*vmap_area_slot(virt, (unsigned long)addr));
 	KMM_BUG_ON(!area || area->addr != addr, "vfree of %p, where no area starts", addr);
 	KMM_BUG_ON(READ_ONCE(area->state) != VMAP_LIVE, "vfree of %p, which is free already", addr);
+	KMM_BUG_ON(area->kind != VMAP_VMALLOC, "vfree of %p, which vmap made", addr);
 	vmap_lazy_put(virt, cpu, area);
 }
 
@@ -134,9 +153,9 @@ void vfree(const void *addr)
 		return vfree_slow(addr);
 	area = READ_ONCE(*vmap_area_slot(virt, (unsigned long)addr));
 	if (unlikely(!area || area->addr != addr || READ_ONCE(area->state) != VMAP_LIVE ||
-		     area->nr_pages > VMAP_BINS || area->home != cpu->nid))
+		     area->bin >= VMAP_BINS || area->home != cpu->nid))
 		return vfree_slow(addr);
-	magazine = &virt_cpu(virt, cpu)->magazine[area->nr_pages - 1];
+	magazine = &virt_cpu(virt, cpu)->magazine[area->bin];
 	if (unlikely(magazine->nr >= magazine->capacity))
 		return vfree_slow(addr);
 	WRITE_ONCE(area->state, VMAP_LAZY);
@@ -158,6 +177,23 @@ struct page *vmalloc_to_page(const void *addr)
 	return machine->mem_map + walk.pfn;
 }
 
+static void visit_area(const struct virt *virt, const struct vmap_area *area,
+		       void (*visit)(const struct vm_area_info *info, void *arg), void *arg)
+{
+	static const char *const kinds[] = {[VMAP_VMALLOC] = "vmalloc", [VMAP_VMAP] = "vmap"};
+	struct vm_area_info info = {.addr = area->addr,
+				    .kind = kinds[area->kind],
+				    .size_bytes = area->range.size,
+				    .nr_pages = area->nr_pages,
+				    .nid = NUMA_NO_NODE,
+				    .owns_pages = area->kind == VMAP_VMALLOC};
+	struct pgtable_walk walk;
+
+	if (pgtable_walk(virt->kernel, (u64)area->addr, &walk))
+		info.nid = virt->machine->mem_map[walk.pfn].nid;
+	visit(&info, arg);
+}
+
 void vmalloc_for_each(struct kmm *machine,
 		      void (*visit)(const struct vm_area_info *info, void *arg), void *arg)
 {
@@ -167,16 +203,22 @@ void vmalloc_for_each(struct kmm *machine,
 	lock_acquire(&virt->lock);
 	for (range = vmap_space_first(&virt->space); range; range = vmap_space_next(range)) {
 		const struct vmap_area *area = container_of(range, struct vmap_area, range);
-		struct vm_area_info info;
 
-		if (READ_ONCE(area->state) != VMAP_LIVE)
-			continue;
-		info.addr = area->addr;
-		info.size_bytes = range->size;
-		info.nr_pages = area->nr_pages;
-		info.nid = list_first_entry(&area->blocks, struct page, lru)->nid;
-		visit(&info, arg);
+		if (READ_ONCE(area->state) == VMAP_LIVE)
+			visit_area(virt, area, visit, arg);
 	}
+	lock_release(&virt->lock);
+}
+
+void vmalloc_for_each_lazy(struct kmm *machine,
+			   void (*visit)(const struct vm_area_info *info, void *arg), void *arg)
+{
+	struct virt *virt = machine->virt;
+	const struct vmap_area *area;
+
+	lock_acquire(&virt->lock);
+	list_for_each_entry(area, &virt->lazy_age, lazy_age)
+		visit_area(virt, area, visit, arg);
 	lock_release(&virt->lock);
 }
 

@@ -3,6 +3,9 @@
  * vmalloc: memory that is contiguous in addresses and not in frames. Really mapped: the frames
  * come from the machine's memfd-backed zone, and appear at the area's address with an inaccessible
  * guard page behind. The kernel page tables (virt/pgtable.h) say the same for every area.
+ *
+ * vmap does it with frames of the caller's. Only those of the memfd-backed zone can be mapped a
+ * second time: alloc_pages(GFP_KERNEL | __GFP_SHARED, ...).
  */
 #ifndef KMM_VIRT_VMALLOC_H
 #define KMM_VIRT_VMALLOC_H
@@ -11,6 +14,8 @@
 
 #include "base/compiler.h"
 #include "base/types.h"
+#include "phys/gfp.h"
+#include "virt/pgtable.h"
 
 KMM_BEGIN_DECLS
 
@@ -20,21 +25,55 @@ KMM_API void *vmalloc(unsigned long size);
 KMM_API void *vzalloc(unsigned long size);
 /* Frames from node nid if it can be had. */
 KMM_API void *vmalloc_node(unsigned long size, int nid);
+/*
+ * As vmalloc_node, at a multiple of align (a power of two, 0 for any; as large as the region allows).
+ * Of gfp only __GFP_ZERO counts: the frames are those that vmalloc takes, and it may wait. caller is
+ * the kernel's argument and is not looked at. An area that was freed lately is reused for the same
+ * size and alignment.
+ */
+KMM_API void *__vmalloc_node(unsigned long size, unsigned long align, gfp_t gfp, int nid,
+			     const void *caller);
 /* Free an area by its first address. Unmapping may come later, in batches. NULL does nothing; an
  * address that starts no live area stops the program. */
 KMM_API void vfree(const void *addr);
+
+/* Bits of the entries that a mapping is made with. */
+typedef u64 pgprot_t;
+#define PAGE_KERNEL    ((pgprot_t)(PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX))
+#define PAGE_KERNEL_RO ((pgprot_t)(PTE_ACCESSED | PTE_GLOBAL | PTE_NX))
+
+#define VM_MAP 0x4UL /* what vmap makes; the kernel's value */
+
+/*
+ * Map count pages, in this order, which may have pages more than once. flags: VM_MAP or 0. prot:
+ * PAGE_KERNEL or PAGE_KERNEL_RO, which faults on a write. The pages stay the caller's, and must
+ * outlive the mapping. NULL for count 0, for a page that can be mapped only once, and as vmalloc
+ * does. Cost: a system call for each run of pages that follow each other in memory.
+ */
+KMM_API void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot);
+/* Unmap an area of vmap by its first address. It happens later, in batches, and until then a use may
+ * go unnoticed. NULL does nothing; any other address stops the program. */
+KMM_API void vunmap(const void *addr);
+
 /* The page behind an address in a live area, by a walk of the kernel page tables; NULL if none. */
 KMM_API struct page *vmalloc_to_page(const void *addr);
 
 /* Live areas in address order, with the lock held. */
 struct vm_area_info {
 	const void *addr;
+	const char *kind;	  /* vmallocinfo's word: vmalloc, vmap */
 	unsigned long size_bytes; /* with the guard page */
 	unsigned int nr_pages;
-	int nid; /* of its first page */
+	int nid;	 /* of its first page */
+	bool owns_pages; /* they are counted in its line; vmap's are the caller's */
 };
 KMM_API void vmalloc_for_each(struct kmm *machine,
 			      void (*visit)(const struct vm_area_info *, void *arg), void *arg);
+/* The same for areas that are freed and still mapped, the longest freed first; without what CPUs
+ * keep for themselves. */
+KMM_API void vmalloc_for_each_lazy(struct kmm *machine,
+				   void (*visit)(const struct vm_area_info *, void *arg),
+				   void *arg);
 
 /* As PHYS_COUNTERS. */
 #define VMALLOC_COUNTERS(X)                                                                        \

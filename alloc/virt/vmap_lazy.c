@@ -3,9 +3,9 @@
  * Areas that are free and still mapped: each CPU's magazines, and behind them the machine's lists,
  * by size for reuse and by age for the purge. See virt.h for the states and the bounds.
  *
- * The lists are a hash by (pages, home) of lists, newest first: sizes below half of VMAP_BUCKETS
- * pages on one or two nodes each have a bucket for themselves; larger ones may share, so a search
- * looks at a few entries only.
+ * The lists are a hash by (pages, home, alignment) of lists, newest first: sizes below half of
+ * VMAP_BUCKETS pages on one or two nodes each have a bucket for themselves; larger ones may share,
+ * and so may those with an alignment, so a search looks at a few entries only.
  *
  * Purging unmaps the oldest first, purge_pages below the bound, so that a batch is worth its system
  * calls and sizes in use stay.
@@ -22,14 +22,31 @@
 /* How often to yield to threads that are unmapping areas: more than a batch takes. */
 #define UNMAKING_TURNS 1000
 
-static struct list_head *bucket(struct virt *virt, unsigned int nr_pages, s32 home)
+static struct list_head *bucket(struct virt *virt, const struct vmap_wish *wish)
 {
-	return &virt->lazy_size[(nr_pages + (u32)home * (VMAP_BUCKETS / 2)) % VMAP_BUCKETS];
+	/* Odd, so that alignments spread sizes of a few pages over all buckets. */
+	u32 by_align = (wish->align_shift - PAGE_SHIFT) * 89U;
+
+	return &virt->lazy_size[(wish->nr_pages + (u32)wish->home * (VMAP_BUCKETS / 2) + by_align) %
+				VMAP_BUCKETS];
+}
+
+static struct list_head *bucket_of(struct virt *virt, const struct vmap_area *area)
+{
+	struct vmap_wish like = {area->nr_pages, area->home, area->align_shift};
+
+	return area->kind == VMAP_VMALLOC ? bucket(virt, &like) : &virt->lazy_size[VMAP_BUCKETS];
+}
+
+static bool area_is_as(const struct vmap_area *area, const struct vmap_wish *wish)
+{
+	return area->nr_pages == wish->nr_pages && area->home == wish->home &&
+	       area->align_shift == wish->align_shift;
 }
 
 static void insert_locked(struct virt *virt, struct vmap_area *area)
 {
-	list_add(&area->lazy_size, bucket(virt, area->nr_pages, area->home));
+	list_add(&area->lazy_size, bucket_of(virt, area));
 	list_add_tail(&area->lazy_age, &virt->lazy_age);
 	virt->nr_lazy_pages += area->nr_pages;
 }
@@ -41,14 +58,14 @@ static void remove_locked(struct virt *virt, struct vmap_area *area)
 	virt->nr_lazy_pages -= area->nr_pages;
 }
 
-static struct vmap_area *pop_locked(struct virt *virt, unsigned int nr_pages, s32 home)
+static struct vmap_area *pop_locked(struct virt *virt, const struct vmap_wish *wish)
 {
-	struct list_head *head = bucket(virt, nr_pages, home);
+	struct list_head *head = bucket(virt, wish);
 	unsigned int looked = 0;
 	struct vmap_area *area;
 
 	list_for_each_entry(area, head, lazy_size) {
-		if (area->nr_pages == nr_pages && area->home == home) {
+		if (area_is_as(area, wish)) {
 			remove_locked(virt, area);
 			return area;
 		}
@@ -58,15 +75,15 @@ static struct vmap_area *pop_locked(struct virt *virt, unsigned int nr_pages, s3
 	return NULL;
 }
 
-/* The magazine of this CPU for areas of that size and home; NULL if it keeps none of them. */
+/* The magazine of this CPU for areas of that bin and home; NULL if it keeps none of them. */
 static struct vmap_magazine *magazine_for(const struct virt *virt, struct kmm_cpu *cpu,
-					  unsigned int nr_pages, s32 home)
+					  unsigned int bin, s32 home)
 {
 	struct vmap_magazine *magazine;
 
-	if (nr_pages > VMAP_BINS || home != cpu->nid)
+	if (bin >= VMAP_BINS || home != cpu->nid)
 		return NULL;
-	magazine = &virt_cpu(virt, cpu)->magazine[nr_pages - 1];
+	magazine = &virt_cpu(virt, cpu)->magazine[bin];
 	return magazine->capacity ? magazine : NULL;
 }
 
@@ -144,10 +161,10 @@ static bool wait_for_unmaking(struct virt *virt)
 	return true;
 }
 
-struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigned int nr_pages,
-				 s32 home)
+struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu,
+				 const struct vmap_wish *wish)
 {
-	struct vmap_magazine *magazine = magazine_for(virt, cpu, nr_pages, home);
+	struct vmap_magazine *magazine = magazine_for(virt, cpu, vmap_bin(wish), wish->home);
 	struct vmap_area *area, *more;
 
 	/* The fast path has looked, but not for a thread that was not attached then. */
@@ -156,9 +173,9 @@ struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigne
 		area = magazine->areas[magazine->nr];
 	} else {
 		lock_acquire(&virt->lock);
-		area = pop_locked(virt, nr_pages, home);
+		area = pop_locked(virt, wish);
 		while (area && magazine && magazine->nr < magazine->capacity / 2 &&
-		       (more = pop_locked(virt, nr_pages, home))) {
+		       (more = pop_locked(virt, wish))) {
 			magazine->areas[magazine->nr] = more;
 			WRITE_ONCE(magazine->nr, magazine->nr + 1);
 		}
@@ -173,7 +190,7 @@ struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu, unsigne
 
 void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *area)
 {
-	struct vmap_magazine *magazine = magazine_for(virt, cpu, area->nr_pages, area->home);
+	struct vmap_magazine *magazine = magazine_for(virt, cpu, area->bin, area->home);
 	bool too_much;
 
 	WRITE_ONCE(area->state, VMAP_LAZY);
@@ -245,7 +262,7 @@ void vmap_lazy_validate_locked(const struct virt *virt)
 	}
 	KMM_BUG_ON(nr_pages != virt->nr_lazy_pages, "%lu lazy pages, %lu counted", nr_pages,
 		   virt->nr_lazy_pages);
-	for (int i = 0; i < VMAP_BUCKETS; i++)
+	for (int i = 0; i <= VMAP_BUCKETS; i++)
 		list_for_each_entry(area, &virt->lazy_size[i], lazy_size)
 			nr_areas--;
 	KMM_BUG_ON(nr_areas, "the lazy lists by age and by size differ by %ld areas",

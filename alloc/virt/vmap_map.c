@@ -3,7 +3,8 @@
  * Making and unmaking areas: frames, addresses, the host's mappings and the kernel page tables.
  * What one takes from where, in this order, and gives back in the other:
  *
- *	frames		page allocator, __GFP_SHARED, large blocks first, for few runs
+ *	frames		page allocator, __GFP_SHARED, large blocks first, for few runs; or the
+ *			caller's own
  *	addresses	vmap_space, with the guard page; and nr_runs + 1 host mappings
  *	host mapping	one host_shared_map a run of contiguous frames
  *	page tables	one pgtable_map a run
@@ -26,7 +27,13 @@
 
 #define VMALLOC_GFP	 (GFP_KERNEL | __GFP_SHARED | __GFP_NOWARN)
 #define VMALLOC_GFP_EASY ((VMALLOC_GFP & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY)
-#define VMALLOC_PROT	 (PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX)
+
+/* An area's frames in the order of addresses: pages that the caller brings, or blocks. */
+struct frames {
+	struct page *const *pages; /* NULL: blocks */
+	unsigned int nr;	   /* of pages, those left */
+	const struct list_head *head, *at;
+};
 
 /* Contiguous frames of one zone, so of one file. */
 struct run {
@@ -68,16 +75,45 @@ static int blocks_alloc(struct list_head *blocks, unsigned int nr_pages, s32 hom
 	return 0;
 }
 
-/* The run that starts with the block at *at, which is advanced behind it. False at the end of the
- * list. */
-static bool run_next(const struct kmm *machine, const struct vmap_area *area, struct list_head **at,
-		     struct run *run)
+static struct frames frames_of(const struct vmap_area *area, struct page *const *pages)
 {
-	if (*at == &area->blocks)
-		return false;
+	return (struct frames){pages, area->nr_pages, &area->blocks, area->blocks.next};
+}
+
+/* The next block of frames, which may be one; NULL at the end. */
+static const struct page *frames_next(const struct frames *frames, unsigned long *nr_pages)
+{
+	const struct page *page;
+
+	if (frames->pages) {
+		*nr_pages = 1;
+		return frames->nr ? *frames->pages : NULL;
+	}
+	if (frames->at == frames->head)
+		return NULL;
+	page = list_entry(frames->at, struct page, lru);
+	*nr_pages = 1UL << page->order;
+	return page;
+}
+
+static void frames_advance(struct frames *frames)
+{
+	if (frames->pages) {
+		frames->pages++;
+		frames->nr--;
+	} else {
+		frames->at = frames->at->next;
+	}
+}
+
+/* Take the next run off. False at the end. */
+static bool run_next(const struct kmm *machine, struct frames *frames, struct run *run)
+{
+	const struct page *page;
+	unsigned long nr_pages;
+
 	run->nr_pages = 0;
-	for (; *at != &area->blocks; *at = (*at)->next) {
-		const struct page *page = list_entry(*at, struct page, lru);
+	while ((page = frames_next(frames, &nr_pages))) {
 		const struct zone *zone = page_zone(machine->phys, page);
 		unsigned long pfn = (unsigned long)(page - machine->mem_map);
 
@@ -85,41 +121,48 @@ static bool run_next(const struct kmm *machine, const struct vmap_area *area, st
 			*run = (struct run){zone, pfn, 0};
 		else if (zone != run->zone || pfn != run->pfn + run->nr_pages)
 			break;
-		run->nr_pages += 1UL << page->order;
+		run->nr_pages += nr_pages;
+		frames_advance(frames);
 	}
-	return true;
+	return run->nr_pages;
 }
 
-unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *area)
+static unsigned int runs_count(const struct kmm *machine, struct frames frames)
 {
-	struct list_head *at = area->blocks.next;
 	unsigned int nr = 0;
 	struct run run;
 
-	while (run_next(machine, area, &at, &run))
+	while (run_next(machine, &frames, &run))
 		nr++;
 	return nr;
 }
 
+unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *area)
+{
+	return runs_count(machine, frames_of(area, NULL));
+}
+
 /* Host mappings and page tables of all runs. After an error some may be there: vmap_areas_unmake.
  */
-static int area_map(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area)
+static int area_map(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area,
+		    struct frames frames, pgprot_t prot)
 {
-	struct list_head *at = area->blocks.next;
 	unsigned long nr_mapped = 0;
 	struct run run;
 	int err;
 
-	while (run_next(virt->machine, area, &at, &run)) {
+	while (run_next(virt->machine, &frames, &run)) {
 		char *addr = (char *)area->addr + (nr_mapped << PAGE_SHIFT);
 		size_t size = run.nr_pages << PAGE_SHIFT;
 
 		err = host_shared_map(addr, size, run.zone->memfd,
 				      zone_memfd_offset(run.zone, run.pfn), true);
 		VIRT_COUNT(vcpu, map_calls);
+		if (!err && !(prot & PTE_WRITE))
+			err = host_write_protect(addr, size);
 		if (!err)
-			err = pgtable_map(virt->kernel, (u64)addr, run.pfn, run.nr_pages,
-					  VMALLOC_PROT, true);
+			err = pgtable_map(virt->kernel, (u64)addr, run.pfn, run.nr_pages, prot,
+					  true);
 		if (err)
 			return err;
 		nr_mapped += run.nr_pages;
@@ -131,15 +174,17 @@ static int area_map(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *
 static int area_place(struct virt *virt, struct vmap_area *area)
 {
 	unsigned long size = ((unsigned long)area->nr_pages + 1) << PAGE_SHIFT;
+	unsigned long least = 1UL << area->align_shift;
 	/* Where large leaves may be had; else any page. */
-	unsigned long align = size > HPAGE_SIZE ? HPAGE_SIZE : PAGE_SIZE;
+	unsigned long align =
+		max_t(unsigned long, least, size > HPAGE_SIZE ? HPAGE_SIZE : PAGE_SIZE);
 	int err = -ENOMEM;
 
 	lock_acquire(&virt->lock);
 	if (align > PAGE_SIZE && !virt->space.unused) {
 		/* An aligned place may cut a free range in the middle. Without a struct for that it
-		 * will be an unaligned one: no reason to reclaim, which would take a lock that
-		 * ranks before ours. */
+		 * will be an unaligned one, or none if the caller wants it aligned: no reason to
+		 * reclaim, which would take a lock that ranks before ours. */
 		struct vmap_area *spare = kmem_cache_alloc(virt->cache, GFP_NOWAIT);
 
 		if (spare)
@@ -147,8 +192,8 @@ static int area_place(struct virt *virt, struct vmap_area *area)
 	}
 	if (virt->nr_mappings + area->nr_runs + 1 <= virt->max_mappings) {
 		err = vmap_space_take(&virt->space, size, align, &area->range);
-		if (err && align > PAGE_SIZE)
-			err = vmap_space_take(&virt->space, size, PAGE_SIZE, &area->range);
+		if (err && align > least)
+			err = vmap_space_take(&virt->space, size, least, &area->range);
 	}
 	if (!err) {
 		virt->nr_mappings += area->nr_runs + 1;
@@ -247,24 +292,39 @@ void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_hea
 	lock_release(&virt->lock);
 }
 
-struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages,
-				 s32 home)
+static struct vmap_area *area_new(const struct virt *virt, const struct vmap_wish *wish,
+				  enum vmap_kind kind)
 {
 	struct vmap_area *area = kmem_cache_alloc(virt->cache, GFP_KERNEL);
-	struct list_head failed = LIST_HEAD_INIT(failed);
 
 	if (!area)
 		return NULL;
-	area->nr_pages = nr_pages;
-	area->home = home;
+	area->nr_pages = wish->nr_pages;
+	area->home = wish->home;
+	area->kind = (u8)kind;
+	area->align_shift = wish->align_shift;
+	area->bin = kind == VMAP_VMALLOC ? vmap_bin(wish) : VMAP_BINS;
 	area->state = VMAP_BUSY;
 	area->unmapping = NULL;
-	if (blocks_alloc(&area->blocks, nr_pages, home))
-		goto no_frames;
-	area->nr_runs = vmap_runs_count(virt->machine, area);
-	if (area_place(virt, area))
-		goto no_place;
-	if (area_map(virt, vcpu, area)) {
+	INIT_LIST_HEAD(&area->blocks);
+	return area;
+}
+
+/* The area has its frames: make it LIVE. NULL: nothing is left of it, its frames apart that are the
+ * caller's. */
+static struct vmap_area *area_finish(struct virt *virt, struct virt_cpu *vcpu,
+				     struct vmap_area *area, struct page *const *pages,
+				     pgprot_t prot)
+{
+	struct list_head failed = LIST_HEAD_INIT(failed);
+
+	area->nr_runs = runs_count(virt->machine, frames_of(area, pages));
+	if (area_place(virt, area)) {
+		vmap_blocks_free(&area->blocks);
+		kmem_cache_free(virt->cache, area);
+		return NULL;
+	}
+	if (area_map(virt, vcpu, area, frames_of(area, pages), prot)) {
 		list_add(&area->lazy_age, &failed);
 		lock_acquire(&virt->lock);
 		virt->nr_unmaking++;
@@ -279,10 +339,27 @@ struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu, unsig
 	WRITE_ONCE(area->state, VMAP_LIVE);
 	lock_release(&virt->lock);
 	return area;
+}
 
-no_place:
-	vmap_blocks_free(&area->blocks);
-no_frames:
-	kmem_cache_free(virt->cache, area);
-	return NULL;
+struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu,
+				 const struct vmap_wish *wish)
+{
+	struct vmap_area *area = area_new(virt, wish, VMAP_VMALLOC);
+
+	if (!area)
+		return NULL;
+	if (blocks_alloc(&area->blocks, wish->nr_pages, wish->home)) {
+		kmem_cache_free(virt->cache, area);
+		return NULL;
+	}
+	return area_finish(virt, vcpu, area, NULL, PAGE_KERNEL);
+}
+
+struct vmap_area *vmap_area_make_of(struct virt *virt, struct virt_cpu *vcpu,
+				    const struct vmap_wish *wish, struct page *const *pages,
+				    pgprot_t prot)
+{
+	struct vmap_area *area = area_new(virt, wish, VMAP_VMAP);
+
+	return area ? area_finish(virt, vcpu, area, pages, prot) : NULL;
 }

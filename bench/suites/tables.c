@@ -232,7 +232,8 @@ static void add_area(const struct vm_area_info *info, void *arg)
 	struct object_peer_stats *stats = arg;
 
 	stats->allocated_bytes += info->size_bytes;
-	stats->backing_bytes += (uint64_t)info->nr_pages << PAGE_SHIFT;
+	if (info->owns_pages)
+		stats->backing_bytes += (uint64_t)info->nr_pages << PAGE_SHIFT;
 }
 
 static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stats *stats)
