@@ -126,6 +126,7 @@ nobase_kmminclude_HEADERS += \
 # virt
 libkmmcore_la_SOURCES += \
 	alloc/virt/pgtable.c \
+	alloc/virt/pgtable_range.c \
 	alloc/virt/pgtable_validate.c \
 	alloc/virt/table.h \
 	alloc/virt/virt.c \
@@ -139,6 +140,7 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/walk.c
 nobase_kmminclude_HEADERS += \
 	alloc/virt/pgtable.h \
+	alloc/virt/pgtable_formats.h \
 	alloc/virt/vmalloc.h \
 	alloc/virt/walk.h
 

@@ -179,13 +179,16 @@ TESTS += $(script_tests)
 EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 
 # alloc/virt, and its text in alloc/report
-virt_tests = tests/alloc/virt/pgtable_test tests/alloc/virt/virt_test tests/alloc/virt/vmalloc_test \
+virt_tests = tests/alloc/virt/access_test tests/alloc/virt/pgtable_test \
+	tests/alloc/virt/pgtable_range_test tests/alloc/virt/virt_test tests/alloc/virt/vmalloc_test \
 	tests/alloc/virt/vmap_area_test tests/alloc/virt/vmap_lazy_test tests/alloc/virt/vmap_map_test \
 	tests/alloc/virt/vmap_fault_test tests/alloc/virt/vmap_test tests/alloc/virt/walk_test \
 	tests/alloc/report/vmallocinfo_test
 check_PROGRAMS += $(virt_tests)
 TESTS += $(virt_tests)
-EXTRA_DIST += tests/alloc/virt/formats.h tests/alloc/virt/machine.h
+EXTRA_DIST += tests/alloc/virt/machine.h tests/alloc/virt/raw.h
+tests_alloc_virt_access_test_LDADD = $(test_ldadd)
+tests_alloc_virt_pgtable_range_test_LDADD = $(test_ldadd)
 tests_alloc_virt_pgtable_test_LDADD = $(test_ldadd)
 tests_alloc_virt_virt_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmalloc_test_LDADD = $(test_ldadd)

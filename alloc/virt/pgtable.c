@@ -16,12 +16,7 @@
  * Lock: table->lock (RANK_PGTABLE), and under it the page allocator's. Walkers take none (walk.h
  * says what they see): a store of an entry is a release, so that what it leads to is ready; and
  * tables are freed in the order unlink, advance free_gen, free.
- *
- * Ranges are in base pages ("vpn", the address without its offset and its sign bits), so that
- * neither the top of the address space nor a sign extension is a special case.
  */
-#include <errno.h>
-
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/cpu.h"
@@ -31,65 +26,29 @@
 #include "virt/table.h"
 
 /* Of an entry that leads to a table: permissive, for the leaf decides. */
-#define TABLE_BITS (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED)
-
-struct range {
-	u64 vpn, nr, pfn;
-};
-
-/* Release: forbids that the entry is seen before the zeroes of the table that it leads to, or
- * before what the caller wrote into the frame. */
-static void entry_store(const struct pgtable_format *format, const char *entries, u64 index,
-			u64 entry)
+static u64 table_bits(const struct pgtable_format *format, unsigned int level)
 {
-	if (format->entry_bytes == 4)
-		__atomic_store_n((u32 *)(uintptr_t)entries + index, (u32)entry, __ATOMIC_RELEASE);
-	else
-		__atomic_store_n((u64 *)(uintptr_t)entries + index, entry, __ATOMIC_RELEASE);
-}
-
-/* One step through a range within a table: the entry that covers its first page, and the pages it
- * covers of it. */
-struct step {
-	u64 index, entry, nr;
-	bool whole; /* all that the entry covers is in the range */
-};
-
-static struct step step_at(const struct pgtable *table, unsigned int level, const char *entries,
-			   const struct range *range)
-{
-	const struct pgtable_format *format = table->format;
-	unsigned int shift = span_shift(format, level);
-	u64 span = 1UL << shift, offset = range->vpn & (span - 1);
-	struct step step;
-
-	step.index = range->vpn >> shift & ((1UL << format->index_bits[level]) - 1);
-	step.entry = pgtable_entry_load(format, entries, step.index);
-	step.nr = min_t(u64, range->nr, span - offset);
-	step.whole = step.nr == span;
-	return step;
-}
-
-static struct range range_part(const struct range *range, u64 nr)
-{
-	return (struct range){range->vpn, nr, range->pfn};
-}
-
-static void range_advance(struct range *range, u64 nr)
-{
-	range->vpn += nr;
-	range->pfn += nr;
-	range->nr -= nr;
+	if (format->bare_levels >> (level - 1) & 1)
+		return PTE_PRESENT;
+	return PTE_PRESENT | PTE_WRITE | PTE_USER;
 }
 
 /* A zeroed table for a level, not linked yet; NULL for no memory. */
 static const char *table_new(struct pgtable *table, unsigned int level, gfp_t gfp)
 {
 	unsigned int order = table_order(table->format, level);
-	struct page *page = alloc_pages(gfp | __GFP_ZERO, order);
+	struct page *page;
 
+	/* Where an entry can point to. */
+	if (!(table->format->addr_mask >> 32))
+		gfp |= __GFP_DMA32;
+	page = alloc_pages(gfp | __GFP_ZERO, order);
 	if (!page)
 		return NULL;
+	if (page_to_pfn(page) << PAGE_SHIFT & ~table->format->addr_mask) {
+		__free_pages(page, order);
+		return NULL;
+	}
 	page_set_type(page, PG_TYPE_TABLE);
 	page->private = 0;
 	table->nr_tables += 1UL << order;
@@ -152,7 +111,7 @@ static void leaves_fill(struct pgtable *table, const char *entries, const struct
 
 	for (u64 i = 0; i < range->nr; i++)
 		entry_store(format, entries, index + i,
-			    (range->pfn + i) << format->page_shift | prot | PTE_PRESENT);
+			    leaf_entry(format, 1, range->pfn + i, prot));
 	*table_used(table, entries) += range->nr;
 	table->nr_mapped += range->nr;
 }
@@ -252,7 +211,8 @@ static const char *table_link_new(struct pgtable *table, unsigned int level, con
 
 	if (!child)
 		return NULL;
-	entry_store(table->format, parent, index, (u64)(child - table->direct_map) | TABLE_BITS);
+	entry_store(table->format, parent, index,
+		    (u64)(child - table->direct_map) | table_bits(table->format, level + 1));
 	++*table_used(table, parent);
 	return child;
 }
@@ -301,7 +261,7 @@ static void fill(struct pgtable *table, unsigned int level, const char *entries,
 
 		if (takes_large_leaf(table, level, &step, &range, huge)) {
 			entry_store(format, entries, step.index,
-				    range.pfn << format->page_shift | prot | PTE_PRESENT | PTE_PS);
+				    leaf_entry(format, level, range.pfn, prot));
 			++*table_used(table, entries);
 			table->nr_mapped += step.nr;
 		} else {
@@ -312,34 +272,24 @@ static void fill(struct pgtable *table, unsigned int level, const char *entries,
 	}
 }
 
-/* The range as base pages; -EINVAL as pgtable_map says. */
-static int range_make(const struct pgtable_format *format, u64 va, u64 nr_pages,
-		      struct range *range)
+/* All of the range in leaves of level 2, whatever is there: for frames that smaller ones cannot
+ * name. */
+static bool only_large_leaves(const struct pgtable_format *format, const struct range *range,
+			      bool huge)
 {
-	unsigned int unused = 64U - format->va_bits;
-	u64 last;
+	u64 mask = (1UL << span_shift(format, 2)) - 1;
 
-	if (!nr_pages || nr_pages > 1UL << (format->va_bits - format->page_shift) ||
-	    va & ((1UL << format->page_shift) - 1))
-		return -EINVAL;
-	last = va + ((nr_pages - 1) << format->page_shift);
-	if (last < va || !pgtable_va_valid(format, va) || !pgtable_va_valid(format, last))
-		return -EINVAL;
-	/* Both ends are addresses, and yet the hole of a canonical space may be between them. */
-	if (format->canonical && (s64)(va ^ last) < 0)
-		return -EINVAL;
-	*range = (struct range){va << unused >> unused >> format->page_shift, nr_pages, 0};
-	return 0;
+	return huge && !((range->vpn | range->pfn | range->nr) & mask);
 }
 
-static bool frames_and_bits_fit(const struct pgtable_format *format, u64 pfn, u64 nr_pages,
-				u64 prot)
+static bool frames_fit(const struct pgtable_format *format, const struct range *range, bool huge)
 {
-	u64 entry_mask = format->entry_bytes == 4 ? 0xffffffffUL : ~0UL;
 	u64 max_pfn = format->addr_mask >> format->page_shift;
+	u64 high = (1UL << format->high_bits) - 1;
 
-	return pfn <= max_pfn && nr_pages - 1 <= max_pfn - pfn && !(prot & PTE_PS) &&
-	       !(prot & format->addr_mask) && !(prot & ~entry_mask);
+	if (format->high_bits && only_large_leaves(format, range, huge))
+		max_pfn |= high << (32 - format->page_shift);
+	return range->pfn <= max_pfn && range->nr - 1 <= max_pfn - range->pfn;
 }
 
 /* Would a range that begins or ends at vpn cut a larger leaf in two? */
@@ -361,11 +311,12 @@ static bool cuts_leaf(const struct pgtable *table, u64 vpn)
 	return false;
 }
 
-/* A recount reads every table, so large spaces are left to pgtable_validate. */
-static void check_if_paranoid(const struct pgtable *table)
+bool range_cuts_leaf(const struct pgtable *table, const struct range *range)
 {
-	if (KMM_PARANOID && table->nr_tables <= 32)
-		pgtable_validate_locked(table);
+	u64 nr_space = 1UL << (table->format->va_bits - table->format->page_shift);
+	u64 end = range->vpn + range->nr;
+
+	return cuts_leaf(table, range->vpn) || (end < nr_space && cuts_leaf(table, end));
 }
 
 static int map_locked(struct pgtable *table, const struct range *range, u64 prot, bool huge,
@@ -393,8 +344,6 @@ static int unmap_locked(struct pgtable *table, const struct range *range,
 			struct list_head *unlinked)
 {
 	const struct pgtable_format *format = table->format;
-	u64 nr_space = 1UL << (format->va_bits - format->page_shift);
-	u64 end = range->vpn + range->nr;
 	const char *leaves = leaf_table(table, range);
 
 	if (leaves) {
@@ -403,7 +352,7 @@ static int unmap_locked(struct pgtable *table, const struct range *range,
 			sweep(table, format->levels, table->root, *range, false, unlinked);
 		return 0;
 	}
-	if (cuts_leaf(table, range->vpn) || (end < nr_space && cuts_leaf(table, end)))
+	if (range_cuts_leaf(table, range))
 		return -EINVAL;
 	sweep(table, format->levels, table->root, *range, true, unlinked);
 	return 0;
@@ -415,12 +364,14 @@ int pgtable_map(struct pgtable *table, u64 va, u64 pfn, u64 nr_pages, u64 prot, 
 	struct range range;
 	int err = range_make(table->format, va, nr_pages, &range);
 
-	if (err || !frames_and_bits_fit(table->format, pfn, nr_pages, prot))
-		return -EINVAL;
+	if (err)
+		return err;
 	range.pfn = pfn;
+	if (!frames_fit(table->format, &range, huge) || !prot_fits(table->format, prot))
+		return -EINVAL;
 	lock_acquire(&table->lock);
 	err = map_locked(table, &range, prot, huge, &unlinked);
-	check_if_paranoid(table);
+	pgtable_check_if_paranoid(table);
 	tables_release(table, &unlinked);
 	lock_release(&table->lock);
 	return err;
@@ -436,7 +387,7 @@ int pgtable_unmap(struct pgtable *table, u64 va, u64 nr_pages)
 		return err;
 	lock_acquire(&table->lock);
 	err = unmap_locked(table, &range, &unlinked);
-	check_if_paranoid(table);
+	pgtable_check_if_paranoid(table);
 	tables_release(table, &unlinked);
 	lock_release(&table->lock);
 	return err;
@@ -472,6 +423,7 @@ int pgtable_create(const struct pgtable_format *format, struct pgtable **out)
 	table->format = format;
 	table->machine = machine;
 	table->direct_map = machine->direct_map;
+	table->walkers = pgtable_walkers_of(format);
 	lock_init(&table->lock, "page_table", RANK_PGTABLE, machine->config.lock_kind);
 	table->root = table_new(table, format->levels, GFP_KERNEL);
 	if (!table->root) {

@@ -30,11 +30,15 @@ static void recount(const struct pgtable *table, unsigned int level, const char 
 		used++;
 		KMM_BUG_ON(!(entry & PTE_PRESENT), "entry %#lx of level %u for %#lx is not present",
 			   entry, level, entry_va);
+		KMM_BUG_ON(entry & pgtable_reserved(format, level, entry),
+			   "entry %#lx of level %u for %#lx has reserved bits", entry, level,
+			   entry_va);
 		if (!pgtable_is_leaf(format, level, entry)) {
 			recount(table, level - 1, entry_table(table, entry), entry_va, sum);
 			continue;
 		}
-		KMM_BUG_ON((entry & format->addr_mask) >> format->page_shift & ((1UL << shift) - 1),
+		KMM_BUG_ON(pgtable_leaf_address(format, level, entry) >> format->page_shift &
+				   ((1UL << shift) - 1),
 			   "leaf %#lx of level %u for %#lx is not aligned", entry, level, entry_va);
 		sum->nr_mapped += 1UL << shift;
 	}
@@ -53,6 +57,12 @@ void pgtable_validate_locked(const struct pgtable *table)
 		   table->format->name, sum.nr_tables, table->nr_tables);
 	KMM_BUG_ON(sum.nr_mapped != table->nr_mapped, "%s: %lu pages mapped, %lu counted",
 		   table->format->name, sum.nr_mapped, table->nr_mapped);
+}
+
+void pgtable_check_if_paranoid(const struct pgtable *table)
+{
+	if (KMM_PARANOID && table->nr_tables <= 32)
+		pgtable_validate_locked(table);
 }
 
 void pgtable_validate(struct pgtable *table)

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "formats.h"
 #include "machine.h"
 #include "virt/walk.h"
 
@@ -93,7 +92,7 @@ static void a_large_leaf_serves_where_all_is_aligned_and_only_there(void)
 static void ranges_that_are_no_addresses_are_refused(void)
 {
 	struct pgtable *table = table_make(&pgtable_x86_64);
-	struct pgtable *small = table_make(&format_i386);
+	struct pgtable *small = table_make(&pgtable_i386_pse);
 	struct pgtable_walk walk;
 	u64 top = 0x7ffffffff000, kernel = 0xffff800000000000;
 
@@ -138,7 +137,7 @@ static void formats_that_contradict_themselves_are_refused(void)
 	format = pgtable_x86_64;
 	format.levels = 6;
 	ok_eq(pgtable_create(&format, &table), -EINVAL);
-	format = format_flat_32;
+	format = pgtable_flat;
 	format.entry_bytes = 8; /* 8 MiB of table: larger than any block */
 	ok_eq(pgtable_create(&format, &table), -EINVAL);
 	ok(!table, "a table of a bad format");
@@ -297,8 +296,8 @@ static void random_maps_and_unmaps_agree_with_a_dictionary(void)
 	static struct dictionary dict;
 	u64 taken = pages_taken();
 
-	for (size_t f = 0; f < ARRAY_SIZE(formats); f++) {
-		const struct pgtable_format *format = formats[f];
+	for (size_t f = 0; f < PGTABLE_NR_FORMATS; f++) {
+		const struct pgtable_format *format = pgtable_formats[f];
 		struct pgtable *table = table_make(format);
 
 		memset(&dict, 0, sizeof(dict));

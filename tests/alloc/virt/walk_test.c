@@ -6,7 +6,6 @@
  *	i386, 0xc0a81234:	1100000010 1010000001 001000110100
  *				directory 0x302, table 0x281, offset 0x234
  */
-#include "formats.h"
 #include "machine.h"
 #include "virt/walk.h"
 
@@ -14,17 +13,17 @@ static struct kmm *machine;
 
 static void addresses_are_cut_as_the_exercises_say(void)
 {
-	ok_eq(pgtable_index(&format_flat_32, 0xc0a81234, 1), 0xc0a81);
-	ok_eq(pgtable_index(&format_i386, 0xc0a81234, 2), 0x302);
-	ok_eq(pgtable_index(&format_i386, 0xc0a81234, 1), 0x281);
+	ok_eq(pgtable_index(&pgtable_flat, 0xc0a81234, 1), 0xc0a81);
+	ok_eq(pgtable_index(&pgtable_i386_pse, 0xc0a81234, 2), 0x302);
+	ok_eq(pgtable_index(&pgtable_i386_pse, 0xc0a81234, 1), 0x281);
 	/* 0x08048000, where programs began: directory 32, table 72. */
-	ok_eq(pgtable_index(&format_i386, 0x08048000, 2), 32);
-	ok_eq(pgtable_index(&format_i386, 0x08048000, 1), 72);
+	ok_eq(pgtable_index(&pgtable_i386_pse, 0x08048000, 2), 32);
+	ok_eq(pgtable_index(&pgtable_i386_pse, 0x08048000, 1), 72);
 	/* The kernel's first page of its upper gigabyte: directory 768. */
-	ok_eq(pgtable_index(&format_i386, 0xc0000000, 2), 768);
-	ok_eq(pgtable_index(&format_pae, 0xc0a81234, 3), 3);
-	ok_eq(pgtable_index(&format_pae, 0xc0a81234, 2), 5);
-	ok_eq(pgtable_index(&format_pae, 0xc0a81234, 1), 0x81);
+	ok_eq(pgtable_index(&pgtable_i386_pse, 0xc0000000, 2), 768);
+	ok_eq(pgtable_index(&pgtable_pae, 0xc0a81234, 3), 3);
+	ok_eq(pgtable_index(&pgtable_pae, 0xc0a81234, 2), 5);
+	ok_eq(pgtable_index(&pgtable_pae, 0xc0a81234, 1), 0x81);
 	/* The last canonical page of the lower half: 255, 511, 511, 511; the direct map's start:
 	 * 273, 0, 0, 0. */
 	ok_eq(pgtable_index(&pgtable_x86_64, 0x7ffffffff000, 4), 255);
@@ -33,9 +32,9 @@ static void addresses_are_cut_as_the_exercises_say(void)
 	ok_eq(pgtable_index(&pgtable_x86_64, 0x7ffffffff000, 1), 511);
 	ok_eq(pgtable_index(&pgtable_x86_64, 0xffff888000000000, 4), 273);
 	ok_eq(pgtable_index(&pgtable_x86_64, 0xffff888000000000, 3), 0);
-	ok_eq(pgtable_index(&format_la57, 0xff11000000000000, 5), 273);
-	ok_eq(pgtable_index(&format_alpha, 0x123456789abc, 3), 0x123456789abc >> 33 & 1023);
-	ok_eq(pgtable_index(&format_alpha, 0x123456789abc, 1), 0x123456789abc >> 13 & 1023);
+	ok_eq(pgtable_index(&pgtable_la57, 0xff11000000000000, 5), 273);
+	ok_eq(pgtable_index(&pgtable_three_level, 0x123456789abc, 3), 0x123456789abc >> 33 & 1023);
+	ok_eq(pgtable_index(&pgtable_three_level, 0x123456789abc, 1), 0x123456789abc >> 13 & 1023);
 }
 
 static void entries_cover_what_the_manual_says(void)
@@ -43,10 +42,10 @@ static void entries_cover_what_the_manual_says(void)
 	static const unsigned int shifts[] = {12, 21, 30, 39, 48};
 
 	for (unsigned int level = 1; level <= 5; level++)
-		ok_eq(pgtable_level_shift(&format_la57, level), shifts[level - 1]);
-	ok_eq(pgtable_level_shift(&format_i386, 2), 22);
-	ok_eq(pgtable_level_shift(&format_pae, 3), 30);
-	ok_eq(pgtable_level_shift(&format_alpha, 2), 23);
+		ok_eq(pgtable_level_shift(&pgtable_la57, level), shifts[level - 1]);
+	ok_eq(pgtable_level_shift(&pgtable_i386_pse, 2), 22);
+	ok_eq(pgtable_level_shift(&pgtable_pae, 3), 30);
+	ok_eq(pgtable_level_shift(&pgtable_three_level, 2), 23);
 }
 
 /* A flat table of 2^47 bytes takes 256 GiB; tables for one page take one table a level. */
@@ -55,9 +54,9 @@ static void tables_take_what_the_sums_say(void)
 	const struct {
 		const struct pgtable_format *format;
 		u64 one_page_bytes;
-	} sums[] = {{&format_flat_32, 4UL << 20}, {&format_i386, 8UL << 10},
-		    {&format_pae, 12UL << 10},	  {&format_alpha, 24UL << 10},
-		    {&format_la57, 20UL << 10},	  {&pgtable_x86_64, 16UL << 10}};
+	} sums[] = {{&pgtable_flat, 4UL << 20},	 {&pgtable_i386_pse, 8UL << 10},
+		    {&pgtable_pae, 12UL << 10},	 {&pgtable_three_level, 24UL << 10},
+		    {&pgtable_la57, 20UL << 10}, {&pgtable_x86_64, 16UL << 10}};
 	struct pgtable *table;
 
 	ok_eq((1UL << 47 >> PAGE_SHIFT) * 8, 256UL << 30);
@@ -68,14 +67,6 @@ static void tables_take_what_the_sums_say(void)
 		   sums[i].format->name, table->nr_tables * PAGE_SIZE, sums[i].one_page_bytes);
 		pgtable_destroy(table);
 	}
-	/* Text, data and stack of a small program: a directory and three tables, for three pages.
-	 */
-	ok_eq(pgtable_create(&format_i386, &table), 0);
-	ok_eq(pgtable_map(table, 0x00400000, 1, 1, 0, false), 0);
-	ok_eq(pgtable_map(table, 0x10000000, 2, 1, 0, false), 0);
-	ok_eq(pgtable_map(table, 0xbffff000, 3, 1, 0, false), 0);
-	ok_eq(table->nr_tables * PAGE_SIZE, 16384);
-	pgtable_destroy(table);
 }
 
 /* Intel SDM volume 3, 4.5.4, word for word: 4-level paging, 4 KiB and 2 MiB pages. */
