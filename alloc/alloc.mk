@@ -125,6 +125,7 @@ nobase_kmminclude_HEADERS += \
 
 # virt
 libkmmcore_la_SOURCES += \
+	alloc/virt/oracle.c \
 	alloc/virt/pgtable.c \
 	alloc/virt/pgtable_range.c \
 	alloc/virt/pgtable_validate.c \
@@ -139,6 +140,7 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/vmap_map.c \
 	alloc/virt/walk.c
 nobase_kmminclude_HEADERS += \
+	alloc/virt/oracle.h \
 	alloc/virt/pgtable.h \
 	alloc/virt/pgtable_formats.h \
 	alloc/virt/vmalloc.h \

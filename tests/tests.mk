@@ -179,7 +179,7 @@ TESTS += $(script_tests)
 EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 
 # alloc/virt, and its text in alloc/report
-virt_tests = tests/alloc/virt/access_test tests/alloc/virt/pgtable_test \
+virt_tests = tests/alloc/virt/access_test tests/alloc/virt/oracle_test tests/alloc/virt/pgtable_test \
 	tests/alloc/virt/pgtable_range_test tests/alloc/virt/virt_test tests/alloc/virt/vmalloc_test \
 	tests/alloc/virt/vmap_area_test tests/alloc/virt/vmap_lazy_test tests/alloc/virt/vmap_map_test \
 	tests/alloc/virt/vmap_fault_test tests/alloc/virt/vmap_test tests/alloc/virt/walk_test \
@@ -188,6 +188,7 @@ check_PROGRAMS += $(virt_tests)
 TESTS += $(virt_tests)
 EXTRA_DIST += tests/alloc/virt/machine.h tests/alloc/virt/raw.h
 tests_alloc_virt_access_test_LDADD = $(test_ldadd)
+tests_alloc_virt_oracle_test_LDADD = $(test_ldadd)
 tests_alloc_virt_pgtable_range_test_LDADD = $(test_ldadd)
 tests_alloc_virt_pgtable_test_LDADD = $(test_ldadd)
 tests_alloc_virt_virt_test_LDADD = $(test_ldadd)
@@ -353,7 +354,8 @@ long_tests = \
 	tests/alloc/phys/page_alloc_fuzz_test \
 	tests/alloc/phys/page_alloc_model_test \
 	tests/alloc/phys/buddy_test \
-	tests/alloc/slab/random_test
+	tests/alloc/slab/random_test \
+	tests/alloc/virt/oracle_test tests/alloc/virt/pgtable_test
 .PHONY: check-long
 check-long: $(long_tests)
 	TEST_OPS=$(LONG_OPS) tests/alloc/phys/page_alloc_random_test
@@ -361,3 +363,5 @@ check-long: $(long_tests)
 	TEST_OPS=$$(($(LONG_OPS) / 50)) tests/alloc/phys/page_alloc_model_test
 	TEST_OPS=$$(($(LONG_OPS) / 500)) tests/alloc/phys/buddy_test
 	TEST_OPS=$$(($(LONG_OPS) / 56)) tests/alloc/slab/random_test
+	TEST_OPS=$(LONG_OPS) tests/alloc/virt/oracle_test
+	TEST_OPS=$$(($(LONG_OPS) / 100)) tests/alloc/virt/pgtable_test

@@ -57,8 +57,8 @@ extern KMM_API const struct pgtable_format *const pgtable_formats[PGTABLE_NR_FOR
 #define PTE_NX	     (1UL << 63)
 
 /*
- * What an access is: WRITE, USER (CPL 3) and INSTR (a fetch), of the bits of the page-fault error
- * code, and how the processor is set: WP (CR0.WP: the supervisor may not write to pages without
+ * What an access is: WRITE or INSTR (a fetch) or neither, and USER (CPL 3), of the bits of the
+ * page-fault error code, and how the processor is set: WP (CR0.WP: the supervisor may not write to pages without
  * PTE_WRITE either) and SMEP (CR4.SMEP: nor execute a user's). 0: the supervisor reads.
  */
 #define X86_PF_PROT	 (1U << 0) /* error code only: it is present, and refused */

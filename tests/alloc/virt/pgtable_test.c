@@ -199,7 +199,7 @@ static void a_map_without_memory_is_undone(void)
 #define WINDOW 3072
 
 struct dictionary {
-	u64 base, pfn[WINDOW];
+	u64 base, pfn[WINDOW], prot[WINDOW];
 	bool large[WINDOW]; /* part of a larger leaf */
 };
 
@@ -215,7 +215,7 @@ static u64 large_span(const struct pgtable_format *format)
 
 /* Which pages a map with huge makes large: all aligned spans in it, if frames are aligned alike. */
 static void dictionary_map(const struct pgtable_format *format, struct dictionary *dict, u64 page,
-			   u64 nr, u64 pfn, bool huge)
+			   u64 nr, u64 pfn, u64 prot, bool huge)
 {
 	u64 span = large_span(format);
 
@@ -225,6 +225,7 @@ static void dictionary_map(const struct pgtable_format *format, struct dictionar
 		u64 first = (dict->base >> format->page_shift) + page;
 
 		dict->pfn[page + i] = pfn + i + 1;
+		dict->prot[page + i] = prot;
 		dict->large[page + i] = huge && span && start >= first &&
 					start + span <= first + nr &&
 					!((pfn + start - first) & (span - 1));
@@ -254,45 +255,91 @@ static void check_walks(const struct pgtable *table, const struct dictionary *di
 		   dict->pfn[page] - 1);
 		ok(!present || (walk.level == 2) == dict->large[page], "%s %#lx: level %u",
 		   table->format->name, va, walk.level);
+		ok(!present || (walk.entry & ~table->format->addr_mask & ~PTE_PS) ==
+				       (dict->prot[page] | PTE_PRESENT),
+		   "%s %#lx: entry %#lx, bits should be %#lx", table->format->name, va, walk.entry,
+		   dict->prot[page]);
 	}
+}
+
+/* Part of the window, and what to do there; huge maps often of frames aligned like the address. */
+struct operation {
+	u64 page, nr, pfn, prot;
+	bool huge;
+};
+
+static struct operation random_part(const struct pgtable_format *format,
+				    const struct dictionary *dict, unsigned long *random)
+{
+	struct operation op = {.page = tap_random(random) % WINDOW};
+
+	op.nr = 1 + tap_random(random) % (tap_random(random) % 4 ? 20 : WINDOW - op.page);
+	op.nr = min_t(u64, op.nr, WINDOW - op.page);
+	op.pfn = tap_random(random) % 100000;
+	op.prot = tap_random(random) & (PTE_WRITE | PTE_USER | PTE_GLOBAL | PTE_PCD);
+	op.huge = tap_random(random) % 2;
+	if (tap_random(random) % 3 == 0)
+		op.pfn = (op.pfn & ~0x3ffUL) +
+			 (((dict->base >> format->page_shift) + op.page) & 0x3ff);
+	return op;
+}
+
+static void map_part(struct pgtable *table, struct dictionary *dict, const struct operation *op)
+{
+	bool taken = false;
+	int err;
+
+	for (u64 i = 0; i < op->nr; i++)
+		taken |= dict->pfn[op->page + i] != 0;
+	err = pgtable_map(table, window_va(table->format, dict, op->page), op->pfn, op->nr,
+			  op->prot, op->huge);
+	ok(err == (taken ? -EEXIST : 0), "%s: map of %lu at %lu: %d", table->format->name, op->nr,
+	   op->page, err);
+	if (!err)
+		dictionary_map(table->format, dict, op->page, op->nr, op->pfn, op->prot, op->huge);
+}
+
+static void unmap_part(struct pgtable *table, struct dictionary *dict, const struct operation *op)
+{
+	bool cut = dictionary_cut(table->format, dict, op->page, op->nr);
+	int err = pgtable_unmap(table, window_va(table->format, dict, op->page), op->nr);
+
+	ok(err == (cut ? -EINVAL : 0), "%s: unmap of %lu at %lu: %d", table->format->name, op->nr,
+	   op->page, err);
+	for (u64 i = 0; i < op->nr && !err; i++) {
+		dict->pfn[op->page + i] = 0;
+		dict->large[op->page + i] = false;
+	}
+}
+
+static void protect_part(struct pgtable *table, struct dictionary *dict, const struct operation *op)
+{
+	bool cut = dictionary_cut(table->format, dict, op->page, op->nr);
+	int err =
+		pgtable_protect(table, window_va(table->format, dict, op->page), op->nr, op->prot);
+
+	ok(err == (cut ? -EINVAL : 0), "%s: protect of %lu at %lu: %d", table->format->name, op->nr,
+	   op->page, err);
+	for (u64 i = 0; i < op->nr && !err; i++)
+		dict->prot[op->page + i] = op->prot;
 }
 
 static void random_operation(struct pgtable *table, struct dictionary *dict, unsigned long *random)
 {
-	const struct pgtable_format *format = table->format;
-	u64 page = tap_random(random) % WINDOW;
-	u64 nr = 1 + tap_random(random) % (tap_random(random) % 4 ? 20 : WINDOW - page);
-	u64 pfn = tap_random(random) % 100000;
-	bool huge = tap_random(random) % 2, taken = false;
-	int err;
+	struct operation op = random_part(table->format, dict, random);
+	u64 pick = tap_random(random) % 5;
 
-	nr = min_t(u64, nr, WINDOW - page);
-	if (tap_random(random) % 3 == 0) /* often aligned like the address */
-		pfn = (pfn & ~0x3ffUL) + (((dict->base >> format->page_shift) + page) & 0x3ff);
-	if (tap_random(random) % 2) {
-		for (u64 i = 0; i < nr; i++)
-			taken |= dict->pfn[page + i] != 0;
-		err = pgtable_map(table, window_va(format, dict, page), pfn, nr, PTE_WRITE, huge);
-		ok(err == (taken ? -EEXIST : 0), "%s: map of %lu at %lu: %d", format->name, nr,
-		   page, err);
-		if (!err)
-			dictionary_map(format, dict, page, nr, pfn, huge);
-	} else {
-		bool cut = dictionary_cut(format, dict, page, nr);
-
-		err = pgtable_unmap(table, window_va(format, dict, page), nr);
-		ok(err == (cut ? -EINVAL : 0), "%s: unmap of %lu at %lu: %d", format->name, nr,
-		   page, err);
-		for (u64 i = 0; i < nr && !err; i++) {
-			dict->pfn[page + i] = 0;
-			dict->large[page + i] = false;
-		}
-	}
+	if (pick < 2)
+		map_part(table, dict, &op);
+	else if (pick < 4)
+		unmap_part(table, dict, &op);
+	else
+		protect_part(table, dict, &op);
 }
 
-static void random_maps_and_unmaps_agree_with_a_dictionary(void)
+static void random_maps_unmaps_and_protects_agree_with_a_dictionary(void)
 {
-	unsigned long nr_ops = nr_operations("PGTABLE_OPS", 1500), random = tap_seed() | 1;
+	unsigned long nr_ops = tap_ops(1500), random = tap_seed() | 1;
 	static struct dictionary dict;
 	u64 taken = pages_taken();
 
@@ -382,7 +429,7 @@ int main(void)
 	RUN(formats_that_contradict_themselves_are_refused);
 	RUN(a_map_that_meets_another_is_undone);
 	RUN(a_map_without_memory_is_undone);
-	RUN(random_maps_and_unmaps_agree_with_a_dictionary);
+	RUN(random_maps_unmaps_and_protects_agree_with_a_dictionary);
 	RUN(a_walk_beside_a_writer_sees_the_page_or_none);
 	machine_end(machine);
 	return done();
