@@ -137,6 +137,10 @@ extern const struct object_peer kmm_kmalloc_tables[NR_PLACEMENTS];
 extern const struct object_peer kmm_vmalloc_tables[NR_PLACEMENTS];
 extern const struct object_peer mmap_table;
 extern const struct object_peer mmap_pages_table; /* the same, and blocks of any order */
+/* The same, and aligned; and free unmaps range_size bytes where that is not 0, of the thread that
+ * calls. */
+extern const struct object_peer mmap_ranges_table;
+extern _Thread_local size_t range_size FAST_TLS;
 extern const struct object_peer list_table;
 
 #define LIST_STOCK	 1024 /* objects of 64 bytes that a thread's list holds */

@@ -227,6 +227,11 @@ static void vmalloc_free(void *object)
 	vfree(object);
 }
 
+static void *vmalloc_aligned_alloc(size_t align, size_t size)
+{
+	return __vmalloc_node(size, align, GFP_KERNEL, NUMA_NO_NODE, NULL);
+}
+
 static void add_area(const struct vm_area_info *info, void *arg)
 {
 	struct object_peer_stats *stats = arg;
@@ -288,7 +293,11 @@ const struct object_peer kmm_kmalloc_tables[NR_PLACEMENTS] = {
 };
 
 const struct object_peer kmm_vmalloc_tables[NR_PLACEMENTS] = {
-	[PLACE_LOCAL] = KMM_TABLE(vmalloc_alloc, vmalloc_free, NULL, vmalloc_stats),
+	[PLACE_LOCAL] = {.name = "kmm",
+			 .alloc = vmalloc_alloc,
+			 .free = vmalloc_free,
+			 .aligned_alloc = vmalloc_aligned_alloc,
+			 .stats = vmalloc_stats},
 	[PLACE_REMOTE] = KMM_TABLE(vmalloc_alloc_remote, vmalloc_free, NULL, vmalloc_stats),
 	[PLACE_INTERLEAVE] = KMM_TABLE(vmalloc_alloc_interleave, vmalloc_free, NULL, vmalloc_stats),
 };
@@ -312,6 +321,38 @@ const struct object_peer mmap_table = {
 	.name = "mmap",
 	.alloc = mmap_alloc,
 	.free = mmap_free,
+	.allocated_slack = -1,
+};
+
+_Thread_local size_t range_size FAST_TLS;
+
+/* More than is asked for, and what lies before and behind the aligned part back: there is no call
+ * for it. */
+static void *mmap_aligned_alloc(size_t align, size_t size)
+{
+	size_t slack = align > PAGE_SIZE ? align - PAGE_SIZE : 0;
+	char *start = mmap_alloc(size + slack), *memory;
+
+	if (!start)
+		return NULL;
+	memory = (char *)ALIGN_UP((uintptr_t)start, align);
+	if (memory > start)
+		munmap(start, (size_t)(memory - start));
+	if (start + slack > memory)
+		munmap(memory + size, (size_t)(start + slack - memory));
+	return memory;
+}
+
+static void mmap_range_free(void *object)
+{
+	munmap(object, range_size ? range_size : kmm_target.size_bytes);
+}
+
+const struct object_peer mmap_ranges_table = {
+	.name = "mmap",
+	.alloc = mmap_alloc,
+	.free = mmap_range_free,
+	.aligned_alloc = mmap_aligned_alloc,
 	.allocated_slack = -1,
 };
 
