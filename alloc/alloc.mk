@@ -146,6 +146,17 @@ nobase_kmminclude_HEADERS += \
 	alloc/virt/vmalloc.h \
 	alloc/virt/walk.h
 
+# virt: the TLB model
+libkmmcore_la_SOURCES += \
+	alloc/virt/tlb.c \
+	alloc/virt/tlb_array.c \
+	alloc/virt/tlb_array.h \
+	alloc/virt/tlb_cpu.h \
+	alloc/virt/tlb_space.c \
+	alloc/virt/tlb_wide.c
+nobase_kmminclude_HEADERS += \
+	alloc/virt/tlb.h
+
 # report
 libkmmcore_la_SOURCES += \
 	alloc/report/buddyinfo.c \

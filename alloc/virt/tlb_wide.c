@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Wide sets, too many slots to search at each miss: chains find a tag, a queue finds the oldest.
+ *
+ *	guess[hash] -> slot -> next[slot] -> ... -> the pad behind the last slot
+ *
+ *	order, of a set:  | taken so far | at: the oldest, then by age, as of sorted_at |
+ *
+ * The queue is a set's slots sorted by stamp at some time. A slot in it that has been touched
+ * since is passed over; one that has not is older than all that was touched, so it is the oldest
+ * there is. When the queue is used up it is sorted anew, which costs one pass where slots were
+ * replaced in turn.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "virt/tlb_array.h"
+
+struct tlb_wide_queue {
+	u32 at;
+	u32 sorted_at; /* stamps up to this were there when it was sorted */
+};
+
+struct tlb_wide {
+	u16 *next;		       /* [slot] */
+	u16 *order;		       /* [slot]: of each set in its place */
+	struct tlb_wide_queue *queues; /* [set] */
+};
+
+int tlb_wide_init(struct tlb_array *array)
+{
+	u32 nr_slots = array->nr_sets * array->stride;
+	struct tlb_wide *wide = calloc(1, sizeof(*wide));
+
+	array->wide = wide;
+	if (!wide)
+		return -ENOMEM;
+	wide->next = calloc(nr_slots, sizeof(*wide->next));
+	wide->order = calloc(nr_slots, sizeof(*wide->order));
+	wide->queues = calloc(array->nr_sets, sizeof(*wide->queues));
+	if (!wide->next || !wide->order || !wide->queues)
+		return -ENOMEM;
+	for (u32 slot = 0; slot < nr_slots; slot++)
+		wide->order[slot] = (u16)slot;
+	for (u64 head = 0; head < 1UL << (64 - array->guess_shift); head++)
+		array->guess[head] = (u16)nr_slots;
+	tlb_wide_reorder(array);
+	return 0;
+}
+
+void tlb_wide_free(struct tlb_array *array)
+{
+	if (!array->wide)
+		return;
+	free(array->wide->next);
+	free(array->wide->order);
+	free(array->wide->queues);
+	free(array->wide);
+}
+
+u32 tlb_wide_find(const struct tlb_array *array, u64 tag, u64 number)
+{
+	u32 end = array->nr_sets * array->stride, slot = *tlb_array_guess(array, number);
+
+	while (slot != end && array->tags[slot] != tag)
+		slot = array->wide->next[slot];
+	return slot == end ? TLB_NO_SLOT : slot;
+}
+
+void tlb_wide_unlink(struct tlb_array *array, u32 slot)
+{
+	u16 *link = tlb_array_guess(array, array->tags[slot] & TLB_NUMBER_BITS);
+
+	while (*link != slot)
+		link = &array->wide->next[*link];
+	*link = array->wide->next[slot];
+}
+
+void tlb_wide_reorder(struct tlb_array *array)
+{
+	for (u32 set = 0; set < array->nr_sets; set++)
+		array->wide->queues[set].at = array->ways;
+}
+
+/* By insertion: the order is mostly what it was. */
+static void sort(const struct tlb_array *array, u16 *order)
+{
+	for (u32 i = 1; i < array->ways; i++) {
+		u16 slot = order[i];
+		u32 to = i;
+
+		for (; to && array->stamps[order[to - 1]] > array->stamps[slot]; to--)
+			order[to] = order[to - 1];
+		order[to] = slot;
+	}
+}
+
+static u32 oldest(struct tlb_array *array, u32 first)
+{
+	struct tlb_wide_queue *queue = &array->wide->queues[first / array->stride];
+	u16 *order = array->wide->order + first;
+
+	for (;;) {
+		while (queue->at < array->ways) {
+			u32 slot = order[queue->at++];
+
+			if (array->stamps[slot] <= queue->sorted_at)
+				return slot;
+		}
+		sort(array, order);
+		queue->at = 0;
+		/* Nothing has the clock's own time yet: it is the fill's. */
+		queue->sorted_at = array->clock - 1;
+	}
+}
+
+u32 tlb_wide_replace(struct tlb_array *array, u32 first, u64 tag, u64 number)
+{
+	u32 slot = oldest(array, first);
+	u16 *head = tlb_array_guess(array, number);
+
+	if (array->tags[slot])
+		tlb_wide_unlink(array, slot);
+	array->tags[slot] = tag;
+	array->wide->next[slot] = *head;
+	*head = (u16)slot;
+	return slot;
+}
