@@ -38,14 +38,16 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
 		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
 		      bench/worker.h bench/worker.c bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
-		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c
+		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c \
+		      bench/pagetable.h bench/pagetable_sums.c bench/pagetable_tree.c
 # libtool drops -lstdc++ from a C++ library's own list, and programs in C are not linked by the C++ compiler.
 bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) -lstdc++ \
 	      $(HWLOC_LIBS) -ldl -lm
 nodist_libbench_la_SOURCES = bench/build.h
 
 bin_PROGRAMS += kmm
-kmm_SOURCES  = bench/main.c bench/topo.c bench/bench.c bench/convert.c bench/replay.c bench/show.c
+kmm_SOURCES  = bench/main.c bench/topo.c bench/bench.c bench/convert.c bench/replay.c bench/show.c \
+	       bench/pagetable.c
 kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' \
 	       -DKMM_SOURCE_SCRIPTS='"$(abs_top_srcdir)/scripts"'
 kmm_CFLAGS   = $(AM_CFLAGS)

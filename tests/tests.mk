@@ -32,10 +32,11 @@ tests_bench_suites_object_cases_test_LDADD = libsuites.la libkmmcore.la -ldl
 tests_bench_suites_verify_test_LDADD = libsuites.la libkmmcore.la -ldl
 
 # bench: the command's core
-bench_tests = tests/bench/stats_test tests/bench/options_test tests/bench/gbench_test \
+bench_tests = tests/bench/pagetable_test tests/bench/stats_test tests/bench/options_test tests/bench/gbench_test \
 	tests/bench/results_test tests/bench/paths_test tests/bench/case_run_test tests/bench/supervise_test
 check_PROGRAMS += $(bench_tests)
 TESTS += $(bench_tests)
+tests_bench_pagetable_test_LDADD = $(bench_ldadd)
 tests_bench_stats_test_LDADD   = $(bench_ldadd)
 tests_bench_options_test_LDADD = $(bench_ldadd)
 tests_bench_gbench_test_LDADD  = $(bench_ldadd)
@@ -43,8 +44,8 @@ tests_bench_results_test_LDADD = $(bench_ldadd)
 tests_bench_paths_test_LDADD = $(bench_ldadd)
 tests_bench_case_run_test_LDADD = $(bench_ldadd)
 tests_bench_supervise_test_LDADD = $(bench_ldadd)
-TESTS += tests/bench/command.sh
-EXTRA_DIST += tests/bench/command.sh
+TESTS += tests/bench/command.sh tests/bench/pagetable.sh
+EXTRA_DIST += tests/bench/command.sh tests/bench/pagetable.sh
 
 # alloc/base
 alloc_base_tests = \

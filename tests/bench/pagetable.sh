@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# kmm pagetable from outside: the classic exercises as it prints them, and one line for whatever is wrong.
+. "${srcdir:-.}/tests/tap/tap.sh"
+kmm=$(cd "${builddir:-.}" && pwd)/kmm
+cd "$work"
+
+# refuses PATTERN ARGUMENT...: status 2, one line on stderr that matches, nothing on stdout.
+refuses() {
+	pattern=$1
+	shift
+	want_status 2 "$kmm" pagetable "$@"
+	want_lines err 1
+	want_line err "^kmm: .*$pattern"
+	want_lines out 0
+}
+
+shows() {
+	want_status 0 "$kmm" pagetable "$@"
+	want_lines err 0
+}
+
+bad_input() {
+	refuses 'wants --map RANGE'
+	refuses 'wants --map RANGE' 1000
+	refuses '--format: vax: no such format' --format vax --map 1000
+	refuses '--map: lots: not START-END' --map lots
+	refuses '--map: 2000-1000: not START-END' --map 1000 2000-1000
+	refuses '--map: 1800: not whole pages of 4 KiB' --map 1800
+	refuses '--map: 1000: not whole pages of 8 KiB' --format three_level --map 1000
+	refuses '--map: 800000000000: not addresses of x86_64' --map 800000000000
+	refuses '--map: 7ffffffff000.8K: not addresses of x86_64' --map 7ffffffff000+8K
+	refuses '--map: 100000000: not addresses of i386' --format i386 --map 100000000
+	refuses '--map: 2000.8K: lies over 1000.8K' --map 2000+8K --map 1000+8K
+	refuses '--address: 0y: not an address' --map 1000 --address 0y
+	refuses '--address: 0x800000000000: not an address of x86_64' --map 1000 --address 800000000000
+	refuses '--memory: lots' --map 1000 --memory lots
+	refuses '--frobnicate: unknown' --map 1000 --frobnicate
+}
+
+three_pages() {
+	shows --format 10+10+12 --map 400000 10000000 bffff000
+	want_line out '^  all      16 KiB in 4 pages'
+	want_line out '^  VmPTE    12 kB'
+	want_line out '^  flat         20.12 *4 MiB'
+	want_line out '^\* i386  *10.10.12  *16 KiB  *12 KiB  *4 MiB'
+	want_line out '\[767\] *0xbfc00000  table of level 1'
+	want_line out '\[1023\] *0xbffff000  1 x 4 KiB'
+}
+
+cut() {
+	shows --format i386 --map 400000 --address c0a81234
+	want_line out 'level 2  bits 31..22  1100000010  770 \(0x302\)'
+	want_line out 'level 1  bits 21..12  1010000001  641 \(0x281\)'
+	want_line out 'offset   bits 11..0   001000110100  564 \(0x234\)'
+	shows --format la57 --map 1000 --address ff11000000000000
+	want_line out 'level 5  bits 56..48  100010001  273 '
+	want_line out 'level 4  bits 47..39  000000000  0 '
+}
+
+flat_128_tib() {
+	shows --map 0+128T
+	want_line out 'summed here and not built'
+	want_line out '^\* x86_64 .* 512 GiB  256 GiB$'
+}
+
+larger_pages() {
+	shows --map 40000000+1G 80000000+2M 80200000 --huge
+	want_line out '1 x 1 GiB = 1 GiB, frames from 0x40000: write user ps'
+	want_line out '1 x 2 MiB = 2 MiB, frames from 0x80000: write user ps'
+	want_line out '1 x 4 KiB = 4 KiB, frames from 0x80200: write user$'
+	want_line out '^  all      16 KiB in 4 pages'
+	shows --format i386 --map 400000+4M --huge
+	want_line out '1024 x 4 KiB = 4 MiB'
+	shows --format i386-pse --map 400000+4M --huge
+	want_line out '1 x 4 MiB = 4 MiB'
+}
+
+long_tree() {
+	ranges=$(awk 'BEGIN { for (i = 0; i < 60; i++) printf "%d000 ", 100 + 2 * i }')
+	shows --map $ranges
+	want_line out '\.\.\. and 4 lines more; --all prints them'
+	shows --all --map $ranges
+	[ "$(grep -c '1 x 4 KiB' out)" = 60 ]
+}
+
+t "bad input is one line and status 2" bad_input
+t "three pages take a directory and three tables" three_pages
+t "an address is cut as the exercises say" cut
+t "a flat table for 128 TiB takes 256 GiB" flat_128_tib
+t "larger pages are used where they fit" larger_pages
+t "a long tree is cut short but for --all" long_tree
+tap_done

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* What kmm pagetable reads and sums: ranges in text, formats by name, sums against real tables. */
+#include "bench/pagetable.h"
+
+#include <errno.h>
+
+#include "tests/alloc/virt/machine.h"
+
+static struct kmm *machine;
+
+static void ranges_are_read_in_three_forms(void)
+{
+	static const struct {
+		const char *text;
+		u64 start, last;
+	} good[] = {
+		{"0", 0, 4095},
+		{"7f0012345000", 0x7f0012345000, 0x7f0012345fff},
+		{"0x1000-0x3000", 0x1000, 0x2fff},
+		{"400000-401000", 0x400000, 0x400fff},
+		{"1000+64K", 0x1000, 0x10fff},
+		{"0+128T", 0, (1UL << 47) - 1},
+		{"ffffffffffff0000+64K", 0xffffffffffff0000, ~0UL},
+	};
+	static const char *const bad[] = {
+		"",
+		"-",
+		"+",
+		"x",
+		"0x",
+		"0x0x1",
+		"1000-",
+		"1000-1000",
+		"2000-1000",
+		"1000+",
+		"1000+0",
+		"1000 ",
+		" 1000",
+		"1000-2000-",
+		"1000+4Q",
+		"fffffffffffff000+8K",
+		"10000000000000000",
+		"-1000",
+		"1g",
+		"0x1000-0x",
+	};
+	struct va_range range;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		ok(!va_range_parse(good[i].text, &range), "%s refused", good[i].text);
+		ok(range.start == good[i].start && range.last == good[i].last, "%s: %#lx..%#lx",
+		   good[i].text, range.start, range.last);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ok(va_range_parse(bad[i], &range) == -EINVAL, "\"%s\" taken", bad[i]);
+}
+
+static void no_text_breaks_the_reader_of_ranges(void)
+{
+	static const char letters[] = "0123456789abcdefFxX+-KMGTiB ";
+	unsigned long nr_ops = tap_ops(200000), random = tap_seed() | 1;
+
+	for (unsigned long op = 0; op < nr_ops; op++) {
+		size_t length = tap_random(&random) % 24;
+		struct va_range range;
+		char text[25];
+
+		for (size_t i = 0; i < length; i++)
+			text[i] = letters[tap_random(&random) % (sizeof(letters) - 1)];
+		text[length] = '\0';
+		if (!va_range_parse(text, &range))
+			ok(range.start <= range.last, "%s: %#lx..%#lx", text, range.start,
+			   range.last);
+	}
+}
+
+static void formats_are_found_by_name_and_by_cut(void)
+{
+	ok(format_find("x86_64") == &pgtable_x86_64, "x86_64");
+	ok(format_find("x86-64") == &pgtable_x86_64, "x86-64");
+	ok(format_find("i386-pse36") == &pgtable_i386_pse36, "i386-pse36");
+	ok(format_find("10+10+12") == &pgtable_i386, "10+10+12");
+	ok(format_find("20+12") == &pgtable_flat, "20+12");
+	ok(format_find("2+9+9+12") == &pgtable_pae, "2+9+9+12");
+	ok(format_find("9+9+9+9+9+12") == &pgtable_la57, "9+9+9+9+9+12");
+	ok(!format_find("") && !format_find("x86") && !format_find("x86_64_") &&
+		   !format_find("9+9+9+12"),
+	   "what is none");
+}
+
+/* Up to eight ranges, one behind the other, some in the same table and some far away. */
+static int random_ranges(const struct pgtable_format *format, unsigned long *random,
+			 struct va_range ranges[8])
+{
+	u64 page = 1UL << format->page_shift, space = 1UL << (format->va_bits - 1);
+	u64 at = tap_random(random) % (space / 4) & ~(page - 1);
+	int nr = 0;
+
+	while (nr < 8) {
+		u64 bytes = (1 + tap_random(random) % 700) * page;
+		unsigned int jump = (unsigned int)(tap_random(random) % (format->va_bits - 2));
+
+		if (at + bytes >= space)
+			break;
+		ranges[nr++] = (struct va_range){at, at + bytes - 1, ""};
+		at = (at + bytes + tap_random(random) % (1UL << jump)) & ~(page - 1);
+		if (at < ranges[nr - 1].last)
+			at += page;
+	}
+	return nr;
+}
+
+static void sums_are_what_real_tables_take(void)
+{
+	unsigned long nr_ops = tap_ops(20), random = tap_seed() | 1;
+
+	for (unsigned long op = 0; op < nr_ops * PGTABLE_NR_FORMATS; op++) {
+		const struct pgtable_format *format = pgtable_formats[op % PGTABLE_NR_FORMATS];
+		struct va_range ranges[8];
+		int nr_ranges = random_ranges(format, &random, ranges);
+		struct pgtable_use sum, real;
+		struct pgtable *table;
+
+		ok_eq(pgtable_create(format, &table), 0);
+		for (int i = 0; i < nr_ranges; i++)
+			ok_eq(pgtable_map(table, ranges[i].start, 0,
+					  (ranges[i].last - ranges[i].start + 1) >>
+						  format->page_shift,
+					  0, false),
+			      0);
+		format_sum(format, ranges, nr_ranges, &sum);
+		pgtable_count(table, &real);
+		for (unsigned int level = 1; level <= format->levels; level++)
+			ok(sum.bytes[level] == real.bytes[level],
+			   "%s, %d ranges from %#lx: level %u takes %lu, the sum is %lu",
+			   format->name, nr_ranges, ranges[0].start, level, real.bytes[level],
+			   sum.bytes[level]);
+		ok_eq(sum.total_bytes, real.total_bytes);
+		ok_eq(sum.vm_pte_bytes, real.vm_pte_bytes);
+		pgtable_destroy(table);
+	}
+}
+
+static void bytes_are_said_in_the_largest_unit(void)
+{
+	char text[BYTES_TEXT_SIZE];
+
+	ok(!strcmp(bytes_text(256UL << 30, text), "256 GiB"), "%s", text);
+	ok(!strcmp(bytes_text(0, text), "0 bytes"), "%s", text);
+	ok(!strcmp(bytes_text(4096, text), "4 KiB"), "%s", text);
+	ok(!strcmp(bytes_text(1536, text), "1.5 KiB"), "%s", text);
+	ok(!strcmp(bytes_text(1UL << 63, text), "8 EiB"), "%s", text);
+}
+
+int main(void)
+{
+	machine = machine_boot(1, 64UL << 20, 0, ZONES_X86_64);
+	RUN(ranges_are_read_in_three_forms);
+	RUN(no_text_breaks_the_reader_of_ranges);
+	RUN(formats_are_found_by_name_and_by_cut);
+	RUN(sums_are_what_real_tables_take);
+	RUN(bytes_are_said_in_the_largest_unit);
+	machine_end(machine);
+	return done();
+}
