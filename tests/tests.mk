@@ -206,10 +206,12 @@ tests_alloc_virt_walk_test_LDADD = $(test_ldadd)
 tests_alloc_report_vmallocinfo_test_LDADD = $(test_ldadd)
 
 # alloc/virt: the TLB model
-tlb_tests = tests/alloc/virt/tlb_test tests/alloc/virt/tlb_random_test tests/alloc/virt/tlb_space_test
+tlb_tests = tests/alloc/virt/tlb_test tests/alloc/virt/tlb_presets_test tests/alloc/virt/tlb_random_test \
+	tests/alloc/virt/tlb_space_test
 check_PROGRAMS += $(tlb_tests)
 TESTS += $(tlb_tests)
 tests_alloc_virt_tlb_test_LDADD = $(test_ldadd)
+tests_alloc_virt_tlb_presets_test_LDADD = $(test_ldadd)
 tests_alloc_virt_tlb_random_test_SOURCES = tests/alloc/virt/tlb_random_test.c tests/alloc/virt/slow_tlb.c \
 	tests/alloc/virt/slow_tlb.h
 tests_alloc_virt_tlb_random_test_LDADD = $(test_ldadd)

@@ -171,6 +171,21 @@ struct tlb_counts {
 
 KMM_API void tlb_read_counts(const struct tlb *tlb, struct tlb_counts *counts);
 
+/*
+ * Processors as far as their TLBs are known: tlb_presets.c has the numbers, and where each is from.
+ */
+struct tlb_preset {
+	const char *name;      /* as the command takes it; NULL ends the table */
+	const char *processor; /* which one it is */
+	const char *sources;   /* lines of text */
+	u8 max_levels;	       /* of page tables that it can walk */
+	struct tlb_config config;
+};
+
+extern KMM_API const struct tlb_preset tlb_presets[];
+/* NULL: none has this name. */
+KMM_API const struct tlb_preset *tlb_find_preset(const char *name);
+
 /* Check that no translation is held twice, and each in its set; or stop the program. */
 KMM_API void tlb_validate(const struct tlb *tlb);
 

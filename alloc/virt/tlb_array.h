@@ -77,8 +77,8 @@ void tlb_array_free(struct tlb_array *array);
 KMM_COLD void tlb_array_age(struct tlb_array *array);
 /* Drop every entry with (tag & mask) == want. Returns how many. */
 u32 tlb_array_drop(struct tlb_array *array, u64 mask, u64 want);
-/* Drop the entries with (tag & mask) == want that are of the page of va that a leaf of `level` maps,
- * held whole or in pieces. Returns how many. */
+/* Drop the entries with (tag & mask) == want of the page of va, which a leaf of `level` maps, whole
+ * or in pieces. Returns how many. */
 u32 tlb_array_drop_page(struct tlb_array *array, const struct tlb_paging *paging, u64 va,
 			unsigned int level, u64 mask, u64 want);
 void tlb_array_validate(const struct tlb_array *array);
