@@ -302,6 +302,29 @@ tests_fuzz_kmt_corpus_test_LDADD = libworkloads.la
 tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/perf_script_fuzz.c
 tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
 tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
+# workloads: traces and patterns of accesses
+access_tests = tests/workloads/access_test tests/workloads/pattern_test \
+	tests/fuzz/champsim_corpus_test tests/fuzz/lackey_corpus_test
+check_PROGRAMS += $(access_tests)
+TESTS += $(access_tests)
+tests_workloads_access_test_LDADD = libworkloads.la
+tests_workloads_pattern_test_LDADD = libworkloads.la -lm
+tests_fuzz_champsim_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/champsim_fuzz.c
+tests_fuzz_champsim_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/champsim"'
+tests_fuzz_champsim_corpus_test_LDADD = libworkloads.la
+tests_fuzz_lackey_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/lackey_fuzz.c
+tests_fuzz_lackey_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/lackey"'
+tests_fuzz_lackey_corpus_test_LDADD = libworkloads.la
+EXTRA_DIST += \
+	tests/fuzz/corpus/champsim/cut.bin \
+	tests/fuzz/corpus/champsim/flag.bin \
+	tests/fuzz/corpus/champsim/three.bin \
+	tests/fuzz/corpus/champsim/three.bin.zst \
+	tests/fuzz/corpus/lackey/bad.txt \
+	tests/fuzz/corpus/lackey/kinds.txt \
+	tests/fuzz/corpus/lackey/start.txt \
+	tests/fuzz/corpus/lackey/start.txt.zst
+
 # Shared objects, which libtool makes of libraries for the tests only if they have a place to be.
 if SHARED
 check_LTLIBRARIES += tests/bench/bad_peer.la $(page_peers)
@@ -356,6 +379,13 @@ tests_fuzz_kmt_fuzz_LDADD = $(ZSTD_LIBS)
 tests_fuzz_perf_script_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/perf_script_fuzz.c $(libworkloads_la_SOURCES)
 tests_fuzz_perf_script_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_perf_script_fuzz_LDADD = $(ZSTD_LIBS)
+check_PROGRAMS += tests/fuzz/champsim_fuzz tests/fuzz/lackey_fuzz
+tests_fuzz_champsim_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/champsim_fuzz.c $(libworkloads_la_SOURCES)
+tests_fuzz_champsim_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
+tests_fuzz_champsim_fuzz_LDADD = $(ZSTD_LIBS) -lm
+tests_fuzz_lackey_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/lackey_fuzz.c $(libworkloads_la_SOURCES)
+tests_fuzz_lackey_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
+tests_fuzz_lackey_fuzz_LDADD = $(ZSTD_LIBS) -lm
 endif
 
 # The random tests for as long as one likes: LONG_OPS operations of the page allocator and of slab (8 threads in as

@@ -130,6 +130,25 @@ int text_line(struct text_input *t, const char **line, size_t *length)
 	}
 }
 
+int text_peek(struct text_input *t, size_t least, const char **bytes, size_t *length)
+{
+	while (t->end - t->at < least && !t->ended) {
+		memmove(t->buffer, t->buffer + t->at, t->end - t->at);
+		t->end -= t->at;
+		t->at = 0;
+		if (t->compressed ? fill_compressed(t) : fill_plain(t))
+			return -1;
+	}
+	*bytes = t->buffer + t->at;
+	*length = t->end - t->at;
+	return *length != 0;
+}
+
+void text_skip(struct text_input *t, size_t n)
+{
+	t->at += n;
+}
+
 /* Look at the first bytes: is it zstd? */
 static int begin(struct text_input *t)
 {

@@ -23,6 +23,15 @@ void text_close(struct text_input *input);
  * error (text_error has the line), such as an end in mid-line. */
 int text_line(struct text_input *input, const char **line, size_t *length);
 
+/*
+ * For readers that find their own way: what is there, at least `least` bytes of it (at most
+ * TEXT_LINE_MAX) or all that is left, valid until the next call. Returns 1; 0 at the end; -1 on
+ * an error. text_skip passes over the first n bytes of it, which text_line then does not see, nor
+ * count.
+ */
+int text_peek(struct text_input *input, size_t least, const char **bytes, size_t *length);
+void text_skip(struct text_input *input, size_t n);
+
 /* Number of the line that text_line gave last, from 1. */
 u64 text_line_number(const struct text_input *input);
 const char *text_error(const struct text_input *input);

@@ -3,6 +3,10 @@
 
 noinst_LTLIBRARIES += libworkloads.la
 libworkloads_la_SOURCES = \
+	workloads/access.c \
+	workloads/access.h \
+	workloads/access_internal.h \
+	workloads/champsim.c \
 	workloads/convert.c \
 	workloads/convert.h \
 	workloads/crc32c.c \
@@ -23,13 +27,16 @@ libworkloads_la_SOURCES = \
 	workloads/kmt_write.c \
 	workloads/kmt_write_defs.c \
 	workloads/kmt_writer.h \
+	workloads/lackey.c \
 	workloads/live_map.c \
 	workloads/live_map.h \
+	workloads/pattern.c \
+	workloads/pattern.h \
 	workloads/perf_script.c \
 	workloads/perf_script.h \
 	workloads/text_input.c \
 	workloads/text_input.h
-libworkloads_la_LIBADD  = $(ZSTD_LIBS)
+libworkloads_la_LIBADD  = $(ZSTD_LIBS) -lm
 EXTRA_DIST += \
 	workloads/FORMAT.md \
 	workloads/samples/README.md \
