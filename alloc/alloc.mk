@@ -136,6 +136,7 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/vmap.c \
 	alloc/virt/vmap_area.c \
 	alloc/virt/vmap_area.h \
+	alloc/virt/vmap_block.c \
 	alloc/virt/vmap_lazy.c \
 	alloc/virt/vmap_map.c \
 	alloc/virt/walk.c

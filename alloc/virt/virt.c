@@ -89,6 +89,7 @@ static void init_lists(struct virt *virt)
 {
 	INIT_LIST_HEAD(&virt->lazy_age);
 	INIT_LIST_HEAD(&virt->stuck);
+	INIT_LIST_HEAD(&virt->blocks);
 	for (int i = 0; i <= VMAP_BUCKETS; i++)
 		INIT_LIST_HEAD(&virt->lazy_size[i]);
 }
@@ -176,6 +177,7 @@ static u64 take_areas_apart(struct virt *virt)
 			nr_leaked++;
 		else
 			vmap_blocks_free(&area->blocks);
+		kfree(area->block);
 		vmap_space_give(&virt->space, range);
 		while ((range = vmap_space_unused(&virt->space)))
 			kmem_cache_free(virt->cache, container_of(range, struct vmap_area, range));
@@ -280,6 +282,8 @@ static void validate_area(const struct virt *virt, const struct vmap_area *area)
 		   "area %p is not the one found by its address", area->addr);
 	KMM_BUG_ON(!IS_ALIGNED(area->range.start, 1UL << area->align_shift),
 		   "area %p is not aligned to %#lx", area->addr, 1UL << area->align_shift);
+	if (area->kind == VMAP_BLOCK)
+		return;
 	if (area->kind != VMAP_VMALLOC) {
 		validate_is_mapped(virt, area);
 		return;
@@ -307,7 +311,12 @@ void vmalloc_validate(struct kmm *machine)
 			continue;
 		}
 		validate_area(virt, area);
-		nr_pages += area->nr_pages;
+		if (area->kind != VMAP_BLOCK) {
+			nr_pages += area->nr_pages;
+			continue;
+		}
+		nr_busy += !vmap_block_validate(virt, area->block);
+		nr_pages += vmap_block_mapped(area->block);
 	}
 	KMM_BUG_ON(nr_mappings != virt->nr_mappings, "%lu mappings, %lu counted", nr_mappings,
 		   virt->nr_mappings);

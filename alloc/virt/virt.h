@@ -19,7 +19,8 @@
  *
  * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the
  * magazines of one CPU hold at most VMAP_BINS * magazine_pages besides, which boot sets to at most
- * 1/4 of max_lazy_pages over all CPUs of the topology.
+ * 1/4 of max_lazy_pages over all CPUs of the topology, and what it keeps of vm_map_ram's pieces as
+ * many again; blocks that are in use have at most purge_pages that nobody uses any more.
  *
  * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area that
  * starts at that page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages over lazy_age;
@@ -42,6 +43,8 @@
 enum vmap_kind {
 	VMAP_VMALLOC, /* frames of its own, in blocks */
 	VMAP_VMAP,    /* the caller's frames */
+	VMAP_RAM,     /* the same, of vm_map_ram */
+	VMAP_BLOCK,   /* addresses for small pieces of vm_map_ram's (vmap_block.c) */
 };
 
 enum vmap_state {
@@ -63,7 +66,8 @@ struct vmap_area {
 	/* Whoever has the area in hand: its caller, a magazine's owner, or virt->lock. */
 	u32 state; /* enum vmap_state */
 	/* virt->lock protects: */
-	struct vmap_range range; /* addresses, the guard page's included */
+	struct vmap_range range;  /* addresses, the guard page's included */
+	struct vmap_block *block; /* of a VMAP_BLOCK; constant. Else NULL */
 	/* Blocks of frames, through page->lru, in the order of addresses; constant while mapped. */
 	struct list_head blocks;
 	struct list_head lazy_size; /* in its bucket; the most recently freed first */
@@ -83,11 +87,57 @@ struct vmap_magazine {
 	struct vmap_area *areas[VMAP_MAG_AREAS];
 };
 
+/*
+ * A piece that vm_unmap_ram gave back, still mapped, for a vm_map_ram of the same pages: the last
+ * one whose first page and number of pages lead here.
+ */
+#define VMAP_KEPT 16
+struct vmap_kept {
+	struct vmap_block *block; /* NULL: none */
+	u32 first, nr_pages;	  /* in the block */
+};
+
 struct virt_cpu {
 	/* The owner writes; anyone may read a counter or a magazine's nr, and sees some recent
 	 * value. */
 	struct vmap_magazine magazine[VMAP_BINS];
+	/* The owner's alone: */
+	struct vmap_block *block; /* where its next piece goes; NULL: none */
+	struct vmap_kept kept[VMAP_KEPT];
+	u32 nr_kept_pages;	       /* in kept; read as the counters are */
 	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
+};
+
+/*
+ * Addresses that one CPU deals out in pieces of up to VMAP_PIECE_PAGES pages, in order, each page
+ * once; the last page of the 1 MiB is the guard page. A piece goes
+ *
+ *	unused -> in the making -> live -> kept -> live ... -> dirty (mapped, nobody's) -> unmapped
+ *
+ * and the whole block goes to the lazy lists once nobody can get any more of it.
+ *
+ * Invariant, under virt->lock: nr_gone == pages dirty or unmapped; and, once the CPU deals out no
+ * more of it, those left over at the end, with the guard page.
+ */
+#define VMAP_BLOCK_SHIFT 20
+#define VMAP_BLOCK_PAGES 255
+#define VMAP_PIECE_PAGES 64
+#define VMAP_PIECE_KEPT	 0x80U
+
+struct vmap_block {
+	struct vmap_area *area; /* constant */
+	u32 next;		/* the CPU's that has it: the first unused page */
+	/* Of a piece, at its first page. By who has it in hand, or under virt->lock: */
+	u8 piece[VMAP_BLOCK_PAGES]; /* pages, with VMAP_PIECE_KEPT while it is kept; 0: none */
+	u8 runs[VMAP_BLOCK_PAGES];  /* mappings of the host that it counts for */
+	u32 pfn[VMAP_BLOCK_PAGES];  /* of each page that is mapped */
+	/* virt->lock protects: */
+	struct list_head list; /* of virt->blocks */
+	u32 nr_gone;
+	bool busy;    /* a piece is being mapped, */
+	bool purging; /* or dirty ones unmapped: not all of it agrees */
+	bool stuck;   /* the host would not unmap all that is dirty, and that the tables have not */
+	u64 dirty[4]; /* bitmap */
 };
 
 #define VMAP_BUCKETS 1024 /* and one more, for areas that nobody reuses */
@@ -109,8 +159,10 @@ struct virt {
 	u64 max_mappings; /* changed by tests only */
 	u64 nr_lazy_pages;
 	struct list_head lazy_age;
-	struct list_head stuck; /* the host would not unmap them; the next purge asks again */
-	u64 nr_unmaking;	/* areas on their way through vmap_areas_unmake */
+	struct list_head stuck;	 /* the host would not unmap them; the next purge asks again */
+	struct list_head blocks; /* of small pieces, those not all gone */
+	u64 nr_dirty_pages;	 /* in blocks: mapped, and nobody's */
+	u64 nr_unmaking;	 /* areas on their way through vmap_areas_unmake */
 	struct list_head lazy_size[VMAP_BUCKETS + 1];
 };
 
@@ -151,9 +203,20 @@ struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu,
 				 const struct vmap_wish *wish);
 /* The same with wish->nr_pages frames of the caller's, which are memfd-backed; prot: bits of their
  * entries. */
-struct vmap_area *vmap_area_make_of(struct virt *virt, struct virt_cpu *vcpu,
+struct vmap_area *vmap_area_make_of(struct virt *virt, struct virt_cpu *vcpu, enum vmap_kind kind,
 				    const struct vmap_wish *wish, struct page *const *pages,
 				    pgprot_t prot);
+/* A block's addresses, LIVE, with nothing mapped; block becomes the area's. NULL: no such. */
+struct vmap_area *vmap_area_make_block(struct virt *virt, s32 home, struct vmap_block *block);
+/* How many mappings of the host these pages take; and map them at addr, which is in an area that
+ * has the right to so many. After an error some may be there: vmap_addresses_unmap. */
+unsigned int vmap_pages_runs(const struct virt *virt, struct page *const *pages,
+			     unsigned int nr_pages);
+int vmap_pages_map(struct virt *virt, struct virt_cpu *vcpu, void *addr, struct page *const *pages,
+		   unsigned int nr_pages);
+/* Unmap what lies between two addresses. On an error host mappings may be left, but no page
+ * tables. */
+int vmap_addresses_unmap(struct virt *virt, unsigned long start, unsigned long end);
 /* Take areas (BUSY, chained by lazy_age, in no other list, counted in nr_unmaking) apart: page
  * tables, host mappings, frames, addresses, in that order. Neighbours are unmapped by one call.
  * vcpu: the caller's, or one that it holds. */
@@ -178,12 +241,39 @@ void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu);
  * threads that are unmapping. Returns whether there was anything. Takes slots_lock if it is free.
  */
 bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu);
+/* An area that nobody has any more and no magazine takes: to the lists. */
+void vmap_lazy_add_locked(struct virt *virt, struct vmap_area *area);
+/* Purge if the lists hold too much. */
+void vmap_lazy_bound(struct virt *virt, struct virt_cpu *vcpu);
 /* Set a slot's magazines up; more than once does no harm. */
 void vmap_magazines_init(const struct virt *virt, struct virt_cpu *vcpu);
 /* Frames held: in the lists, and (not exact while others run) in all magazines. */
 u64 vmap_lazy_pages(struct kmm *machine);
 /* Recount the lists, with the lock held. */
 void vmap_lazy_validate_locked(const struct virt *virt);
+
+/* vmap.c */
+
+/* Can all of them be mapped a second time? */
+bool vmap_pages_shared(const struct kmm *machine, struct page *const *pages, unsigned int nr_pages);
+/* Make an area of these pages; what is lazy makes way for it. NULL as vmap. */
+struct vmap_area *vmap_pages(struct kmm_cpu *cpu, enum vmap_kind kind, struct page *const *pages,
+			     unsigned int nr_pages, pgprot_t prot);
+/* The live area of that kind that starts at addr; stops the program if there is none. */
+struct vmap_area *vmap_area_at(const struct virt *virt, const void *addr, enum vmap_kind kind,
+			       const char *call);
+
+/* vmap_block.c: vm_map_ram's small pieces. */
+
+/* Give up what a CPU keeps, and its block. Its owner, or slots_lock held and idle. */
+void vmap_blocks_flush(struct virt *virt, struct virt_cpu *vcpu);
+/* Unmap what is nobody's in blocks that are in use. Returns whether there was anything. */
+bool vmap_blocks_purge(struct virt *virt, struct virt_cpu *vcpu);
+/* With the lock held: pages of a block that are mapped; of these, the callers'. */
+unsigned int vmap_block_mapped(const struct vmap_block *block);
+unsigned int vmap_block_live(const struct vmap_block *block);
+/* Check a block against the page tables; false if it is being changed. Lock held. */
+bool vmap_block_validate(const struct virt *virt, const struct vmap_block *block);
 
 /* The named locks of the layer, for report. */
 void virt_for_each_lock(struct kmm *machine,

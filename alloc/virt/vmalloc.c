@@ -26,6 +26,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "phys/page.h"
+#include "phys/phys.h"
 #include "phys/zone.h"
 #include "virt/virt.h"
 #include "virt/walk.h"
@@ -126,17 +127,9 @@ static KMM_COLD void vfree_slow(const void *addr)
 {
 	struct kmm_cpu *cpu = cpu_get();
 	struct virt *virt = cpu->machine->virt;
-	unsigned long offset = (unsigned long)addr - virt->base;
-	struct vmap_area *area;
 
-	if (!addr)
-		return;
-	KMM_BUG_ON(offset >= virt->size, "vfree of %p, which is no address of vmalloc", addr);
-	area = READ_ONCE(*vmap_area_slot(virt, (unsigned long)addr));
-	KMM_BUG_ON(!area || area->addr != addr, "vfree of %p, where no area starts", addr);
-	KMM_BUG_ON(READ_ONCE(area->state) != VMAP_LIVE, "vfree of %p, which is free already", addr);
-	KMM_BUG_ON(area->kind != VMAP_VMALLOC, "vfree of %p, which vmap made", addr);
-	vmap_lazy_put(virt, cpu, area);
+	if (addr)
+		vmap_lazy_put(virt, cpu, vmap_area_at(virt, addr, VMAP_VMALLOC, "vfree"));
 }
 
 void vfree(const void *addr)
@@ -180,7 +173,10 @@ struct page *vmalloc_to_page(const void *addr)
 static void visit_area(const struct virt *virt, const struct vmap_area *area,
 		       void (*visit)(const struct vm_area_info *info, void *arg), void *arg)
 {
-	static const char *const kinds[] = {[VMAP_VMALLOC] = "vmalloc", [VMAP_VMAP] = "vmap"};
+	static const char *const kinds[] = {[VMAP_VMALLOC] = "vmalloc",
+					    [VMAP_VMAP] = "vmap",
+					    [VMAP_RAM] = "vm_map_ram",
+					    [VMAP_BLOCK] = "vm_map_ram"};
 	struct vm_area_info info = {.addr = area->addr,
 				    .kind = kinds[area->kind],
 				    .size_bytes = area->range.size,
@@ -189,8 +185,10 @@ static void visit_area(const struct virt *virt, const struct vmap_area *area,
 				    .owns_pages = area->kind == VMAP_VMALLOC};
 	struct pgtable_walk walk;
 
+	if (area->kind == VMAP_BLOCK)
+		info.nr_pages = vmap_block_live(area->block);
 	if (pgtable_walk(virt->kernel, (u64)area->addr, &walk))
-		info.nid = virt->machine->mem_map[walk.pfn].nid;
+		info.nid = pfn_to_nid(virt->machine, walk.pfn);
 	visit(&info, arg);
 }
 

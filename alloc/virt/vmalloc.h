@@ -55,17 +55,27 @@ KMM_API void *vmap(struct page **pages, unsigned int count, unsigned long flags,
  * go unnoticed. NULL does nothing; any other address stops the program. */
 KMM_API void vunmap(const void *addr);
 
+/*
+ * vmap for a while: count pages, writable. Up to 64 pages it is cheaper, a piece of a block of
+ * addresses that this CPU deals out; the same pages again, soon, cost no system call. No guard page
+ * between such pieces. node is the kernel's argument and is not looked at.
+ */
+KMM_API void *vm_map_ram(struct page **pages, unsigned int count, int node);
+/* Unmap it, whole: mem and count as they were, or the program stops. Any thread. It happens later,
+ * as vunmap's does. */
+KMM_API void vm_unmap_ram(const void *mem, unsigned int count);
+
 /* The page behind an address in a live area, by a walk of the kernel page tables; NULL if none. */
 KMM_API struct page *vmalloc_to_page(const void *addr);
 
 /* Live areas in address order, with the lock held. */
 struct vm_area_info {
 	const void *addr;
-	const char *kind;	  /* vmallocinfo's word: vmalloc, vmap */
+	const char *kind;	  /* vmallocinfo's word: vmalloc, vmap, vm_map_ram */
 	unsigned long size_bytes; /* with the guard page */
-	unsigned int nr_pages;
-	int nid;	 /* of its first page */
-	bool owns_pages; /* they are counted in its line; vmap's are the caller's */
+	unsigned int nr_pages;	  /* mapped for somebody */
+	int nid;		  /* of its first page */
+	bool owns_pages;	  /* they are counted in its line; vmap's are the caller's */
 };
 KMM_API void vmalloc_for_each(struct kmm *machine,
 			      void (*visit)(const struct vm_area_info *, void *arg), void *arg);

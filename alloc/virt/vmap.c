@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmap and vunmap: pages of the caller's at addresses that follow each other. The area is made as
- * vmalloc's are (vmap_map.c), and after vunmap waits among the lazy ones for the next purge
- * (vmap_lazy.c). Nobody reuses it: only by chance would the next caller bring the same pages.
+ * vmap, vunmap, and what is large of vm_map_ram: pages of the caller's at addresses that follow each
+ * other. The area is made as vmalloc's are (vmap_map.c), and once unmapped waits among the lazy ones
+ * for the next purge (vmap_lazy.c). Nobody reuses it: only by chance would the next caller bring the
+ * same pages.
  *
  * Locks: virt->lock, in what is called.
  *
@@ -14,47 +15,68 @@
 #include "phys/zone.h"
 #include "virt/virt.h"
 
-static bool pages_can_be_mapped(const struct kmm *machine, struct page *const *pages,
-				unsigned int count)
+bool vmap_pages_shared(const struct kmm *machine, struct page *const *pages, unsigned int nr_pages)
 {
-	for (unsigned int i = 0; i < count; i++)
-		if (!page_zone(machine->phys, pages[i])->memfd_backed)
+	const struct zone *zone = NULL;
+
+	for (unsigned int i = 0; i < nr_pages; i++) {
+		unsigned long pfn = (unsigned long)(pages[i] - machine->mem_map);
+
+		if (!zone || pfn < zone->start_pfn || pfn >= zone->end_pfn)
+			zone = pfn_zone(machine->phys, pfn);
+		if (!zone->memfd_backed)
 			return false;
+	}
 	return true;
+}
+
+struct vmap_area *vmap_pages(struct kmm_cpu *cpu, enum vmap_kind kind, struct page *const *pages,
+			     unsigned int nr_pages, pgprot_t prot)
+{
+	struct virt *virt = cpu->machine->virt;
+	struct virt_cpu *vcpu = virt_cpu(virt, cpu);
+	struct vmap_wish wish = {nr_pages, cpu->nid, PAGE_SHIFT};
+	struct vmap_area *area;
+
+	if (!nr_pages || !vmap_pages_shared(cpu->machine, pages, nr_pages))
+		return NULL;
+	area = vmap_area_make_of(virt, vcpu, kind, &wish, pages, prot);
+	if (!area && vmap_lazy_drain_all(cpu->machine, cpu))
+		area = vmap_area_make_of(virt, vcpu, kind, &wish, pages, prot);
+	return area;
 }
 
 void *vmap(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot)
 {
-	struct kmm_cpu *cpu = cpu_get();
-	struct virt *virt = cpu->machine->virt;
-	struct vmap_wish wish = {count, cpu->nid, PAGE_SHIFT};
 	struct vmap_area *area;
 
 	KMM_BUG_ON(flags & ~VM_MAP, "vmap with flags %#lx", flags);
 	KMM_BUG_ON(prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO, "vmap with entry bits %#lx",
 		   prot);
-	if (!count || !pages_can_be_mapped(cpu->machine, pages, count))
-		return NULL;
-	area = vmap_area_make_of(virt, virt_cpu(virt, cpu), &wish, pages, prot);
-	if (!area && vmap_lazy_drain_all(cpu->machine, cpu))
-		area = vmap_area_make_of(virt, virt_cpu(virt, cpu), &wish, pages, prot);
+	area = vmap_pages(cpu_get(), VMAP_VMAP, pages, count, prot);
 	return area ? area->addr : NULL;
+}
+
+struct vmap_area *vmap_area_at(const struct virt *virt, const void *addr, enum vmap_kind kind,
+			       const char *call)
+{
+	unsigned long offset = (unsigned long)addr - virt->base;
+	struct vmap_area *area;
+
+	KMM_BUG_ON(offset >= virt->size, "%s of %p, which is no address of vmalloc", call, addr);
+	area = READ_ONCE(*vmap_area_slot(virt, (unsigned long)addr));
+	KMM_BUG_ON(!area || area->addr != addr, "%s of %p, where no area starts", call, addr);
+	KMM_BUG_ON(READ_ONCE(area->state) != VMAP_LIVE, "%s of %p, which is free already", call,
+		   addr);
+	KMM_BUG_ON(area->kind != kind, "%s of %p, which another call made", call, addr);
+	return area;
 }
 
 void vunmap(const void *addr)
 {
 	struct kmm_cpu *cpu = cpu_get();
 	struct virt *virt = cpu->machine->virt;
-	unsigned long offset = (unsigned long)addr - virt->base;
-	struct vmap_area *area;
 
-	if (!addr)
-		return;
-	KMM_BUG_ON(offset >= virt->size, "vunmap of %p, which is no address of vmap", addr);
-	area = READ_ONCE(*vmap_area_slot(virt, (unsigned long)addr));
-	KMM_BUG_ON(!area || area->addr != addr, "vunmap of %p, where no area starts", addr);
-	KMM_BUG_ON(area->kind != VMAP_VMAP, "vunmap of %p, which vmap did not make", addr);
-	KMM_BUG_ON(READ_ONCE(area->state) != VMAP_LIVE, "vunmap of %p, which is unmapped already",
-		   addr);
-	vmap_lazy_put(virt, cpu, area);
+	if (addr)
+		vmap_lazy_put(virt, cpu, vmap_area_at(virt, addr, VMAP_VMAP, "vunmap"));
 }

@@ -144,6 +144,16 @@ static bool purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
 	return true;
 }
 
+static bool too_much_locked(const struct virt *virt)
+{
+	return virt->nr_lazy_pages > virt->max_lazy_pages;
+}
+
+static void purge_excess(struct virt *virt, struct virt_cpu *vcpu)
+{
+	purge(virt, vcpu, virt->max_lazy_pages - virt->purge_pages);
+}
+
 /* Let other threads' purges finish, for what they unmap is what is missing. Returns whether there
  * were any. */
 static bool wait_for_unmaking(struct virt *virt)
@@ -203,15 +213,34 @@ void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *are
 	} else {
 		insert_locked(virt, area);
 	}
-	too_much = virt->nr_lazy_pages > virt->max_lazy_pages;
+	too_much = too_much_locked(virt);
 	lock_release(&virt->lock);
 	if (too_much)
-		purge(virt, virt_cpu(virt, cpu), virt->max_lazy_pages - virt->purge_pages);
+		purge_excess(virt, virt_cpu(virt, cpu));
+}
+
+void vmap_lazy_add_locked(struct virt *virt, struct vmap_area *area)
+{
+	WRITE_ONCE(area->state, VMAP_LAZY);
+	insert_locked(virt, area);
+}
+
+void vmap_lazy_bound(struct virt *virt, struct virt_cpu *vcpu)
+{
+	bool too_much;
+
+	lock_acquire(&virt->lock);
+	too_much = too_much_locked(virt);
+	lock_release(&virt->lock);
+	if (too_much)
+		purge_excess(virt, vcpu);
 }
 
 void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu)
 {
 	magazines_flush(virt, vcpu);
+	vmap_blocks_flush(virt, vcpu);
+	vmap_blocks_purge(virt, vcpu);
 	purge(virt, vcpu, 0);
 }
 
@@ -219,19 +248,23 @@ bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu)
 {
 	struct virt *virt = machine->virt;
 	struct kmm_cpu *other;
-	bool purged, waited;
+	bool purged, waited, cleared;
 
 	/* Not waited for: its holder may be draining idle slots itself. */
 	if (lock_try_acquire(&machine->slots_lock)) {
 		for (other = cpu_first(machine); other; other = cpu_next(machine, other))
-			if (!other->owned)
+			if (!other->owned) {
 				magazines_flush(virt, virt_cpu(virt, other));
+				vmap_blocks_flush(virt, virt_cpu(virt, other));
+			}
 		lock_release(&machine->slots_lock);
 	}
 	magazines_flush(virt, virt_cpu(virt, cpu));
+	vmap_blocks_flush(virt, virt_cpu(virt, cpu));
+	cleared = vmap_blocks_purge(virt, virt_cpu(virt, cpu));
 	purged = purge(virt, virt_cpu(virt, cpu), 0);
 	waited = wait_for_unmaking(virt);
-	return purged || waited;
+	return purged || waited || cleared;
 }
 
 u64 vmap_lazy_pages(struct kmm *machine)
@@ -241,11 +274,13 @@ u64 vmap_lazy_pages(struct kmm *machine)
 	u64 nr_pages;
 
 	lock_acquire(&virt->lock);
-	nr_pages = virt->nr_lazy_pages;
+	nr_pages = virt->nr_lazy_pages + virt->nr_dirty_pages;
 	lock_release(&virt->lock);
-	for (cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
+	for (cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
+		nr_pages += READ_ONCE(virt_cpu(virt, cpu)->nr_kept_pages);
 		for (u64 bin = 0; bin < VMAP_BINS; bin++)
 			nr_pages += READ_ONCE(virt_cpu(virt, cpu)->magazine[bin].nr) * (bin + 1);
+	}
 	return nr_pages;
 }
 

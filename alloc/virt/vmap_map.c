@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "phys/page_alloc.h"
 #include "phys/zone.h"
+#include "slab/kmalloc.h"
 #include "slab/slab.h"
 #include "virt/virt.h"
 
@@ -114,12 +115,12 @@ static bool run_next(const struct kmm *machine, struct frames *frames, struct ru
 
 	run->nr_pages = 0;
 	while ((page = frames_next(frames, &nr_pages))) {
-		const struct zone *zone = page_zone(machine->phys, page);
 		unsigned long pfn = (unsigned long)(page - machine->mem_map);
 
+		/* By its number: it may lie in a block of which only the head says its zone. */
 		if (!run->nr_pages)
-			*run = (struct run){zone, pfn, 0};
-		else if (zone != run->zone || pfn != run->pfn + run->nr_pages)
+			*run = (struct run){pfn_zone(machine->phys, pfn), pfn, 0};
+		else if (pfn >= run->zone->end_pfn || pfn != run->pfn + run->nr_pages)
 			break;
 		run->nr_pages += nr_pages;
 		frames_advance(frames);
@@ -144,15 +145,15 @@ unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *
 
 /* Host mappings and page tables of all runs. After an error some may be there: vmap_areas_unmake.
  */
-static int area_map(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area,
-		    struct frames frames, pgprot_t prot)
+static int frames_map(struct virt *virt, struct virt_cpu *vcpu, void *start, struct frames frames,
+		      pgprot_t prot)
 {
 	unsigned long nr_mapped = 0;
 	struct run run;
 	int err;
 
 	while (run_next(virt->machine, &frames, &run)) {
-		char *addr = (char *)area->addr + (nr_mapped << PAGE_SHIFT);
+		char *addr = (char *)start + (nr_mapped << PAGE_SHIFT);
 		size_t size = run.nr_pages << PAGE_SHIFT;
 
 		err = host_shared_map(addr, size, run.zone->memfd,
@@ -210,6 +211,8 @@ static void area_unplace_locked(struct virt *virt, struct vmap_area *area)
 
 	virt->nr_mappings -= area->nr_runs + 1;
 	WRITE_ONCE(*vmap_area_slot(virt, area->range.start), NULL);
+	kfree(area->block);
+	area->block = NULL;
 	vmap_space_give(&virt->space, &area->range);
 	/* One stays, for a range that has to be cut in the middle. */
 	while (virt->space.unused && virt->space.unused->node.rb_right) {
@@ -218,9 +221,7 @@ static void area_unplace_locked(struct virt *virt, struct vmap_area *area)
 	}
 }
 
-/* Unmap what lies between two addresses. On an error host mappings may be left, but no page
- * tables. */
-static int addresses_unmap(struct virt *virt, unsigned long start, unsigned long end)
+int vmap_addresses_unmap(struct virt *virt, unsigned long start, unsigned long end)
 {
 	pgtable_unmap(virt->kernel, start, (end - start) >> PAGE_SHIFT);
 	return host_shared_unmap((void *)start, end - start);
@@ -257,8 +258,8 @@ static int group_unmap(struct virt *virt, struct list_head *group)
 {
 	struct vmap_area *first = list_first_entry(group, struct vmap_area, lazy_age);
 	struct vmap_area *last = list_last_entry(group, struct vmap_area, lazy_age), *area;
-	int err = addresses_unmap(virt, first->range.start,
-				  last->range.start + last->range.size - PAGE_SIZE);
+	int err = vmap_addresses_unmap(virt, first->range.start,
+				       last->range.start + last->range.size - PAGE_SIZE);
 
 	if (!err)
 		list_for_each_entry(area, group, lazy_age)
@@ -306,6 +307,7 @@ static struct vmap_area *area_new(const struct virt *virt, const struct vmap_wis
 	area->bin = kind == VMAP_VMALLOC ? vmap_bin(wish) : VMAP_BINS;
 	area->state = VMAP_BUSY;
 	area->unmapping = NULL;
+	area->block = NULL;
 	INIT_LIST_HEAD(&area->blocks);
 	return area;
 }
@@ -324,7 +326,7 @@ static struct vmap_area *area_finish(struct virt *virt, struct virt_cpu *vcpu,
 		kmem_cache_free(virt->cache, area);
 		return NULL;
 	}
-	if (area_map(virt, vcpu, area, frames_of(area, pages), prot)) {
+	if (frames_map(virt, vcpu, area->addr, frames_of(area, pages), prot)) {
 		list_add(&area->lazy_age, &failed);
 		lock_acquire(&virt->lock);
 		virt->nr_unmaking++;
@@ -355,11 +357,46 @@ struct vmap_area *vmap_area_make(struct virt *virt, struct virt_cpu *vcpu,
 	return area_finish(virt, vcpu, area, NULL, PAGE_KERNEL);
 }
 
-struct vmap_area *vmap_area_make_of(struct virt *virt, struct virt_cpu *vcpu,
+struct vmap_area *vmap_area_make_of(struct virt *virt, struct virt_cpu *vcpu, enum vmap_kind kind,
 				    const struct vmap_wish *wish, struct page *const *pages,
 				    pgprot_t prot)
 {
-	struct vmap_area *area = area_new(virt, wish, VMAP_VMAP);
+	struct vmap_area *area = area_new(virt, wish, kind);
 
 	return area ? area_finish(virt, vcpu, area, pages, prot) : NULL;
+}
+
+struct vmap_area *vmap_area_make_block(struct virt *virt, s32 home, struct vmap_block *block)
+{
+	struct vmap_wish wish = {VMAP_BLOCK_PAGES, home, VMAP_BLOCK_SHIFT};
+	struct vmap_area *area = area_new(virt, &wish, VMAP_BLOCK);
+
+	if (!area)
+		return NULL;
+	area->nr_runs = 0;
+	if (area_place(virt, area)) {
+		kmem_cache_free(virt->cache, area);
+		return NULL;
+	}
+	lock_acquire(&virt->lock);
+	area->block = block;
+	block->area = area;
+	list_add(&block->list, &virt->blocks);
+	WRITE_ONCE(*vmap_area_slot(virt, area->range.start), area);
+	WRITE_ONCE(area->state, VMAP_LIVE);
+	lock_release(&virt->lock);
+	return area;
+}
+
+unsigned int vmap_pages_runs(const struct virt *virt, struct page *const *pages,
+			     unsigned int nr_pages)
+{
+	return runs_count(virt->machine, (struct frames){pages, nr_pages, NULL, NULL});
+}
+
+int vmap_pages_map(struct virt *virt, struct virt_cpu *vcpu, void *addr, struct page *const *pages,
+		   unsigned int nr_pages)
+{
+	return frames_map(virt, vcpu, addr, (struct frames){pages, nr_pages, NULL, NULL},
+			  PAGE_KERNEL);
 }

@@ -22,6 +22,9 @@
 
 #include "bench/suites/objects.h"
 
+/* map_ram.c: vm_map_ram and vm_map_ram_turns. 0 or -ENOMEM. */
+int map_ram_cases_add(const struct bench_env *env, struct case_list *list);
+
 /* Append them; like says the suite, its hooks and kmm's tables. 0 or -ENOMEM. */
 int range_cases_add(const struct bench_env *env, struct case_list *list,
 		    const struct object_cases *like);

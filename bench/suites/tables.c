@@ -236,9 +236,11 @@ static void add_area(const struct vm_area_info *info, void *arg)
 {
 	struct object_peer_stats *stats = arg;
 
-	stats->allocated_bytes += info->size_bytes;
-	if (info->owns_pages)
-		stats->backing_bytes += (uint64_t)info->nr_pages << PAGE_SHIFT;
+	uint64_t bytes = (uint64_t)info->nr_pages << PAGE_SHIFT;
+
+	/* Who maps pages of its own has no use of the rest of an area that is dealt out in pieces. */
+	stats->allocated_bytes += info->owns_pages ? info->size_bytes : bytes;
+	stats->backing_bytes += info->owns_pages ? bytes : 0;
 }
 
 static int vmalloc_stats(const struct object_peer *peer, struct object_peer_stats *stats)

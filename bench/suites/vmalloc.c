@@ -64,12 +64,15 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 		if (object_cases_add(env, list, &cases))
 			return -ENOMEM;
 	}
-	return range_cases_add(env, list, &ranges);
+	if (range_cases_add(env, list, &ranges))
+		return -ENOMEM;
+	return map_ram_cases_add(env, list);
 }
 
 const struct suite vmalloc_bench_suite = {
 	.name = "vmalloc",
 	.summary = "mapped ranges of pages: pair, shuffle, fix_size, random_size, long_busy_list,\n"
-		   "             with --full full_fit, fix_align, random_size_align, align_shift",
+		   "             vm_map_ram, with --full full_fit, fix_align, random_size_align, "
+		   "align_shift",
 	.enumerate = enumerate,
 };

@@ -118,6 +118,8 @@ static void every_suite_has_its_cases_and_no_row_twice(void)
 		{"vmalloc", "fix_size", "mmap"},
 		{"vmalloc", "fix_size_10000", "kmm"},
 		{"vmalloc", "random_size", "glibc"},
+		{"vmalloc", "vm_map_ram", "kmm"},
+		{"vmalloc", "vm_map_ram_turns", "mmap"},
 		{"vmalloc", "long_busy_list", "kmm"},
 		{"vmalloc", "long_busy_list", "mmap"},
 		{"walk", "hot", "kmm"},

@@ -60,7 +60,7 @@ int __wrap_host_write_protect(void *addr, size_t size)
 static struct kmm *machine;
 
 #define NR_PAGES 40
-static struct page *pages[NR_PAGES];
+static struct page *pages[2 * NR_PAGES]; /* the second half is the first again */
 
 /* What is tried; each writes to what it got, and gives it back after `armed` is off. */
 static void *get_one(void)
@@ -93,6 +93,26 @@ static void *map_to_read(void)
 	return vmap(pages, NR_PAGES, VM_MAP, PAGE_KERNEL_RO);
 }
 
+static void *map_piece(void)
+{
+	return vm_map_ram(pages, NR_PAGES, NUMA_NO_NODE);
+}
+
+static void *map_large(void)
+{
+	return vm_map_ram(pages, 2 * NR_PAGES, NUMA_NO_NODE);
+}
+
+static void put_piece(void *addr)
+{
+	vm_unmap_ram(addr, NR_PAGES);
+}
+
+static void put_large(void *addr)
+{
+	vm_unmap_ram(addr, 2 * NR_PAGES);
+}
+
 static void put_pages(void *addr)
 {
 	vunmap(addr);
@@ -116,6 +136,8 @@ static const struct way {
 	{"aligned", get_aligned, put_area, 7, false},
 	{"vmap", map_pages, put_pages, NR_PAGES, false},
 	{"vmap to read", map_to_read, put_pages, NR_PAGES, true},
+	{"vm_map_ram", map_piece, put_piece, NR_PAGES, false},
+	{"vm_map_ram of many", map_large, put_large, 2 * NR_PAGES, false},
 };
 
 struct state {
@@ -212,7 +234,7 @@ int main(void)
 	machine = machine_boot(1, 64 * MIB, 24 * MIB, ZONES_X86_64);
 	/* Backwards: a mapping each. */
 	for (unsigned int i = NR_PAGES; i-- > 0;)
-		pages[i] = alloc_pages(GFP_KERNEL | __GFP_SHARED, 0);
+		pages[i] = pages[i + NR_PAGES] = alloc_pages(GFP_KERNEL | __GFP_SHARED, 0);
 	RUN(one_failure_leaves_nothing_behind);
 	RUN(a_host_that_is_full_leaves_nothing_behind);
 	for (unsigned int i = 0; i < NR_PAGES; i++)

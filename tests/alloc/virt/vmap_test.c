@@ -71,6 +71,24 @@ static void pages_appear_in_their_order(void)
 	pages_put(pages, NR_PAGES);
 }
 
+/* Of a larger block only the first page's struct may ever have been looked at. */
+static void pages_of_a_larger_block_can_be_mapped(void)
+{
+	struct page *block = alloc_pages(GFP_KERNEL | __GFP_SHARED, 3), *pages[8];
+	char *addr;
+
+	for (int i = 0; i < 8; i++)
+		pages[i] = block + 7 - i;
+	addr = vmap(pages, 8, VM_MAP, PAGE_KERNEL);
+	ok(addr, "no mapping");
+	for (unsigned long i = 0; addr && i < 8; i++)
+		ok(vmalloc_to_page(addr + i * PAGE_SIZE) == pages[i], "page %lu", i);
+	vmalloc_validate(machine);
+	vunmap(addr);
+	kmm_drain(machine);
+	__free_pages(block, 3);
+}
+
 /* The classic ring buffer: its pages twice, one after the other. */
 static void a_page_may_be_mapped_more_than_once(void)
 {
@@ -158,11 +176,11 @@ static void callers_bugs_stop_the_program(void)
 
 	pages_get(pages, 2);
 	mapped = vmap(pages, 2, VM_MAP, PAGE_KERNEL);
-	ok_dies("which vmap made", vfree(mapped));
-	ok_dies("which vmap did not make", vunmap(area));
+	ok_dies("another call made", vfree(mapped));
+	ok_dies("another call made", vunmap(area));
 	ok_dies("where no area starts", vunmap(mapped + PAGE_SIZE));
-	ok_dies("no address of vmap", vunmap(on_stack));
-	ok_dies("unmapped already", vunmap(mapped); vunmap(mapped));
+	ok_dies("no address of vmalloc", vunmap(on_stack));
+	ok_dies("free already", vunmap(mapped); vunmap(mapped));
 	ok_dies("flags", vmap(pages, 2, 0x100, PAGE_KERNEL));
 	ok_dies("entry bits", vmap(pages, 2, VM_MAP, PTE_USER));
 	ok_dies("alignment", __vmalloc_node(PAGE_SIZE, 3 * PAGE_SIZE, GFP_KERNEL, 0, NULL));
@@ -267,6 +285,7 @@ int main(void)
 {
 	machine = machine_boot(1, 64 * MIB, 16 * MIB, ZONES_X86_64);
 	RUN(pages_appear_in_their_order);
+	RUN(pages_of_a_larger_block_can_be_mapped);
 	RUN(a_page_may_be_mapped_more_than_once);
 	RUN(a_mapping_to_read_faults_on_a_write);
 	RUN(pages_that_have_one_address_only_are_refused);
