@@ -2,8 +2,9 @@
 /*
  * Counters of the whole machine, a line each, as /proc/vmstat has them: the kernel's names
  * (mm/vmstat.c, 6.1) in the kernel's order for what kmm counts, then kmm's own, which say how often
- * each path of the page allocator (kmm_phys_...) and of the slabs (kmm_slab_...) was taken; and how
- * many free frames have no memory behind them (kmm_nr_released_pages).
+ * each path of the page allocator (kmm_phys_...), of the slabs (kmm_slab_...) and of vmalloc
+ * (kmm_vmalloc_..., of which lazy_pages is what freed areas have mapped now) was taken; and how many
+ * free frames have no memory behind them (kmm_nr_released_pages).
  *
  * pgalloc_shared is of kmm's own zone. allocstall is one counter, as it was before 4.10, not one
  * for each zone. pgfree follows from what was allocated and what is not free.
@@ -17,6 +18,7 @@
 #include "report/numa.h"
 #include "report/report.h"
 #include "slab/slab.h"
+#include "virt/vmalloc.h"
 
 static void print(FILE *out, const char *name, u64 value)
 {
@@ -78,6 +80,7 @@ static void print_paths(struct kmm *machine, FILE *out)
 {
 	struct phys_counters phys;
 	struct slab_counters slab;
+	struct vmalloc_counters vmalloc;
 
 	phys_count(machine, &phys);
 	slab_count(machine, &slab);
@@ -86,6 +89,10 @@ static void print_paths(struct kmm *machine, FILE *out)
 #undef X
 #define X(name) print(out, "kmm_slab_" #name, slab.name);
 	SLAB_COUNTERS(X)
+#undef X
+	vmalloc_count(machine, &vmalloc);
+#define X(name) print(out, "kmm_vmalloc_" #name, vmalloc.name);
+	VMALLOC_COUNTERS(X)
 #undef X
 }
 

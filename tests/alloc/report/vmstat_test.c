@@ -65,6 +65,28 @@ static void tables_and_slabs_are_counted(void)
 	shut_down(machine);
 }
 
+static void areas_and_what_is_lazy_of_them_are_counted(void)
+{
+	struct kmm *machine = boot((struct kmm_config){.node_bytes = 128 * MIB});
+	void *area = vmalloc(7 * PAGE_SIZE), *again;
+	char *text;
+
+	vfree(area);
+	text = report_text(show_vmstat, machine);
+	ok_eq(report_value(text, "kmm_vmalloc_alloc"), 1);
+	ok_eq(report_value(text, "kmm_vmalloc_reuse"), 0);
+	ok_eq(report_value(text, "kmm_vmalloc_lazy_pages"), 7);
+	free(text);
+	again = vmalloc(7 * PAGE_SIZE);
+	text = report_text(show_vmstat, machine);
+	ok_eq(report_value(text, "kmm_vmalloc_alloc"), 2);
+	ok_eq(report_value(text, "kmm_vmalloc_reuse"), 1);
+	ok_eq(report_value(text, "kmm_vmalloc_lazy_pages"), 0);
+	free(text);
+	vfree(again);
+	shut_down(machine);
+}
+
 struct flow {
 	long long alloc[NR_ZONE_TYPES], freed;
 };
@@ -162,6 +184,7 @@ int main(void)
 	RUN(each_line_is_a_name_and_a_number);
 	RUN(free_pages_are_the_buddys);
 	RUN(tables_and_slabs_are_counted);
+	RUN(areas_and_what_is_lazy_of_them_are_counted);
 	RUN(frames_allocated_and_freed_are_counted_by_zone);
 	RUN(paths_are_those_that_phys_and_slab_count);
 	RUN(a_full_disk_is_an_error);
