@@ -282,6 +282,33 @@ static void scattered_frames_make_an_area_all_the_same(void)
 	check_state(&before);
 }
 
+/* 4 MiB of single frames are a large area all the same, without a large leaf; and when frames lie
+ * together again, the next one has them. */
+static void a_large_area_falls_back_to_small_leaves(void)
+{
+	struct state before = state_now();
+	struct page *kept = scatter_frames();
+	struct pgtable_walk walk;
+	char *addr = vmalloc(4 * MIB);
+
+	ok(addr, "no memory");
+	for (unsigned long at = 0; addr && at < 4 * MIB; at += PAGE_SIZE) {
+		addr[at] = (char)(at >> PAGE_SHIFT);
+		ok(pgtable_walk(kernel_pgtable(machine), (u64)addr + at, &walk) && walk.level == 1,
+		   "%#lx: level %u", at, walk.level);
+	}
+	vmalloc_validate(machine);
+	vfree(addr);
+	kmm_drain(machine);
+	free_chain(kept);
+	kmm_drain(machine);
+	addr = vmalloc(4 * MIB);
+	ok(addr && pgtable_walk(kernel_pgtable(machine), (u64)addr, &walk) && walk.level == 2,
+	   "level %u", walk.level);
+	vfree(addr);
+	check_state(&before);
+}
+
 static void addresses_that_run_out_give_null(void)
 {
 	struct virt *virt = machine->virt;
@@ -381,6 +408,7 @@ int main(void)
 	RUN(mappings_that_the_host_refuses_are_undone);
 	RUN(areas_that_the_host_will_not_unmap_are_tried_again);
 	RUN(scattered_frames_make_an_area_all_the_same);
+	RUN(a_large_area_falls_back_to_small_leaves);
 	RUN(addresses_that_run_out_give_null);
 	machine_end(machine);
 	RUN(a_spare_range_is_not_worth_a_reclaim_under_the_lock);

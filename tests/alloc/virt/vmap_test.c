@@ -89,6 +89,29 @@ static void pages_of_a_larger_block_can_be_mapped(void)
 	__free_pages(block, 3);
 }
 
+static void a_large_block_is_mapped_by_a_large_leaf(void)
+{
+	static struct page *pages[512 + 1];
+	struct page *block = alloc_pages(GFP_KERNEL | __GFP_SHARED, 9);
+	struct pgtable_walk walk;
+	char *addr;
+
+	for (int i = 0; i < 512; i++)
+		pages[i] = block + i;
+	pages[512] = block;
+	addr = vmap(pages, 513, VM_MAP, PAGE_KERNEL);
+	ok(addr && pgtable_walk(kernel_pgtable(machine), (u64)addr + MIB, &walk), "not mapped");
+	ok_eq(walk.level, 2);
+	ok(vmalloc_to_page(addr + MIB) == block + 256, "another page");
+	ok(pgtable_walk(kernel_pgtable(machine), (u64)addr + 2 * MIB, &walk), "not mapped");
+	ok_eq(walk.level, 1);
+	vmalloc_validate(machine);
+	vunmap(addr);
+	kmm_drain(machine);
+	ok(!vmalloc_to_page(addr + MIB), "still mapped");
+	__free_pages(block, 9);
+}
+
 /* The classic ring buffer: its pages twice, one after the other. */
 static void a_page_may_be_mapped_more_than_once(void)
 {
@@ -286,6 +309,7 @@ int main(void)
 	machine = machine_boot(1, 64 * MIB, 16 * MIB, ZONES_X86_64);
 	RUN(pages_appear_in_their_order);
 	RUN(pages_of_a_larger_block_can_be_mapped);
+	RUN(a_large_block_is_mapped_by_a_large_leaf);
 	RUN(a_page_may_be_mapped_more_than_once);
 	RUN(a_mapping_to_read_faults_on_a_write);
 	RUN(pages_that_have_one_address_only_are_refused);
