@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{"convert", "other programs' traces to .kmt", command_convert, false},
 	{"show", "the state of a machine, as /proc shows the kernel's", command_show, false},
 	{"pagetable", "page tables of any format, for any addresses", command_pagetable, false},
+	{"tlb", "what a processor's TLBs make of a trace or a pattern", command_tlb, false},
 	{"plot", "draw the figures of a run", command_script, false},
 	{"report", "write the report page of a run", command_script, false},
 	{"compare", "compare two runs, case by case", command_script, false},

@@ -305,6 +305,10 @@ tests_fuzz_kmt_corpus_test_LDADD = libworkloads.la
 tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/perf_script_fuzz.c
 tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
 tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
+# bench: kmm tlb
+TESTS += tests/bench/tlb.sh
+EXTRA_DIST += tests/bench/tlb.sh
+
 # workloads: traces and patterns of accesses
 access_tests = tests/workloads/access_test tests/workloads/pattern_test \
 	tests/fuzz/champsim_corpus_test tests/fuzz/lackey_corpus_test

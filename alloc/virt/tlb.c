@@ -184,7 +184,7 @@ int tlb_create(const struct tlb_config *config, struct tlb **out)
 	int error;
 
 	if (!paging_is_good(&config->paging) || config->pti > TLB_PTI_PCID ||
-	    (config->pti == TLB_PTI_PCID && !config->pcid))
+	    (config->pti != TLB_PTI_OFF && config->pcid != (config->pti == TLB_PTI_PCID)))
 		return -EINVAL;
 	tlb = calloc(1, sizeof(*tlb));
 	if (!tlb)

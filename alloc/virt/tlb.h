@@ -80,7 +80,7 @@ struct tlb_geometry {
 
 enum tlb_pti {
 	TLB_PTI_OFF,  /* user and kernel share tables; the kernel's pages are global */
-	TLB_PTI_ON,   /* each has its own, and each entry to the kernel and exit loads CR3 */
+	TLB_PTI_ON,   /* each has its own, entry to the kernel and exit load CR3; without PCIDs */
 	TLB_PTI_PCID, /* the same, with a PCID for each */
 };
 

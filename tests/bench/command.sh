@@ -19,7 +19,7 @@ refuses() {
 }
 
 help_and_version() {
-	for command in '' topo bench replay convert show pagetable; do
+	for command in '' topo bench replay convert show pagetable tlb; do
 		want_status 0 "$kmm" $command --help
 		want_line out '^Usage: kmm'
 		want_lines err 0

@@ -81,7 +81,8 @@ static struct tlb_config random_config(unsigned long *seed)
 	}
 	config.pcid = below(seed, 2);
 	config.global = below(seed, 2);
-	config.pti = (u8)below(seed, 2 + config.pcid);
+	if (below(seed, 2))
+		config.pti = config.pcid ? TLB_PTI_PCID : TLB_PTI_ON;
 	return config;
 }
 

@@ -361,6 +361,9 @@ static void configurations_that_contradict_themselves_are_refused(void)
 	config = one_array(4, 0, TLB_LRU);
 	config.pti = TLB_PTI_PCID;
 	refused(&config, "PCIDs for isolation, and no PCIDs");
+	config.pti = TLB_PTI_ON;
+	config.pcid = true;
+	refused(&config, "isolation without PCIDs, and PCIDs");
 	config = walker(&tlb_paging_4_level);
 	config.caches[3] = config.caches[0];
 	refused(&config, "two caches for a level");
