@@ -145,7 +145,8 @@ nobase_kmminclude_HEADERS += \
 	alloc/virt/pgtable.h \
 	alloc/virt/pgtable_formats.h \
 	alloc/virt/vmalloc.h \
-	alloc/virt/walk.h
+	alloc/virt/walk.h \
+	alloc/virt/walk_batch.h
 
 # virt: the TLB model
 libkmmcore_la_SOURCES += \

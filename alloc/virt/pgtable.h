@@ -58,8 +58,9 @@ extern KMM_API const struct pgtable_format *const pgtable_formats[PGTABLE_NR_FOR
 
 /*
  * What an access is: WRITE or INSTR (a fetch) or neither, and USER (CPL 3), of the bits of the
- * page-fault error code, and how the processor is set: WP (CR0.WP: the supervisor may not write to pages without
- * PTE_WRITE either) and SMEP (CR4.SMEP: nor execute a user's). 0: the supervisor reads.
+ * page-fault error code, and how the processor is set: WP (CR0.WP: the supervisor may not write to
+ * pages without PTE_WRITE either) and SMEP (CR4.SMEP: nor execute a user's). 0: the supervisor
+ * reads.
  */
 #define X86_PF_PROT	 (1U << 0) /* error code only: it is present, and refused */
 #define X86_PF_WRITE	 (1U << 1)
@@ -154,6 +155,15 @@ struct pgtable_walk {
  * virt/walk.h has the same inline, specialised for a format.
  */
 KMM_API bool pgtable_walk(const struct pgtable *table, u64 va, struct pgtable_walk *walk);
+
+/*
+ * nr walks at once: walks[i] is what pgtable_walk says of va[i], and how many are present is
+ * returned. The walks wait for memory together, which is several times as fast where tables are
+ * larger than caches, and addresses that lie near each other (sorted, for one) share their way.
+ * virt/walk_batch.h says how.
+ */
+KMM_API size_t pgtable_walk_batch(const struct pgtable *table, const u64 *va, size_t nr,
+				  struct pgtable_walk *walks);
 
 /*
  * Access va as the processor would: with the rights of all levels together, reserved bits, and

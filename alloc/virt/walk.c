@@ -5,6 +5,7 @@
  * what a walk beside a writer sees.
  */
 #include "virt/table.h"
+#include "virt/walk_batch.h"
 
 #define X(format, FORMAT)                                                                          \
 	const struct pgtable_format pgtable_##format = PGTABLE_FORMAT_##FORMAT;                    \
@@ -22,6 +23,8 @@ _Static_assert(ARRAY_SIZE(pgtable_formats) == PGTABLE_NR_FORMATS, "all of them")
 struct pgtable_walkers {
 	bool (*walk)(const struct pgtable *table, u64 va, struct pgtable_walk *walk);
 	bool (*access)(struct pgtable *table, u64 va, u32 access, struct pgtable_walk *walk);
+	size_t (*batch)(const struct pgtable *table, const u64 *va, size_t nr,
+			struct pgtable_walk *walks);
 };
 
 /*
@@ -69,7 +72,13 @@ KMM_ALWAYS_INLINE bool access_format(const struct pgtable_format *format, struct
 	{                                                                                          \
 		return access_format(format, table, va, access, walk);                             \
 	}                                                                                          \
-	static const struct pgtable_walkers walkers_##name = {walk_##name, access_##name};
+	RACY_READER static size_t batch_##name(const struct pgtable *table, const u64 *va,         \
+					       size_t nr, struct pgtable_walk *walks)              \
+	{                                                                                          \
+		return pgtable_walk_batch_format(format, table, va, nr, walks);                    \
+	}                                                                                          \
+	static const struct pgtable_walkers walkers_##name = {walk_##name, access_##name,          \
+							      batch_##name};
 
 #define X(format, FORMAT) WALKERS(format, &constant_##format)
 PGTABLE_FORMATS(X)
@@ -97,4 +106,10 @@ RACY_READER bool pgtable_walk(const struct pgtable *table, u64 va, struct pgtabl
 bool pgtable_access(struct pgtable *table, u64 va, u32 access, struct pgtable_walk *walk)
 {
 	return table->walkers->access(table, va, access, walk);
+}
+
+size_t pgtable_walk_batch(const struct pgtable *table, const u64 *va, size_t nr,
+			  struct pgtable_walk *walks)
+{
+	return table->walkers->batch(table, va, nr, walks);
 }

@@ -120,13 +120,16 @@ KMM_ALWAYS_INLINE void pgtable_walk_end(const struct pgtable_format *format, u64
 					unsigned int level, unsigned int shift, u64 entry,
 					struct pgtable_walk *walk)
 {
-	walk->entry = entry;
-	walk->level = (u8)level;
-	walk->present = entry & PTE_PRESENT;
-	walk->fault = 0;
-	walk->pfn = 0;
+	/* Whole, so that the small fields are one store. */
 	if (likely(entry & PTE_PRESENT))
-		walk->pfn = pgtable_leaf_pfn(format, va, level, shift, entry);
+		*walk = (struct pgtable_walk){
+			.entry = entry,
+			.pfn = pgtable_leaf_pfn(format, va, level, shift, entry),
+			.level = (u8)level,
+			.present = true,
+		};
+	else
+		*walk = (struct pgtable_walk){.entry = entry, .level = (u8)level};
 }
 
 /* A walk in progress. Its address is never taken out of inlined code, so it lives in registers. */

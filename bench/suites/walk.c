@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Suite walk: translations through kmm's page tables, in software. One operation is one walk.
+ * Suite walk: translations through kmm's page tables, in software. One operation is one walk, of
+ * map one page mapped and unmapped.
  *
- *	hot	64 pages in turn: the four entries of each walk are in the first-level cache
+ *	hot	64 pages in turn: the four entries of each walk are in the first-level cache; oracle:
+ *		the walk by the manual, with rights
+ *	access	the same with rights, accessed and dirty bits, by the format's own code
  *	random	pages of the whole range at random; size is the range in bytes. The last level's
- *		entries take 1/512 of it: compare with floor's lines of that footprint
+ *		entries take 1/512 of it: compare with floor's lines of that footprint. Walks do not
+ *		depend on each other, so the processor overlaps some
+ *	chain	the same, each address from the last one's frame: compare with pointer_chase
+ *	batch	the same as random, 256 to a call; batch_la57: in five levels
+ *	sorted	a call's addresses ascending, 1 to 64 pages from one to the next
+ *	zipf	pages by a Zipf law of exponent 1: 2^k pages of each octave of ranks, every octave as
+ *		often as any other, ranks strewn over the range; zipf_batch: 256 to a call
+ *	map	4096 pages of 4 KiB mapped and unmapped, tables made and freed
  *
  * Pages are 4 KiB, each mapped to the frame of its own number plus a constant, so that every
- * translation is checked by a subtraction in the timed loop. The frames need not exist: a walk reads
- * tables, not memory.
+ * translation is checked by a subtraction in the timed loop. The frames need not exist: a walk
+ * reads tables, not memory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,15 +26,21 @@
 
 #include "bench/suites/lines.h"
 #include "bench/suites/suites.h"
+#include "virt/oracle.h"
 
 #define WALK_PFN_SHIFT 0x12345UL
 #define HOT_PAGES      64
+#define BATCH	       256
+#define MAP_PAGES      4096
 
 static uint64_t free_pages_before; /* the one case that runs */
 
 struct walk_thread {
 	uint64_t random;
 	uint64_t nr_wrong; /* walks that gave nothing, or another frame */
+	uint64_t page;	   /* chain: the next */
+	uint64_t va[BATCH];
+	struct pgtable_walk walks[BATCH];
 };
 
 static uint64_t count_free_pages(struct kmm *machine)
@@ -35,7 +51,7 @@ static uint64_t count_free_pages(struct kmm *machine)
 	return counts.nr_buddy_pages + counts.nr_pcp_pages;
 }
 
-static const char *prepare(struct bench_case *c)
+static const char *prepare_format(struct bench_case *c, const struct pgtable_format *format)
 {
 	uint64_t nr_pages = c->size_bytes >> PAGE_SHIFT;
 	struct pgtable *table;
@@ -45,7 +61,7 @@ static const char *prepare(struct bench_case *c)
 	if (kmm_attach(c->env->machine, 0) < 0)
 		return error_line("cannot attach to CPU 0");
 	free_pages_before = count_free_pages(c->env->machine);
-	status = pgtable_create(&pgtable_x86_64, &table);
+	status = pgtable_create(format, &table);
 	if (status)
 		return error_line("no page table: %s", strerror(-status));
 	c->arg = table;
@@ -54,6 +70,16 @@ static const char *prepare(struct bench_case *c)
 	return status ? error_line("cannot map %llu pages: %s", (unsigned long long)nr_pages,
 				   strerror(-status))
 		      : NULL;
+}
+
+static const char *prepare(struct bench_case *c)
+{
+	return prepare_format(c, &pgtable_x86_64);
+}
+
+static const char *prepare_la57(struct bench_case *c)
+{
+	return prepare_format(c, &pgtable_la57);
 }
 
 static const char *finish(struct bench_case *c)
@@ -83,7 +109,7 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 		return error_line("no memory for the harness");
 	state->random = c->seed + (uint64_t)thread * 0x9E3779B97F4A7C15UL;
 	*out = state;
-	c->ops->run(c, thread, state, 100000);
+	c->ops->run(c, thread, state, 1 + 100000 / c->ops->ops_per_batch);
 	return NULL;
 }
 
@@ -137,41 +163,219 @@ static void random_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 	state->nr_wrong += nr_wrong;
 }
 
-static const struct case_ops hot_ops = {
-	.ops_per_batch = 1,
-	.prepare = prepare,
-	.thread_begin = begin,
-	.run = hot_run,
-	.thread_end = end,
-	.finish = finish,
-};
+static inline uint64_t walk_is_wrong(uint64_t vpn, const struct pgtable_walk *walk)
+{
+	return !walk->present || walk->pfn - vpn != WALK_PFN_SHIFT;
+}
 
-static const struct case_ops random_ops = {
-	.ops_per_batch = 1,
-	.prepare = prepare,
-	.thread_begin = begin,
-	.run = random_run,
-	.thread_end = end,
-	.finish = finish,
-};
+static void oracle_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	struct walk_thread *state = arg;
+	struct pgtable_walk walk;
+	uint64_t nr_wrong = 0;
+
+	(void)thread;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t vpn = (WALK_BASE >> PAGE_SHIFT) + i % HOT_PAGES;
+
+		pgtable_oracle(c->arg, vpn << PAGE_SHIFT, X86_PF_WRITE, &walk);
+		nr_wrong += walk_is_wrong(vpn, &walk);
+	}
+	state->nr_wrong += nr_wrong;
+}
+
+static void access_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	struct walk_thread *state = arg;
+	struct pgtable_walk walk;
+	uint64_t nr_wrong = 0;
+
+	(void)thread;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t vpn = (WALK_BASE >> PAGE_SHIFT) + i % HOT_PAGES;
+
+		pgtable_access(c->arg, vpn << PAGE_SHIFT, X86_PF_WRITE, &walk);
+		nr_wrong += walk_is_wrong(vpn, &walk);
+	}
+	state->nr_wrong += nr_wrong;
+}
+
+/* The frame found is part of the next address, so no walk begins before the last one's end. */
+static void chain_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	struct walk_thread *state = arg;
+	const struct pgtable *table = c->arg;
+	uint64_t mask = (c->size_bytes >> PAGE_SHIFT) - 1, random = state->random;
+	uint64_t page = state->page, nr_wrong = 0;
+
+	(void)thread;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t vpn = (WALK_BASE >> PAGE_SHIFT) + page;
+		struct pgtable_walk walk;
+
+		pgtable_walk(table, vpn << PAGE_SHIFT, &walk);
+		nr_wrong += walk_is_wrong(vpn, &walk);
+		random = lines_next_random(random);
+		page = ((random >> 20) + walk.pfn) & mask;
+	}
+	state->random = random;
+	state->page = page;
+	state->nr_wrong += nr_wrong;
+}
+
+/* Rank 2^k + something below 2^k, k any octave of the range: the probability of a rank falls as its
+ * reciprocal. An odd factor strews the ranks over the range, one to one. */
+static inline uint64_t zipf_page(uint64_t random, unsigned int octaves, uint64_t mask)
+{
+	uint64_t octave = 1UL << ((random >> 32) * octaves >> 32);
+	uint64_t rank = octave | ((random >> 8) & (octave - 1));
+
+	return rank * 0x9E3779B97F4A7C15UL & mask;
+}
+
+static inline unsigned int octaves_of(const struct bench_case *c)
+{
+	return (unsigned int)(63 - __builtin_clzl(c->size_bytes >> PAGE_SHIFT));
+}
+
+static void zipf_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	struct walk_thread *state = arg;
+	const struct pgtable *table = c->arg;
+	uint64_t mask = (c->size_bytes >> PAGE_SHIFT) - 1, random = state->random, nr_wrong = 0;
+	unsigned int octaves = octaves_of(c);
+
+	(void)thread;
+	for (uint64_t i = 0; i < n; i++) {
+		random = lines_next_random(random);
+		nr_wrong += walk_page(table, zipf_page(random, octaves, mask));
+	}
+	state->random = random;
+	state->nr_wrong += nr_wrong;
+}
+
+enum order { ORDER_RANDOM, ORDER_ZIPF, ORDER_SORTED };
+
+/* The next call's addresses. */
+static inline void batch_fill(struct walk_thread *state, const struct bench_case *c,
+			      enum order order)
+{
+	uint64_t mask = (c->size_bytes >> PAGE_SHIFT) - 1, random = state->random;
+	uint64_t page = state->page;
+	unsigned int octaves = octaves_of(c);
+
+	for (int i = 0; i < BATCH; i++) {
+		random = lines_next_random(random);
+		if (order == ORDER_RANDOM)
+			page = (random >> 20) & mask;
+		else if (order == ORDER_ZIPF)
+			page = zipf_page(random, octaves, mask);
+		else
+			page = (page + 1 + (random >> 58)) & mask;
+		state->va[i] = WALK_BASE + (page << PAGE_SHIFT);
+	}
+	state->page = page;
+	state->random = random;
+}
+
+static inline void batch_run_order(struct bench_case *c, struct walk_thread *state, uint64_t n,
+				   enum order order)
+{
+	const struct pgtable *table = c->arg;
+	uint64_t nr_wrong = 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		batch_fill(state, c, order);
+		pgtable_walk_batch(table, state->va, BATCH, state->walks);
+		for (int j = 0; j < BATCH; j++)
+			nr_wrong += walk_is_wrong(state->va[j] >> PAGE_SHIFT, &state->walks[j]);
+	}
+	state->nr_wrong += nr_wrong;
+}
+
+static void batch_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	(void)thread;
+	batch_run_order(c, arg, n, ORDER_RANDOM);
+}
+
+static void sorted_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	(void)thread;
+	batch_run_order(c, arg, n, ORDER_SORTED);
+}
+
+static void zipf_batch_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	(void)thread;
+	batch_run_order(c, arg, n, ORDER_ZIPF);
+}
+
+/* Beside what prepare mapped, a range for each thread. */
+static void map_run(struct bench_case *c, int thread, void *arg, uint64_t n)
+{
+	uint64_t va = WALK_BASE + ALIGN_UP(c->size_bytes, 1UL << 30) + ((uint64_t)thread << 30);
+	struct walk_thread *state = arg;
+	struct pgtable *table = c->arg;
+
+	for (uint64_t i = 0; i < n; i++) {
+		state->nr_wrong += pgtable_map(table, va, (va >> PAGE_SHIFT) + WALK_PFN_SHIFT,
+					       MAP_PAGES, PTE_WRITE, false) != 0;
+		state->nr_wrong +=
+			walk_page(table, ((va - WALK_BASE) >> PAGE_SHIFT) + i % MAP_PAGES);
+		state->nr_wrong += pgtable_unmap(table, va, MAP_PAGES) != 0;
+	}
+}
+
+#define WALK_OPS(case, per_run, preparation)                                                       \
+	static const struct case_ops case##_ops = {                                                \
+		.ops_per_batch = per_run,                                                          \
+		.prepare = preparation,                                                            \
+		.thread_begin = begin,                                                             \
+		.run = case##_run,                                                                 \
+		.thread_end = end,                                                                 \
+		.finish = finish,                                                                  \
+	}
+
+#define batch_la57_run batch_run
+WALK_OPS(hot, 1, prepare);
+WALK_OPS(oracle, 1, prepare);
+WALK_OPS(access, 1, prepare);
+WALK_OPS(random, 1, prepare);
+WALK_OPS(chain, 1, prepare);
+WALK_OPS(zipf, 1, prepare);
+WALK_OPS(batch, BATCH, prepare);
+WALK_OPS(batch_la57, BATCH, prepare_la57);
+WALK_OPS(sorted, BATCH, prepare);
+WALK_OPS(zipf_batch, BATCH, prepare);
+WALK_OPS(map, MAP_PAGES, prepare);
 
 static int enumerate(const struct bench_env *env, struct case_list *list)
 {
+	const uint64_t hot_bytes = HOT_PAGES * PAGE_SIZE, all_bytes = walk_mapped_bytes(env);
+	const struct {
+		const char *name, *allocator;
+		const struct case_ops *ops;
+		uint64_t bytes;
+	} cases[] = {
+		{"hot", "kmm", &hot_ops, hot_bytes},
+		{"hot", "kmm-aa", &hot_ops, hot_bytes},
+		{"hot", "oracle", &oracle_ops, hot_bytes},
+		{"access", "kmm", &access_ops, hot_bytes},
+		{"random", "kmm", &random_ops, all_bytes},
+		{"chain", "kmm", &chain_ops, all_bytes},
+		{"batch", "kmm", &batch_ops, all_bytes},
+		{"batch_la57", "kmm", &batch_la57_ops, all_bytes},
+		{"sorted", "kmm", &sorted_ops, all_bytes},
+		{"zipf", "kmm", &zipf_ops, all_bytes},
+		{"zipf_batch", "kmm", &zipf_batch_ops, all_bytes},
+		{"map", "kmm", &map_ops, hot_bytes},
+	};
 	int threads[2], nr = thread_counts(env, threads);
 
 	if (!env->machine)
 		return 0;
 	for (int i = 0; i < nr; i++) {
-		const struct {
-			const char *name, *allocator;
-			const struct case_ops *ops;
-			uint64_t bytes;
-		} cases[] = {
-			{"hot", "kmm", &hot_ops, HOT_PAGES * PAGE_SIZE},
-			{"hot", "kmm-aa", &hot_ops, HOT_PAGES * PAGE_SIZE},
-			{"random", "kmm", &random_ops, walk_mapped_bytes(env)},
-		};
-
 		for (size_t j = 0; j < ARRAY_SIZE(cases); j++) {
 			struct bench_case *c =
 				case_add(env, list, "walk", cases[j].name, cases[j].allocator,
@@ -189,6 +393,7 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 
 const struct suite walk_bench_suite = {
 	.name = "walk",
-	.summary = "translations through page tables in software: hot, random",
+	.summary = "translations through page tables in software: hot, access, random, chain,\n"
+		   "             batch, batch_la57, sorted, zipf, zipf_batch; and map",
 	.enumerate = enumerate,
 };

@@ -154,6 +154,17 @@ static void remap_one_page(struct bench_case *c)
 	ok_eq(pgtable_map(c->arg, WALK_BASE + 5 * PAGE_SIZE, 42, 1, PTE_WRITE, false), 0);
 }
 
+/* The first thread's place, behind a GiB. */
+static void map_in_the_way(struct bench_case *c)
+{
+	ok_eq(pgtable_map(c->arg, WALK_BASE + (1UL << 30), 42, 1, PTE_WRITE, false), 0);
+}
+
+static void unmap_many_pages(struct bench_case *c)
+{
+	ok_eq(pgtable_unmap(c->arg, WALK_BASE, c->size_bytes >> PAGE_SHIFT), 0);
+}
+
 static void a_wrong_line_or_translation_is_caught(void)
 {
 	struct kmm *machine = boot(NULL, 256 << 20);
@@ -173,6 +184,11 @@ static void a_wrong_line_or_translation_is_caught(void)
 	   "unmapped: nothing found");
 	ok(drive(find_case(&list, "walk", "hot"), 1000, false, remap_one_page),
 	   "remapped: nothing found");
+	ok(drive(find_case(&list, "walk", "access"), 1000, false, remap_one_page),
+	   "access, remapped: nothing found");
+	ok(drive(find_case(&list, "walk", "map"), 1, false, map_in_the_way), "map: nothing found");
+	ok(drive(find_case(&list, "walk", "sorted"), 10, false, unmap_many_pages),
+	   "batch: nothing found");
 	ok(!drive(find_case(&list, "walk", "hot"), 1000, false, NULL), "undamaged");
 	free(list.cases);
 	ok_eq(kmm_shutdown(machine, NULL), 0);

@@ -123,7 +123,16 @@ static void every_suite_has_its_cases_and_no_row_twice(void)
 		{"vmalloc", "long_busy_list", "kmm"},
 		{"vmalloc", "long_busy_list", "mmap"},
 		{"walk", "hot", "kmm"},
+		{"walk", "hot", "oracle"},
+		{"walk", "access", "kmm"},
 		{"walk", "random", "kmm"},
+		{"walk", "chain", "kmm"},
+		{"walk", "batch", "kmm"},
+		{"walk", "batch_la57", "kmm"},
+		{"walk", "sorted", "kmm"},
+		{"walk", "zipf", "kmm"},
+		{"walk", "zipf_batch", "kmm"},
+		{"walk", "map", "kmm"},
 	};
 	struct kmm *machine = boot(NULL, 128 << 20);
 	struct bench_env env = env_with_peers(machine);

@@ -3,7 +3,7 @@
  * All walks against the plain one of the manual, in every format: three tables that go through the
  * same random life, one walked by the oracle, one by the format's own straight code, one by the
  * generic code. They must agree in the result, the fault and its level, and in all accessed and
- * dirty bits afterwards. Bits of entries on the way, reserved ones too, are turned round at random.
+ * dirty bits afterwards; and walks in batches with walks one by one. Bits of entries on the way, reserved ones too, are turned round at random.
  */
 #include "machine.h"
 #include "raw.h"
@@ -144,6 +144,37 @@ static void same_walks(struct life *life, u64 va, u32 access)
 	life->nr_reserved += !!(by_manual.fault & X86_PF_RSVD);
 }
 
+static u64 random_va(struct life *life);
+
+/* Any number of addresses: anywhere, in one place, or one behind the other. */
+static void same_batch(struct life *life)
+{
+	struct pgtable_walk walks[100], walk;
+	u64 va[ARRAY_SIZE(walks)], nr_present = 0, va_first = random_va(life), reach = any(life);
+	size_t nr = any(life) % (ARRAY_SIZE(walks) + 1);
+
+	reach = any(life) % 4 ? 1 + reach % (1UL << reach / 64 % 26) : 0;
+	for (size_t i = 0; i < nr; i++)
+		va[i] = reach ? va_first + (reach & 1 ? any(life) % reach : i * 4096)
+			      : random_va(life);
+	for (int twin = OWN; twin < NR_TWINS; twin++) {
+		memset(walks, 0x5a, sizeof(walks));
+		nr_present = pgtable_walk_batch(life->twins[twin], va, nr, walks);
+		for (size_t i = 0; i < nr; i++) {
+			bool present = pgtable_walk(life->twins[twin], va[i], &walk);
+
+			nr_present -= present;
+			ok(walks[i].present == present && walks[i].level == walk.level &&
+				   walks[i].pfn == walk.pfn && walks[i].entry == walk.entry &&
+				   !walks[i].fault,
+			   "%s %#lx, %zu of %zu: level %u, frame %#lx; alone level %u, frame %#lx",
+			   life->format->name, va[i], i, nr, walks[i].level, walks[i].pfn,
+			   walk.level, walk.pfn);
+		}
+		ok_eq(nr_present, 0);
+	}
+}
+
 static u64 random_va(struct life *life)
 {
 	u64 pick = any(life);
@@ -205,6 +236,8 @@ static void all_walks_agree(const struct pgtable_format *format, unsigned long n
 		same_walks(&life, va, random_access(&life));
 		if (op % 16 == 0)
 			same_entries(&life, va);
+		if (op % 64 == 32)
+			same_batch(&life);
 	}
 	printf("# %s: %lu through, %lu faults, %lu of them of reserved bits\n", format->name,
 	       life.nr_through, life.nr_faults, life.nr_reserved);

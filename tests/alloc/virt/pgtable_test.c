@@ -384,9 +384,20 @@ static void *walk_beside(void *arg)
 	struct pgtable *table = arg;
 	struct pgtable_walk walk;
 
-	for (u64 page = 0; !READ_ONCE(walkers_stop); page = (page + 1) % RACE_PAGES)
+	struct pgtable_walk walks[RACE_PAGES];
+	u64 va[RACE_PAGES];
+
+	for (u64 page = 0; page < RACE_PAGES; page++)
+		va[page] = race_va(page);
+	for (u64 page = 0; !READ_ONCE(walkers_stop); page = (page + 1) % RACE_PAGES) {
 		if (pgtable_walk(table, race_va(page), &walk))
 			ok(walk.pfn == page + 1000, "page %lu: frame %lu", page, walk.pfn);
+		pgtable_walk_batch(table, va, RACE_PAGES, walks);
+		for (u64 i = 0; i < RACE_PAGES; i++)
+			if (walks[i].present)
+				ok(walks[i].pfn == i + 1000, "page %lu: frame %lu", i,
+				   walks[i].pfn);
+	}
 	return NULL;
 }
 
