@@ -25,6 +25,9 @@
 /* map_ram.c: vm_map_ram and vm_map_ram_turns. 0 or -ENOMEM. */
 int map_ram_cases_add(const struct bench_env *env, struct case_list *list);
 
+/* map_unmap.c: map_unmap. 0 or -ENOMEM. */
+int map_unmap_cases_add(const struct bench_env *env, struct case_list *list);
+
 /* Append them; like says the suite, its hooks and kmm's tables. 0 or -ENOMEM. */
 int range_cases_add(const struct bench_env *env, struct case_list *list,
 		    const struct object_cases *like);

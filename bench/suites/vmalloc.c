@@ -64,7 +64,7 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 		if (object_cases_add(env, list, &cases))
 			return -ENOMEM;
 	}
-	if (range_cases_add(env, list, &ranges))
+	if (range_cases_add(env, list, &ranges) || map_unmap_cases_add(env, list))
 		return -ENOMEM;
 	return map_ram_cases_add(env, list);
 }
@@ -72,7 +72,8 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 const struct suite vmalloc_bench_suite = {
 	.name = "vmalloc",
 	.summary = "mapped ranges of pages: pair, shuffle, fix_size, random_size, long_busy_list,\n"
-		   "             vm_map_ram, with --full full_fit, fix_align, random_size_align, "
+		   "             vm_map_ram, map_unmap, with --full full_fit, fix_align, "
+		   "random_size_align, "
 		   "align_shift",
 	.enumerate = enumerate,
 };
