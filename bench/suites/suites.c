@@ -10,5 +10,6 @@ const struct suite *const suites[] = {
 	&kmalloc_bench_suite,
 	&vmalloc_bench_suite,
 	&walk_bench_suite,
+	&tlb_bench_suite,
 	NULL,
 };

@@ -5,6 +5,7 @@
 #include "tests/bench/broken.h"
 #include "tests/bench/drive.h"
 #include "tests/tap/tap.h"
+#include "virt/tlb.h"
 
 /* Every case that allocates, with a broken allocator in the place of its own. */
 static void run_broken(enum breakage breakage, bool want_error)
@@ -44,7 +45,7 @@ static void run_broken(enum breakage breakage, bool want_error)
 		nr_suites += nr_in_suite != 0;
 		nr_cases += nr_in_suite;
 	}
-	ok_eq(nr_suites, 5); /* all but walk */
+	ok_eq(nr_suites, 5); /* all but walk and tlb */
 	ok(nr_cases >= 25, "%d cases", nr_cases);
 }
 
@@ -118,7 +119,8 @@ static void a_leak_in_kmm_is_caught_in_every_suite(void)
 		struct bench_case *c = &list.cases[i];
 		const char *error;
 
-		if (strcmp(c->allocator, "kmm") || c->threads != 1 || !strcmp(c->suite, last))
+		if (strcmp(c->allocator, "kmm") || c->threads != 1 || !strcmp(c->suite, last) ||
+		    !strcmp(c->suite, "tlb")) /* which takes nothing of the machine */
 			continue;
 		last = c->suite;
 		error = drive(c, few(c), false, leak_stray);
@@ -165,6 +167,31 @@ static void unmap_many_pages(struct bench_case *c)
 	ok_eq(pgtable_unmap(c->arg, WALK_BASE, c->size_bytes >> PAGE_SHIFT), 0);
 }
 
+static void shrink_tlb(struct bench_case *c)
+{
+	struct tlb_config *config = c->arg;
+
+	for (int i = 0; i < TLB_MAX_ARRAYS; i++)
+		if (config->arrays[0][i].entries)
+			config->arrays[0][i].entries = config->arrays[0][i].ways = 4;
+}
+
+static void a_tlb_that_hits_less_than_it_must_is_caught(void)
+{
+	struct kmm *machine = boot(NULL, 64 << 20);
+	struct bench_env env = env_of(machine);
+	struct case_list list;
+	const char *error;
+
+	enumerate_all(&env, &list);
+	error = drive(find_case(&list, "tlb", "hits"), 1000, false, shrink_tlb);
+	ok(error && strstr(error, "hit in L1"), "%s", error ? error : "nothing found");
+	error = drive(find_case(&list, "tlb", "hits"), 1000, false, NULL);
+	ok(!error, "%s", error);
+	free(list.cases);
+	ok_eq(kmm_shutdown(machine, NULL), 0);
+}
+
 static void a_wrong_line_or_translation_is_caught(void)
 {
 	struct kmm *machine = boot(NULL, 256 << 20);
@@ -204,5 +231,6 @@ int main(void)
 	RUN(running_out_of_memory_is_an_error_in_every_case);
 	RUN(a_leak_in_kmm_is_caught_in_every_suite);
 	RUN(a_wrong_line_or_translation_is_caught);
+	RUN(a_tlb_that_hits_less_than_it_must_is_caught);
 	return done();
 }

@@ -134,6 +134,8 @@ static void every_suite_has_its_cases_and_no_row_twice(void)
 		{"walk", "zipf", "kmm"},
 		{"walk", "zipf_batch", "kmm"},
 		{"walk", "map", "kmm"},
+		{"tlb", "hits", "kmm"},
+		{"tlb", "misses", "kmm"},
 	};
 	struct kmm *machine = boot(NULL, 128 << 20);
 	struct bench_env env = env_with_peers(machine);
@@ -227,7 +229,7 @@ static void placements_are_where_they_say_on_two_emulated_nodes(void)
 		ok(strstr(c->note, "emulated"), "%s/%s: note '%s'", c->suite, c->name, c->note);
 		/* Page tables are looked at, no memory that is placed. */
 		if (c->skipped || strcmp(c->allocator, "kmm") || !strcmp(c->suite, "walk") ||
-		    !strcmp(c->name, "map_unmap"))
+		    !strcmp(c->suite, "tlb") || !strcmp(c->name, "map_unmap"))
 			continue;
 		error = drive(c, few(c), false, NULL);
 		ok(!error, CASE_FORMAT "%s", CASE_ARGS(c), error);
