@@ -97,7 +97,9 @@ static void sort(const struct tlb_array *array, u16 *order)
 
 static u32 oldest(struct tlb_array *array, u32 first)
 {
-	struct tlb_wide_queue *queue = &array->wide->queues[first / array->stride];
+	/* Mostly there is one set only: spare it the division. */
+	u32 set = first ? first / array->stride : 0;
+	struct tlb_wide_queue *queue = &array->wide->queues[set];
 	u16 *order = array->wide->order + first;
 
 	for (;;) {
