@@ -39,7 +39,8 @@ libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer
 		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
 		      bench/worker.h bench/worker.c bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
 		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c \
-		      bench/pagetable.h bench/pagetable_sums.c bench/pagetable_tree.c \
+		      bench/pagetable.h bench/pagetable_pid.c bench/pagetable_sums.c \
+		      bench/pagetable_tree.c \
 		      bench/tlb.h bench/tlb_run.c bench/tlb_report.c
 # libtool drops -lstdc++ from a C++ library's own list, and programs in C are not linked by the C++ compiler.
 bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) -lstdc++ \

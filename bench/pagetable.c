@@ -19,13 +19,22 @@
 /* Tables beyond this are summed, not built. */
 #define MAX_BUILT_BYTES (64UL << 20)
 
-enum { OPTION_FORMAT = 1, OPTION_MAP, OPTION_ADDRESS, OPTION_HUGE, OPTION_ALL, OPTION_HELP };
+enum {
+	OPTION_FORMAT = 1,
+	OPTION_MAP,
+	OPTION_ADDRESS,
+	OPTION_HUGE,
+	OPTION_PID,
+	OPTION_ALL,
+	OPTION_HELP
+};
 
 static const struct option long_options[] = {
 	MACHINE_OPTIONS,
 	{"format", required_argument, NULL, OPTION_FORMAT},
 	{"map", required_argument, NULL, OPTION_MAP},
 	{"address", required_argument, NULL, OPTION_ADDRESS},
+	{"pid", required_argument, NULL, OPTION_PID},
 	{"huge", no_argument, NULL, OPTION_HUGE},
 	{"all", no_argument, NULL, OPTION_ALL},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -39,6 +48,7 @@ struct request {
 	int nr_ranges;
 	u64 addresses[MAX_RANGES];
 	int nr_addresses;
+	long pid; /* 0: none */
 	bool huge, all;
 };
 
@@ -47,6 +57,7 @@ static int help(void)
 	char cut[FORMAT_CUT_SIZE];
 
 	fputs("Usage: kmm pagetable [OPTION]... --map RANGE [RANGE]...\n"
+	      "       kmm pagetable [OPTION]... --pid PID\n"
 	      "Build page tables for ranges of addresses and show them: how an address is cut, the "
 	      "tables as a tree,\n"
 	      "and what they take, beside other formats and a flat table.\n\n"
@@ -54,6 +65,7 @@ static int help(void)
 	      "addresses "
 	      "are hexadecimal.\n\n"
 	      "      --map RANGE         map this; repeatable, and more may follow the options\n"
+	      "      --pid PID           map what a process has in memory, and check it\n"
 	      "      --format FORMAT     by name or cut (x86_64, which is 9+9+9+9+12)\n"
 	      "      --address ADDRESS   cut this address (the first of each range); repeatable\n"
 	      "      --huge              larger pages where a range has room for them\n"
@@ -104,6 +116,10 @@ static int take_option(struct request *request, int option)
 		return add_range(request, optarg);
 	case OPTION_ADDRESS:
 		return add_address(request, optarg);
+	case OPTION_PID:
+		if (parse_number(optarg, 1, INT_MAX, &request->pid))
+			return complain("--pid: %s: not a process", optarg);
+		return EXIT_OK;
 	case OPTION_HUGE:
 		request->huge = true;
 		return EXIT_OK;
@@ -250,6 +266,52 @@ static int check_addresses(const struct request *request)
 	return EXIT_OK;
 }
 
+/* EXIT_FAILED where the tables are not what the kernel said. */
+static int print_pid(const struct request *request, struct pgtable *table,
+		     const struct pid_pages *pages)
+{
+	struct pgtable_use use;
+
+	printf("process %ld: %llu mappings, %llu pages present, %llu swapped%s\n", request->pid,
+	       (unsigned long long)pages->nr_mappings, (unsigned long long)pages->nr_present,
+	       (unsigned long long)pages->nr_swapped,
+	       pages->frames_shown ? "" : "; the kernel does not show their frames");
+	printf("%llu translations are not as the kernel has them; %llu have changed since\n",
+	       (unsigned long long)pages->nr_wrong, (unsigned long long)pages->nr_changed);
+	print_built(request, table);
+	pgtable_count(table, &use);
+	printf("  the kernel's VmPTE: %llu kB", (unsigned long long)pages->vm_pte_bytes >> 10);
+	if (use.vm_pte_bytes != pages->vm_pte_bytes)
+		printf(" (it keeps tables that were used once, and those of swapped pages)");
+	putchar('\n');
+	return pages->nr_wrong ? EXIT_FAILED : EXIT_OK;
+}
+
+static int check_pid(const struct request *request)
+{
+	struct pgtable *table = NULL;
+	struct pid_pages pages;
+	struct kmm_leaks leaks;
+	struct kmm *machine;
+	int status;
+
+	if (request->format != &pgtable_x86_64 && request->format != &pgtable_la57)
+		return complain("--pid: %s: only x86_64 and la57 have room for a process",
+				request->format->name);
+	status = boot_machine(&request->common, &machine);
+	if (status)
+		return status;
+	if (pgtable_create(request->format, &table))
+		status = complain("%s: no page table: no memory", request->format->name);
+	else
+		status = pid_map(request->pid, table, request->huge, &pages);
+	if (!status)
+		status = print_pid(request, table, &pages);
+	pgtable_destroy(table);
+	kmm_shutdown(machine, &leaks);
+	return status;
+}
+
 int command_pagetable(int argc, char **argv)
 {
 	struct request request = {.format = &pgtable_x86_64};
@@ -265,8 +327,13 @@ int command_pagetable(int argc, char **argv)
 	}
 	if (option == OPTION_BAD)
 		return EXIT_BAD_INPUT;
+	if (request.pid)
+		return request.nr_ranges || optind < argc
+			       ? complain("--pid: not with ranges to map")
+			       : check_pid(&request);
 	if (!request.nr_ranges)
-		return complain("pagetable wants --map RANGE; kmm pagetable --help says more");
+		return complain("pagetable wants --map RANGE or --pid PID; kmm pagetable --help "
+				"says more");
 	for (; optind < argc; optind++)
 		if ((status = add_range(&request, argv[optind])))
 			return status;

@@ -43,4 +43,18 @@ void print_tree(struct pgtable *table, unsigned long max_lines);
 /* For each format, what its tables take for the ranges, and one flat table. */
 void print_sums(const struct pgtable_format *chosen, const struct va_range *ranges, int nr_ranges);
 
+/* What a look at a process found (pagetable_pid.c). */
+struct pid_pages {
+	bool frames_shown; /* else only which pages are there is known */
+	u64 nr_mappings, nr_present, nr_swapped;
+	u64 nr_wrong;	  /* translations that are not as the kernel said */
+	u64 nr_changed;	  /* at a second look */
+	u64 vm_pte_bytes; /* the kernel's own count */
+};
+/* Map what the process has present into the empty table. EXIT_OK, or EXIT_BAD_INPUT after the one
+ * line of complaint. */
+int pid_map(long pid, struct pgtable *table, bool huge, struct pid_pages *pages);
+/* A line of /proc/PID/maps: its addresses, and entry bits for its rights. 0 or -EINVAL. */
+int maps_line_parse(const char *line, struct va_range *range, u64 *prot);
+
 #endif

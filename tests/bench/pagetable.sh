@@ -32,6 +32,12 @@ bad_input() {
 	refuses '--map: 7ffffffff000.8K: not addresses of x86_64' --map 7ffffffff000+8K
 	refuses '--map: 100000000: not addresses of i386' --format i386 --map 100000000
 	refuses '--map: 2000.8K: lies over 1000.8K' --map 2000+8K --map 1000+8K
+	refuses '--pid: 0: not a process' --pid 0
+	refuses '--pid: x: not a process' --pid x
+	refuses '--pid: not with ranges' --pid 1 --map 1000
+	refuses '--pid: not with ranges' --pid 1 1000
+	refuses '/proc/999999999/maps: No such file' --pid 999999999
+	refuses '--pid: i386: only x86_64 and la57' --pid 1 --format i386
 	refuses '--address: 0y: not an address' --map 1000 --address 0y
 	refuses '--address: 0x800000000000: not an address of x86_64' --map 1000 --address 800000000000
 	refuses '--memory: lots' --map 1000 --memory lots
@@ -76,6 +82,30 @@ larger_pages() {
 	want_line out '1 x 4 MiB = 4 MiB'
 }
 
+# A process that sleeps has the same pages from one look to the next.
+live_process() {
+	sleep 100 &
+	process=$!
+	tries=0
+	until grep -q '(sleep) S' "/proc/$process/stat" || [ $tries -eq 50 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	got=0
+	"$kmm" pagetable --pid $process --all >out 2>err || got=$?
+	kill $process
+	[ $got = 0 ] || { cat err out; return 1; }
+	want_lines err 0
+	want_line out "^process $process: [1-9][0-9]* mappings, [1-9][0-9]* pages present"
+	want_line out '^0 translations are not as the kernel has them; 0 have changed since'
+	ours=$(sed -n 's/^  VmPTE  *\([0-9]*\) kB, .*/\1/p' out)
+	theirs=$(sed -n 's/^  the kernel.s VmPTE: \([0-9]*\) kB.*/\1/p' out)
+	[ "$ours" -gt 0 ]
+	# The kernel may keep tables that have become empty.
+	[ "$ours" -le "$theirs" ] || { echo "VmPTE: $ours kB, the kernel says $theirs kB"; return 1; }
+	[ "$ours" -ge $((theirs / 2)) ]
+}
+
 long_tree() {
 	ranges=$(awk 'BEGIN { for (i = 0; i < 60; i++) printf "%d000 ", 100 + 2 * i }')
 	shows --map $ranges
@@ -89,5 +119,6 @@ t "three pages take a directory and three tables" three_pages
 t "an address is cut as the exercises say" cut
 t "a flat table for 128 TiB takes 256 GiB" flat_128_tib
 t "larger pages are used where they fit" larger_pages
+t "a live process is mapped as the kernel has it" live_process
 t "a long tree is cut short but for --all" long_tree
 tap_done

@@ -74,6 +74,58 @@ static void no_text_breaks_the_reader_of_ranges(void)
 	}
 }
 
+static void lines_of_maps_are_read(void)
+{
+	static const struct {
+		const char *line;
+		u64 start, last, prot;
+	} good[] = {
+		{"08048000-0804c000 r-xp 00000000 08:01 123  /bin/cat\n", 0x8048000, 0x804bfff,
+		 PTE_USER},
+		{"7fff9df43000-7fff9df64000 rw-p 00000000 00:00 0  [stack]\n", 0x7fff9df43000,
+		 0x7fff9df63fff, PTE_USER | PTE_WRITE | PTE_NX},
+		{"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]",
+		 0xffffffffff600000, 0xffffffffff600fff, PTE_USER},
+	};
+	static const char *const bad[] = {
+		"",
+		"\n",
+		"08048000",
+		"08048000-",
+		"08048000-0804c000",
+		"08048000-0804c000 ",
+		"08048000-0804c000 rwx",
+		"08048000-0804c000 abcd ",
+		"0804c000-08048000 r-xp 0",
+		"08048001-0804c000 r-xp 0",
+		"-08048000-0804c000 r-xp 0",
+		" 08048000-0804c000 r-xp 0",
+		"1fffffffffffff000-1fffffffffffff001000 r-xp 0",
+	};
+	unsigned long nr_ops = tap_ops(100000), random = tap_seed() | 1;
+	struct va_range range;
+	u64 prot;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		ok(!maps_line_parse(good[i].line, &range, &prot), "refused: %s", good[i].line);
+		ok(range.start == good[i].start && range.last == good[i].last &&
+			   prot == good[i].prot,
+		   "%#lx..%#lx %#lx: %s", range.start, range.last, prot, good[i].line);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ok(maps_line_parse(bad[i], &range, &prot) == -EINVAL, "taken: %s", bad[i]);
+	for (unsigned long op = 0; op < nr_ops; op++) {
+		char line[80];
+
+		/* One letter of a good line is another, or the line ends there. */
+		snprintf(line, sizeof(line), "%s", good[op % ARRAY_SIZE(good)].line);
+		line[tap_random(&random) % 40] = (char)tap_random(&random);
+		if (!maps_line_parse(line, &range, &prot))
+			ok(range.start < range.last && !(range.start & 4095), "%#lx..%#lx",
+			   range.start, range.last);
+	}
+}
+
 static void formats_are_found_by_name_and_by_cut(void)
 {
 	ok(format_find("x86_64") == &pgtable_x86_64, "x86_64");
@@ -157,6 +209,7 @@ int main(void)
 	machine = machine_boot(1, 64UL << 20, 0, ZONES_X86_64);
 	RUN(ranges_are_read_in_three_forms);
 	RUN(no_text_breaks_the_reader_of_ranges);
+	RUN(lines_of_maps_are_read);
 	RUN(formats_are_found_by_name_and_by_cut);
 	RUN(sums_are_what_real_tables_take);
 	RUN(bytes_are_said_in_the_largest_unit);
