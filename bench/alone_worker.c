@@ -128,7 +128,7 @@ static void send_cache(const struct slab_info *info, void *arg)
 	message->cache.slots = info->num_objs;
 	message->cache.slabs = info->num_slabs;
 	message->cache.partial = info->partial_slabs;
-	message->cache.slab_bytes = (info->num_slabs * info->pagesperslab) << PAGE_SHIFT;
+	message->cache.slab_bytes = info->slab_bytes;
 	/* The case's objects are in these, and no two of them in use have objects of one size. */
 	message->cache.requested_known = is_case_cache(info->name);
 	for (size_t i = 0; message->cache.requested_known && i < alone->nr_requested; i++)

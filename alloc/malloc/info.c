@@ -33,7 +33,7 @@ static void add_cache(const struct slab_info *info, void *arg)
 
 	sum->objects += info->active_objs * info->objsize;
 	sum->nr_objects += info->active_objs;
-	sum->slabs += (info->num_slabs * info->pagesperslab) << PAGE_SHIFT;
+	sum->slabs += info->slab_bytes;
 }
 
 static void add_zone(const struct phys_zone_info *zone, void *arg)

@@ -27,8 +27,8 @@
 #define TRIM_MS 500
 
 /* Pages of a thread's lists, of each order: what it may keep from the host while it sleeps. */
-#define PCP_BATCH 32
-#define PCP_HIGH  128
+#define PCP_BATCH 8
+#define PCP_HIGH  32
 
 extern void *__libc_stack_end; /* the loader's: where the kernel laid argc */
 

@@ -118,6 +118,7 @@ struct cache_node {
 	struct list_head slabs[NR_SLAB_FILLS];
 	u32 nr_empty;
 	u64 nr_slabs;
+	u64 nr_pages;	/* of them */
 	u64 nr_objects; /* sum of slab->objects */
 	u64 nr_free;	/* bits set in them */
 	u64 nr_taken;	/* objects ever moved out to magazines */

@@ -113,6 +113,7 @@ static void cut_empty_locked(struct cache_node *node, unsigned int keep, struct 
 		list_move(&slab->slab_list, cut);
 		node->nr_empty--;
 		node->nr_slabs--;
+		node->nr_pages -= 1UL << slab->order;
 		node->nr_objects -= slab->objects;
 		node->nr_free -= slab->objects;
 		node->slab_release++;
@@ -163,6 +164,7 @@ unsigned int node_add_slab(struct kmem_cache *cache, struct page *slab, void **o
 	list_add(&slab->slab_list, &node->slabs[FILL_EMPTY]);
 	node->nr_empty++;
 	node->nr_slabs++;
+	node->nr_pages += 1UL << slab->order;
 	node->nr_objects += slab->objects;
 	node->nr_free += slab->objects;
 	node->slab_new++;

@@ -104,6 +104,7 @@ struct slab_info {
 	u64 active_objs, num_objs; /* handed out (magazine contents count as free); room for */
 	u64 active_slabs, num_slabs;
 	u64 partial_slabs;
+	u64 slab_bytes; /* of all slabs: some may be smaller than pagesperslab */
 	u32 objsize, objperslab, pagesperslab;
 	u32 usable_bytes;      /* of objsize, as kmem_cache_size says */
 	u32 limit, batchcount; /* magazine size, objects moved at once */

@@ -60,6 +60,7 @@ void cache_info(struct kmem_cache *cache, struct slab_info *info)
 		idle += node->nr_free + node->depot_nr;
 		info->num_objs += node->nr_objects;
 		info->num_slabs += node->nr_slabs;
+		info->slab_bytes += node->nr_pages << PAGE_SHIFT;
 		info->active_slabs += node->nr_slabs - node->nr_empty;
 		for (int fill = FILL_PARTIAL; fill < FILL_FULL; fill++) {
 			struct page *slab;

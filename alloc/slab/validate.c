@@ -100,7 +100,7 @@ static bool fill_is_right(const struct page *slab, int fill)
 static void check_node(struct kmem_cache *cache, int nid)
 {
 	struct cache_node *node = cache->nodes[nid];
-	u64 nr_slabs = 0, nr_objects = 0, nr_free = 0, nr_empty = 0;
+	u64 nr_slabs = 0, nr_pages = 0, nr_objects = 0, nr_free = 0, nr_empty = 0;
 
 	for (int fill = 0; fill < NR_SLAB_FILLS; fill++) {
 		struct page *slab;
@@ -114,15 +114,18 @@ static void check_node(struct kmem_cache *cache, int nid)
 				slab_debug_check(cache, slab);
 			nr_objects += slab->objects;
 			nr_slabs++;
+			nr_pages += 1UL << slab->order;
 			nr_empty += fill == FILL_EMPTY;
 		}
 	}
-	KMM_BUG_ON(nr_slabs != node->nr_slabs || nr_objects != node->nr_objects ||
-			   nr_free != node->nr_free || nr_empty != node->nr_empty,
-		   "cache %s, node %d: %lu slabs, %lu objects, %lu free, %lu empty slabs counted "
-		   "as %lu, %lu, %lu, %u",
-		   cache->name, nid, nr_slabs, nr_objects, nr_free, nr_empty, node->nr_slabs,
-		   node->nr_objects, node->nr_free, node->nr_empty);
+	KMM_BUG_ON(
+		nr_slabs != node->nr_slabs || nr_pages != node->nr_pages ||
+			nr_objects != node->nr_objects || nr_free != node->nr_free ||
+			nr_empty != node->nr_empty,
+		"cache %s, node %d: %lu slabs, %lu pages, %lu objects, %lu free, %lu empty slabs "
+		"counted as %lu, %lu, %lu, %lu, %u",
+		cache->name, nid, nr_slabs, nr_pages, nr_objects, nr_free, nr_empty, node->nr_slabs,
+		node->nr_pages, node->nr_objects, node->nr_free, node->nr_empty);
 	KMM_BUG_ON(node->depot_nr > node->depot_capacity ||
 			   node->depot_capacity > cache->depot_max ||
 			   node->depot_low > node->depot_nr,

@@ -245,7 +245,7 @@ static void add_case_cache(const struct slab_info *info, void *arg)
 	struct round_sample *sample = arg;
 
 	if (!strncmp(info->name, "bench-", 6))
-		sample->backing_bytes += (info->num_slabs * info->pagesperslab) << PAGE_SHIFT;
+		sample->backing_bytes += info->slab_bytes;
 }
 
 static void sample(struct bench_case *c, struct round_sample *sample)

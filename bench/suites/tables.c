@@ -158,7 +158,7 @@ static void add_cache(const struct slab_info *info, void *arg)
 	struct object_peer_stats *stats = arg;
 
 	stats->allocated_bytes += info->active_objs * info->objsize;
-	stats->backing_bytes += (info->num_slabs * info->pagesperslab) << PAGE_SHIFT;
+	stats->backing_bytes += info->slab_bytes;
 }
 
 /* Over all caches: between a case's prepare and finish only its own objects come and go. */
