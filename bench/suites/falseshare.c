@@ -90,13 +90,11 @@ static void run(struct bench_case *c, int thread, void *arg, uint64_t n)
 		while (nr < count && (objects[nr] = alloc(size)))
 			nr++;
 		state->failed = nr < count;
-		for (int i = 0; i < nr; i++) {
-			volatile uint64_t *word = objects[i];
-
-			*word = (uint64_t)i;
-			for (int add = 0; add < NR_ADDS; add++)
-				++*word;
-		}
+		for (int i = 0; i < nr; i++)
+			*(volatile uint64_t *)objects[i] = (uint64_t)i;
+		for (int add = 0; add < NR_ADDS; add++)
+			for (int i = 0; i < nr; i++)
+				++*(volatile uint64_t *)objects[i];
 		for (int i = 0; i < nr; i++) {
 			volatile uint64_t *word = objects[i];
 

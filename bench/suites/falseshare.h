@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Do threads get objects on one cache line? Each thread allocates some small objects, adds to a word in
- * each many times, and frees them. An operation is one such addition, not an allocation; where
- * lines are shared it takes many times as long.
+ * each of them in turn, many times over, and frees them. An operation is one such addition, not an
+ * allocation; where lines are shared it takes many times as long. (In turn: additions to one word after
+ * the other hide a shared line, which need come only once for all of an object's.)
  *
  *	falseshare		actively: an allocator may give neighbours to threads that allocate at
  *				one time
