@@ -77,13 +77,14 @@ static int help(void)
 {
 	fputs("Usage: kmm tlb [OPTION]... TRACE\n"
 	      "       kmm tlb [OPTION]... --pattern PATTERN\n"
-	      "What a processor's TLBs would make of these accesses: hits and misses of each level,\n"
+	      "What a processor's TLBs would make of these accesses: hits and misses of each "
+	      "level,\n"
 	      "walks and the entries of page tables that they read, and cycles. TRACE is text of\n"
 	      "valgrind's lackey (--tool=lackey --trace-mem=yes --log-file=TRACE) or ChampSim's\n"
-	      "records, plain or compressed with zstd.\n\n"
+	      "records, plain or compressed with zstd; or a .kmt trace that has accesses.\n\n"
 	      "      --preset PRESET     the processor (skylake); see below\n"
 	      "      --sources           print the preset, and where its numbers are from\n"
-	      "      --format FORMAT     lackey or champsim (what TRACE looks like)\n"
+	      "      --format FORMAT     lackey, champsim or kmt (what TRACE looks like)\n"
 	      "      --pattern PATTERN   sequential, stride, random, zipf or chase\n"
 	      "      --footprint SIZE    of a pattern (256M)\n"
 	      "      --stride SIZE       of stride (4K)\n"
@@ -136,8 +137,10 @@ static int find_format(struct request *request, const char *name)
 		request->format = ACCESS_LACKEY;
 	else if (!strcmp(name, "champsim"))
 		request->format = ACCESS_CHAMPSIM;
+	else if (!strcmp(name, "kmt"))
+		request->format = ACCESS_KMT;
 	else
-		return complain("--format: %s: not lackey or champsim", name);
+		return complain("--format: %s: not lackey, champsim or kmt", name);
 	return EXIT_OK;
 }
 

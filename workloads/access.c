@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int access_fail(struct access_reader *reader, const char *fmt, ...)
 {
@@ -27,7 +28,7 @@ static bool is_text(const char *bytes, size_t length)
 	return true;
 }
 
-static int detect(struct access_reader *reader, enum access_format format)
+static int detect(struct access_reader *reader, int fd, enum access_format format)
 {
 	const char *bytes;
 	size_t length;
@@ -39,8 +40,13 @@ static int detect(struct access_reader *reader, enum access_format format)
 	}
 	if (!got)
 		return access_fail(reader, " the file is empty");
-	if (format == ACCESS_DETECT && length >= 4 && !memcmp(bytes, "\x89KMT", 4))
-		return access_fail(reader, " a .kmt trace, which has objects, not addresses");
+	if (format == ACCESS_KMT || (format == ACCESS_DETECT && kmt_is_trace(bytes, length))) {
+		reader->read = kmt_access_read;
+		reader->name = "kmt";
+		if (lseek(fd, 0, SEEK_SET))
+			return access_fail(reader, " a .kmt trace is read from a file only");
+		return kmt_access_open(reader, fd);
+	}
 	if (format == ACCESS_DETECT)
 		format = is_text(bytes, length) ? ACCESS_LACKEY : ACCESS_CHAMPSIM;
 	reader->read = format == ACCESS_LACKEY ? lackey_read : champsim_read;
@@ -62,7 +68,7 @@ struct access_reader *access_open_fd(int fd, const char *name, enum access_forma
 		free(reader);
 		return NULL;
 	}
-	if (detect(reader, format)) {
+	if (detect(reader, fd, format)) {
 		memcpy(error, reader->error, KMT_ERROR_SIZE);
 		access_close(reader);
 		return NULL;
@@ -74,6 +80,7 @@ void access_close(struct access_reader *reader)
 {
 	if (!reader)
 		return;
+	kmt_access_close(reader);
 	text_close(reader->input);
 	free(reader);
 }

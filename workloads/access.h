@@ -7,6 +7,7 @@
  *			and a store
  *	ChampSim	records of 64 bytes, one an instruction: its fetch, then its loads, then
  *			its stores; sizes are not recorded, and each is taken as one byte
+ *	kmt		events `access' of a .kmt trace, whose objects are given places
  */
 #ifndef WORKLOADS_ACCESS_H
 #define WORKLOADS_ACCESS_H
@@ -22,12 +23,13 @@ struct access {
 	u32 kind;
 };
 
-enum access_format { ACCESS_DETECT, ACCESS_LACKEY, ACCESS_CHAMPSIM };
+enum access_format { ACCESS_DETECT, ACCESS_LACKEY, ACCESS_CHAMPSIM, ACCESS_KMT };
 
 struct access_reader;
 
 /* Read from fd, which stays the caller's; name is for errors. If the format is not said, text is taken
- * for lackey's and all else for ChampSim's. NULL with a line in error. */
+ * for lackey's, what begins as .kmt for that, and all else for ChampSim's. A .kmt trace must be a file,
+ * and is read from its begin. NULL with a line in error. */
 struct access_reader *access_open_fd(int fd, const char *name, enum access_format format,
 				     char error[KMT_ERROR_SIZE]);
 void access_close(struct access_reader *reader);
@@ -38,7 +40,7 @@ void access_close(struct access_reader *reader);
  * error, with a line in access_error. */
 ssize_t access_read(struct access_reader *reader, struct access *out, size_t room);
 const char *access_error(const struct access_reader *reader);
-/* "lackey" or "ChampSim". */
+/* "lackey", "ChampSim" or "kmt". */
 const char *access_format_name(const struct access_reader *reader);
 
 #endif

@@ -17,6 +17,7 @@ libworkloads_la_SOURCES = \
 	workloads/gfp_names.c \
 	workloads/gfp_names.h \
 	workloads/kmt.h \
+	workloads/kmt_access.c \
 	workloads/kmt_common.c \
 	workloads/kmt_format.h \
 	workloads/kmt_index.c \

@@ -47,7 +47,7 @@ bad_input() {
 	refuses '--levels: 5: p6 has no such tables' --preset p6 --pattern random --levels 5
 	refuses '--pti: maybe: not off, on or pcid' --pattern random --pti maybe
 	refuses '--pti: pcid: there are no PCIDs' --pattern random --pti pcid --no-pcid
-	refuses '--format: x: not lackey or champsim' --format x trace
+	refuses '--format: x: not lackey, champsim or kmt' --format x trace
 	refuses '--sources takes no trace' --sources trace
 	refuses 'nowhere: No such file' nowhere
 }
@@ -58,7 +58,7 @@ bad_traces() {
 	head -c 100 "$corpus/champsim/three.bin" >cut
 	refuses 'cut: truncated: the last record has 36 of 64 bytes' cut
 	refuses 'three.bin:1: truncated' --format lackey "$corpus/champsim/three.bin"
-	refuses 'a .kmt trace' "$corpus/kmt/twelve.kmt"
+	refuses 'no accesses are in it' "$corpus/kmt/pages.kmt"
 	: >empty
 	refuses 'empty.* the file is empty' empty
 }

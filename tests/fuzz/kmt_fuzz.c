@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "workloads/access.h"
 #include "workloads/crc32c.h"
 #include "workloads/kmt_format.h"
 
@@ -42,6 +43,25 @@ static void mend_checksums(uint8_t *bytes, size_t length)
 	}
 }
 
+/* The same as a trace of accesses. */
+static void read_accesses(int fd)
+{
+	struct access some[ACCESS_MIN_ROOM];
+	char error[KMT_ERROR_SIZE] = "";
+	struct access_reader *reader;
+	ssize_t n = 0;
+
+	lseek(fd, 0, SEEK_SET);
+	reader = access_open_fd(fd, "input", ACCESS_KMT, error);
+	while (reader && (n = access_read(reader, some, ACCESS_MIN_ROOM)) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			if (some[i].kind > ACCESS_STORE || !some[i].bytes)
+				abort();
+	if ((!reader && !error[0]) || (n < 0 && !access_error(reader)[0]))
+		abort();
+	access_close(reader);
+}
+
 static void read_it(const uint8_t *bytes, size_t length)
 {
 	int fd = memfd_create("kmt_fuzz", MFD_CLOEXEC);
@@ -62,6 +82,7 @@ static void read_it(const uint8_t *bytes, size_t length)
 			abort();
 	}
 	kmt_close(r);
+	read_accesses(fd);
 	close(fd);
 }
 

@@ -93,7 +93,6 @@ static void a_bad_line_is_named(void)
 	bad_lackey("I\n", "trace:1: neither");
 	bad_lackey("I  12,3\nI  12,3", "trace:2: truncated");
 	bad_lackey("", "trace:1: the file is empty");
-	bad_lackey("\x89KMT and so on", "trace: a .kmt trace");
 }
 
 static void an_endless_line_is_an_error(void)
@@ -150,6 +149,65 @@ static void a_bad_record_is_named(void)
 	ok(!strcmp(error, "trace: truncated: the last record has 63 of 64 bytes"), "%s", error);
 }
 
+static int kmt_trace(u64 offset)
+{
+	struct kmt_shape alloc = {.kind = KMT_MALLOC,
+				  .flags = KMT_ARG_INLINE,
+				  .node = KMT_NO_NODE,
+				  .cache = KMT_NO_CACHE},
+			 release = alloc, load = alloc, store = alloc;
+	struct kmt_info info = {.time_unit_ns = 1};
+	struct kmt_counts counts = {0};
+	char error[KMT_ERROR_SIZE];
+	int fd = memory_file("", 0);
+	struct kmt_writer *w = kmt_writer_create_fd(fd, "trace", &info, error);
+	u32 a, b, c;
+
+	if (!w)
+		abort();
+	release.kind = KMT_FREE;
+	release.flags = 0;
+	load.kind = store.kind = KMT_ACCESS;
+	load.requested = store.requested = 8;
+	store.flags |= KMT_WRITE;
+	ok_eq(kmt_write(w, 0, 0, 1, &alloc, 100, &a), 0);
+	ok_eq(kmt_write(w, 0, 0, 1, &alloc, 5000, &b), 0);
+	ok_eq(kmt_write(w, 0, 0, 1, &load, 92, &a), 0);
+	ok_eq(kmt_write(w, 0, 0, 1, &store, 4096, &b), 0);
+	ok_eq(kmt_write(w, 0, 0, 1, &release, 0, &a), 0);
+	ok_eq(kmt_write(w, 0, 0, 1, &alloc, 97, &c), 0);
+	ok_eq(kmt_write(w, 0, 0, 1, &load, offset, &c), 0);
+	ok_eq(kmt_writer_commit(w, &counts, error), 0);
+	lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+static void objects_of_a_kmt_trace_have_places(void)
+{
+	char error[KMT_ERROR_SIZE] = "";
+	struct access got[8];
+	int fd = kmt_trace(1);
+	struct access_reader *reader = access_open_fd(fd, "trace", ACCESS_DETECT, error);
+
+	ok(reader != NULL, "%s", error);
+	if (!reader)
+		return;
+	ok_eq(access_read(reader, got, 8), 3);
+	ok_eq(access_read(reader, got + 3, 8), 0);
+	is_access(&got[0], ACCESS_LOAD, (1UL << 32) + 92, 8);
+	is_access(&got[1], ACCESS_STORE, (1UL << 32) + 4096 + 4096, 8); /* on pages */
+	is_access(&got[2], ACCESS_LOAD, (1UL << 32) + 1, 8);		/* where the first was */
+	access_close(reader);
+	close(fd);
+	fd = kmt_trace(90);
+	reader = access_open_fd(fd, "trace", ACCESS_DETECT, error);
+	ok(reader && access_read(reader, got, 8) < 0, "an access beyond the object");
+	ok(!strcmp(access_error(reader), "trace: 8 bytes at 90 of an object of 97"), "%s",
+	   access_error(reader));
+	access_close(reader);
+	close(fd);
+}
+
 /* Many lines, so that every place where a chunk can end is met. */
 static size_t long_text(char **text)
 {
@@ -195,6 +253,7 @@ int main(void)
 	RUN(an_endless_line_is_an_error);
 	RUN(champsim_tells_fetch_loads_and_stores);
 	RUN(a_bad_record_is_named);
+	RUN(objects_of_a_kmt_trace_have_places);
 	RUN(compressed_is_as_plain);
 	return done();
 }
