@@ -156,10 +156,7 @@ KMM_ALWAYS_INLINE void pgtable_group_begin(const struct pgtable_format *format,
 		return;
 	}
 	from = start.entries;
-	if (level == 1)
-		for (unsigned int i = 0; i < group->nr; i++)
-			group->at[i] = pgtable_entry_at(format, from, group->va[i], 1);
-			/* Written out, so that each level's code has its own constants; a format has only its own
+	/* Written out, so that each level's code has its own constants; a format has only its own
 	 * levels. The look at free_gen is not before the loads, which were acquires. */
 #define DOWN(this_level)                                                                           \
 	if (format->levels >= (this_level) && level >= (this_level)) {                             \
@@ -177,6 +174,11 @@ KMM_ALWAYS_INLINE void pgtable_group_begin(const struct pgtable_format *format,
 	DOWN(3)
 	DOWN(2)
 #undef DOWN
+	if (level == 1)
+		for (unsigned int i = 0; i < group->nr; i++) {
+			group->at[i] = pgtable_entry_at(format, from, group->va[i], 1);
+			__builtin_prefetch(group->at[i]);
+		}
 }
 
 /* The last level. Returns how many of the group are present. */

@@ -3,8 +3,8 @@
  * Suite walk: translations through kmm's page tables, in software. One operation is one walk, of
  * map one page mapped and unmapped.
  *
- *	hot	64 pages in turn: the four entries of each walk are in the first-level cache; oracle:
- *		the walk by the manual, with rights
+ *	hot	64 pages in turn: the four entries of each walk are in the first-level cache;
+ *		oracle: the walk by the manual, with rights
  *	access	the same with rights, accessed and dirty bits, by the format's own code
  *	random	pages of the whole range at random; size is the range in bytes. The last level's
  *		entries take 1/512 of it: compare with floor's lines of that footprint. Walks do not
@@ -12,8 +12,8 @@
  *	chain	the same, each address from the last one's frame: compare with pointer_chase
  *	batch	the same as random, 256 to a call; batch_la57: in five levels
  *	sorted	a call's addresses ascending, 1 to 64 pages from one to the next
- *	zipf	pages by a Zipf law of exponent 1: 2^k pages of each octave of ranks, every octave as
- *		often as any other, ranks strewn over the range; zipf_batch: 256 to a call
+ *	zipf	pages by a Zipf law of exponent 1: the octaves of ranks, 2^k to 2^(k+1), each as
+ *		often as any other, strewn over the range; zipf_batch: 256 to a call
  *	map	4096 pages of 4 KiB mapped and unmapped, tables made and freed
  *
  * Pages are 4 KiB, each mapped to the frame of its own number plus a constant, so that every

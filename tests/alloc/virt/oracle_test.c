@@ -3,7 +3,8 @@
  * All walks against the plain one of the manual, in every format: three tables that go through the
  * same random life, one walked by the oracle, one by the format's own straight code, one by the
  * generic code. They must agree in the result, the fault and its level, and in all accessed and
- * dirty bits afterwards; and walks in batches with walks one by one. Bits of entries on the way, reserved ones too, are turned round at random.
+ * dirty bits afterwards; and walks in batches with walks one by one. Bits of entries on the way,
+ * reserved ones too, are turned round at random.
  */
 #include "machine.h"
 #include "raw.h"

@@ -392,6 +392,9 @@ static void *walk_beside(void *arg)
 	for (u64 page = 0; !READ_ONCE(walkers_stop); page = (page + 1) % RACE_PAGES) {
 		if (pgtable_walk(table, race_va(page), &walk))
 			ok(walk.pfn == page + 1000, "page %lu: frame %lu", page, walk.pfn);
+		/* Of a page just mapped this marks all entries, beside the writer. */
+		if (pgtable_access(table, race_va(page), X86_PF_WRITE, &walk))
+			ok(walk.pfn == page + 1000, "page %lu: frame %lu", page, walk.pfn);
 		pgtable_walk_batch(table, va, RACE_PAGES, walks);
 		for (u64 i = 0; i < RACE_PAGES; i++)
 			if (walks[i].present)
