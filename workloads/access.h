@@ -27,9 +27,9 @@ enum access_format { ACCESS_DETECT, ACCESS_LACKEY, ACCESS_CHAMPSIM, ACCESS_KMT }
 
 struct access_reader;
 
-/* Read from fd, which stays the caller's; name is for errors. If the format is not said, text is taken
- * for lackey's, what begins as .kmt for that, and all else for ChampSim's. A .kmt trace must be a file,
- * and is read from its begin. NULL with a line in error. */
+/* Read from fd, which stays the caller's; name is for errors. If the format is not said, text is
+ * taken for lackey's, what begins as .kmt for that, and all else for ChampSim's. A .kmt trace must
+ * be a file, and is read from its begin. NULL with a line in error. */
 struct access_reader *access_open_fd(int fd, const char *name, enum access_format format,
 				     char error[KMT_ERROR_SIZE]);
 void access_close(struct access_reader *reader);
