@@ -138,7 +138,8 @@ static int by_start(const void *a, const void *b)
 	return left->start < right->start ? -1 : left->start > right->start;
 }
 
-/* Ranges sorted, and each a range of the format over no other. */
+/* Ranges sorted, and each a range of the format over no other. What was given by its start alone is
+ * a page, and the format says of what size. */
 static int check_ranges(struct request *request)
 {
 	const struct pgtable_format *format = request->format;
@@ -146,8 +147,10 @@ static int check_ranges(struct request *request)
 
 	qsort(request->ranges, (size_t)request->nr_ranges, sizeof(request->ranges[0]), by_start);
 	for (int i = 0; i < request->nr_ranges; i++) {
-		const struct va_range *range = &request->ranges[i];
+		struct va_range *range = &request->ranges[i];
 
+		if (!strpbrk(range->text, "-+"))
+			range->last = range->start | page_mask;
 		if (!format_has_range(format, range))
 			return complain("--map: %s: not addresses of %s", range->text,
 					format->name);
@@ -161,21 +164,33 @@ static int check_ranges(struct request *request)
 }
 
 /* To frames of the same number where there are such, so that what is aligned in the one is in the
- * other. */
-static int map_ranges(const struct request *request, struct pgtable *table)
+ * other. Five levels have more pages than there are frames: behind the last comes the first. */
+static int map_range(const struct request *request, struct pgtable *table,
+		     const struct va_range *range)
 {
 	const struct pgtable_format *format = request->format;
 	u64 frames = (format->addr_mask >> format->page_shift) + 1;
+	u64 vpn = range->start >> format->page_shift, nr;
+	u64 left = (range->last >> format->page_shift) - vpn + 1;
+	int error = 0;
 
+	for (; left && !error; vpn += nr, left -= nr) {
+		u64 pfn = vpn & (frames - 1);
+
+		nr = min_t(u64, left, frames - pfn);
+		error = pgtable_map(table, vpn << format->page_shift, pfn, nr, PTE_WRITE | PTE_USER,
+				    request->huge);
+	}
+	return error;
+}
+
+static int map_ranges(const struct request *request, struct pgtable *table)
+{
 	for (int i = 0; i < request->nr_ranges; i++) {
-		const struct va_range *range = &request->ranges[i];
-		u64 vpn = range->start >> format->page_shift;
-		u64 nr = (range->last >> format->page_shift) - vpn + 1;
-		int error = pgtable_map(table, range->start, vpn & (frames - 1), nr,
-					PTE_WRITE | PTE_USER, request->huge);
+		int error = map_range(request, table, &request->ranges[i]);
 
 		if (error)
-			return complain("--map: %s: cannot be mapped: %s", range->text,
+			return complain("--map: %s: cannot be mapped: %s", request->ranges[i].text,
 					strerror(-error));
 	}
 	return EXIT_OK;
@@ -231,7 +246,9 @@ static int show(const struct request *request)
 	int status;
 
 	format_sum(request->format, request->ranges, request->nr_ranges, &use);
-	if (!request->huge && use.total_bytes > MAX_BUILT_BYTES) {
+	/* With larger pages, where the format has them, the tables take less than the sum. */
+	if (!(request->huge && request->format->leaf_levels > 1) &&
+	    use.total_bytes > MAX_BUILT_BYTES) {
 		print_cuts(request);
 		printf("\ntables of %s are summed here and not built\n\n",
 		       bytes_text(use.total_bytes, text));
@@ -327,10 +344,12 @@ int command_pagetable(int argc, char **argv)
 	}
 	if (option == OPTION_BAD)
 		return EXIT_BAD_INPUT;
+	if (request.pid && (request.nr_ranges || optind < argc))
+		return complain("--pid: not with ranges to map");
+	if (request.pid && request.nr_addresses)
+		return complain("--pid: not with addresses to cut");
 	if (request.pid)
-		return request.nr_ranges || optind < argc
-			       ? complain("--pid: not with ranges to map")
-			       : check_pid(&request);
+		return check_pid(&request);
 	if (!request.nr_ranges)
 		return complain("pagetable wants --map RANGE or --pid PID; kmm pagetable --help "
 				"says more");

@@ -36,6 +36,7 @@ bad_input() {
 	refuses '--pid: x: not a process' --pid x
 	refuses '--pid: not with ranges' --pid 1 --map 1000
 	refuses '--pid: not with ranges' --pid 1 1000
+	refuses '--pid: not with addresses' --pid 1 --address 1000
 	refuses '/proc/999999999/maps: No such file' --pid 999999999
 	refuses '--pid: i386: only x86_64 and la57' --pid 1 --format i386
 	refuses '--address: 0y: not an address' --map 1000 --address 0y
@@ -82,6 +83,28 @@ larger_pages() {
 	want_line out '1 x 4 MiB = 4 MiB'
 }
 
+# A page is as large as the format has it.
+start_alone_is_a_page() {
+	shows --format three_level --map 2000 6000
+	want_line out '1 x 8 KiB = 8 KiB, frames from 0x1:'
+	want_line out '1 x 8 KiB = 8 KiB, frames from 0x3:'
+}
+
+# 57 bits of addresses are more than 52 of frames.
+more_pages_than_frames() {
+	shows --format la57 --map ffffffffff000+8K
+	want_line out '0xffffffffff000  1 x 4 KiB = 4 KiB, frames from 0xffffffffff:'
+	want_line out '0x10000000000000  1 x 4 KiB = 4 KiB, frames from 0:'
+}
+
+# Where a format has no larger pages --huge builds no less.
+too_large_to_build() {
+	shows --format three_level --map 0+4T --huge
+	want_line out 'summed here and not built'
+	shows --map 0+4T --huge
+	want_line out '512 x 1 GiB'
+}
+
 # A process that sleeps has the same pages from one look to the next.
 live_process() {
 	sleep 100 &
@@ -119,6 +142,9 @@ t "three pages take a directory and three tables" three_pages
 t "an address is cut as the exercises say" cut
 t "a flat table for 128 TiB takes 256 GiB" flat_128_tib
 t "larger pages are used where they fit" larger_pages
+t "START alone is a page of the format" start_alone_is_a_page
+t "more pages than frames are mapped" more_pages_than_frames
+t "what is too large to build is summed, with --huge too" too_large_to_build
 t "a live process is mapped as the kernel has it" live_process
 t "a long tree is cut short but for --all" long_tree
 tap_done
