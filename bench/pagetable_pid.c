@@ -21,7 +21,7 @@
 #define PAGEMAP_SWAPPED	 (1UL << 62)
 #define PAGEMAP_PFN_MASK ((1UL << 55) - 1)
 
-#define CHUNK 512 /* pages looked at at once */
+#define CHUNK 512 /* pages looked at at once; as many as a larger page has, and aligned as it is */
 
 struct look {
 	struct pgtable *table;
@@ -133,15 +133,18 @@ static int look_at_chunk(struct look *look, u64 va, unsigned int nr, u64 prot)
 
 static int look_at_range(struct look *look, const struct va_range *range, u64 prot)
 {
-	u64 nr_pages = (range->last - range->start + 1) >> PAGE_SHIFT;
+	u64 nr_pages = (range->last - range->start + 1) >> PAGE_SHIFT, nr;
 	int error = 0;
 
 	/* What lies above (vsyscall) is the kernel's. */
 	if (!format_has_range(look->table->format, range) || range->start >> 63)
 		return 0;
-	for (u64 at = 0; at < nr_pages && !error; at += CHUNK)
-		error = look_at_chunk(look, range->start + at * PAGE_SIZE,
-				      (unsigned int)min_t(u64, nr_pages - at, CHUNK), prot);
+	for (u64 at = 0; at < nr_pages && !error; at += nr) {
+		u64 va = range->start + at * PAGE_SIZE;
+
+		nr = min_t(u64, nr_pages - at, CHUNK - (va >> PAGE_SHIFT) % CHUNK);
+		error = look_at_chunk(look, va, (unsigned int)nr, prot);
+	}
 	return error;
 }
 

@@ -3,6 +3,8 @@
 #include "bench/pagetable.h"
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/alloc/virt/machine.h"
 
@@ -193,6 +195,56 @@ static void sums_are_what_real_tables_take(void)
 	}
 }
 
+/* The frames of [va, va + 2 MiB) are those of one larger page. */
+static bool could_be_larger(const struct pgtable *table, u64 va)
+{
+	struct pgtable_walk walk;
+	u64 first = 0;
+
+	for (u64 at = 0; at < HPAGE_SIZE; at += PAGE_SIZE) {
+		if (!pgtable_walk(table, va + at, &walk))
+			return false;
+		first = at ? first : walk.pfn;
+		if (walk.pfn != first + at / PAGE_SIZE)
+			return false;
+	}
+	return IS_ALIGNED(first, HPAGE_SIZE / PAGE_SIZE);
+}
+
+static void a_process_has_larger_pages_wherever_its_mapping_begins(void)
+{
+	size_t size = 3 * HPAGE_SIZE;
+	struct pgtable_walk walk;
+	struct pid_pages pages;
+	struct pgtable *table;
+	char *memory, *large;
+
+	if (TAP_SANITIZED) {
+		skip("a sanitizer's shadow is too large to look through");
+		return;
+	}
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED) {
+		skip("no memory");
+		return;
+	}
+	/* The mapping begins a page before a larger page does, whatever the kernel chose. */
+	large = (char *)ALIGN_UP((uintptr_t)memory + PAGE_SIZE, HPAGE_SIZE);
+	munmap(memory, (size_t)(large - PAGE_SIZE - memory));
+	madvise(large - PAGE_SIZE, HPAGE_SIZE + PAGE_SIZE, MADV_HUGEPAGE);
+	memset(large - PAGE_SIZE, 1, HPAGE_SIZE + PAGE_SIZE);
+	ok_eq(pgtable_create(&pgtable_x86_64, &table), 0);
+	ok_eq(pid_map(getpid(), table, true, &pages), 0);
+	ok_eq(pages.nr_wrong, 0);
+	if (!could_be_larger(table, (u64)large))
+		skip("the kernel gave no larger page");
+	else
+		ok(pgtable_walk(table, (u64)large, &walk) && walk.level == 2, "level %u",
+		   walk.level);
+	pgtable_destroy(table);
+	munmap(large - PAGE_SIZE, (size_t)(memory + size - large) + PAGE_SIZE);
+}
+
 static void bytes_are_said_in_the_largest_unit(void)
 {
 	char text[BYTES_TEXT_SIZE];
@@ -212,6 +264,7 @@ int main(void)
 	RUN(lines_of_maps_are_read);
 	RUN(formats_are_found_by_name_and_by_cut);
 	RUN(sums_are_what_real_tables_take);
+	RUN(a_process_has_larger_pages_wherever_its_mapping_begins);
 	RUN(bytes_are_said_in_the_largest_unit);
 	machine_end(machine);
 	return done();
