@@ -255,6 +255,10 @@ static int check_lists(const struct request *request)
 	char word[64];
 	int nr = 0;
 
+	if (request->pages && !request->pages[strspn(request->pages, ",")])
+		return complain("--pages: an empty list");
+	if (request->levels && !request->levels[strspn(request->levels, ",")])
+		return complain("--levels: an empty list");
 	for (unsigned int leaf = 1; leaf <= 3; leaf++)
 		if (tlb_has_pages(config, leaf))
 			pages[nr++] = tlb_page_name(&config->paging, leaf);

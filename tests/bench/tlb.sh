@@ -45,6 +45,8 @@ bad_input() {
 	refuses '--pages: 3M: skylake has no such pages' --pattern random --pages 4K,3M
 	refuses '--pages: 4M: i486 has no such pages' --preset i486 --pattern random --pages 4M
 	refuses '--levels: 5: p6 has no such tables' --preset p6 --pattern random --levels 5
+	refuses '--pages: an empty list' --pattern random --pages ''
+	refuses '--levels: an empty list' --pattern random --levels ,
 	refuses '--pti: maybe: not off, on or pcid' --pattern random --pti maybe
 	refuses '--pti: pcid: there are no PCIDs' --pattern random --pti pcid --no-pcid
 	refuses '--format: x: not lackey, champsim or kmt' --format x trace
