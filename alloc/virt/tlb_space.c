@@ -201,10 +201,12 @@ static void forget(struct tlb *tlb, u32 space)
 void tlb_shootdown(struct tlb *const *cpus, unsigned int nr, unsigned int from, u64 va,
 		   u64 nr_pages, unsigned int how)
 {
-	struct tlb *self = cpus[from];
-	u32 space = self->asids[self->asid].space;
+	struct tlb *self;
+	u32 space;
 
 	KMM_BUG_ON(from >= nr, "CPU %u of %u", from, nr);
+	self = cpus[from];
+	space = self->asids[self->asid].space;
 	self->shootdowns++;
 	for (unsigned int i = 0; i < nr; i++) {
 		if (i != from && !(how & TLB_GLOBAL) && !runs(cpus[i], space)) {
