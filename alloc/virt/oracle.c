@@ -271,6 +271,19 @@ static u8 error_code(const struct translation *t, u32 access, enum outcome outco
 	return code;
 }
 
+static void set_in_entry(const struct translation *t, void *at, u32 flags)
+{
+	u32 *entry_32 = at;
+	u64 *entry_64 = at;
+
+	if (t->table->format->entry_bytes == 4) {
+		if (~*entry_32 & flags)
+			*entry_32 |= flags;
+	} else if (~*entry_64 & flags) {
+		*entry_64 |= flags;
+	}
+}
+
 /* 4.8, accessed and dirty flags. */
 static void set_flags(const struct translation *t, bool write)
 {
@@ -279,9 +292,7 @@ static void set_flags(const struct translation *t, bool write)
 
 		if (write && i == t->nr_used - 1)
 			flags |= 1 << 6;
-		/* The low half of an entry of either size. */
-		if (~*(u32 *)t->used[i] & flags)
-			*(u32 *)t->used[i] |= flags;
+		set_in_entry(t, t->used[i], flags);
 	}
 }
 
