@@ -54,15 +54,19 @@ static u64 mask_for(u64 n)
 	return n > 1 ? UINT64_MAX >> __builtin_clzl(n - 1) : 0;
 }
 
-/* The integral of x^-skew, and its inverse. */
+/* The integral of x^-skew from 1 on, and its inverse; so that a skew near 1 loses no digits. */
 static double integral(const struct pattern *p, double x)
 {
-	return p->skew == 1 ? log(x) : (pow(x, 1 - p->skew) - 1) / (1 - p->skew);
+	double e = 1 - p->skew;
+
+	return e == 0 ? log(x) : expm1(e * log(x)) / e;
 }
 
 static double inverse(const struct pattern *p, double y)
 {
-	return p->skew == 1 ? exp(y) : pow(1 + y * (1 - p->skew), 1 / (1 - p->skew));
+	double e = 1 - p->skew;
+
+	return e == 0 ? exp(y) : exp(log1p(e * y) / e);
 }
 
 /* 1 .. nr_pages. */
