@@ -91,7 +91,7 @@ KMM_API void vmalloc_for_each_lazy(struct kmm *machine,
 	X(reuse)      /* areas taken from the lazy lists, still mapped */                          \
 	X(map_calls)  /* mmap calls */                                                             \
 	X(purge)      /* batches of lazy areas unmapped */                                         \
-	X(lazy_pages) /* frames mapped by freed areas now */
+	X(lazy_pages) /* of freed areas, still mapped; a block of vm_map_ram counts whole */
 struct vmalloc_counters {
 #define X(name) u64 name;
 	VMALLOC_COUNTERS(X)
