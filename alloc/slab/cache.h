@@ -119,7 +119,7 @@ struct cache_node {
 	u32 nr_empty;
 	u64 nr_slabs;
 	u64 nr_pages;	/* of them */
-	u64 nr_objects; /* sum of slab->objects; may be read without the lock */
+	u64 nr_objects; /* sum of slab->objects */
 	u64 nr_free;	/* bits set in them */
 	u64 nr_taken;	/* objects ever moved out to magazines */
 	u64 nr_put;	/* and back */

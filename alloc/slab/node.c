@@ -114,7 +114,7 @@ static void cut_empty_locked(struct cache_node *node, unsigned int keep, struct 
 		node->nr_empty--;
 		node->nr_slabs--;
 		node->nr_pages -= 1UL << slab->order;
-		WRITE_ONCE(node->nr_objects, node->nr_objects - slab->objects);
+		node->nr_objects -= slab->objects;
 		node->nr_free -= slab->objects;
 		node->slab_release++;
 	}
@@ -165,7 +165,7 @@ unsigned int node_add_slab(struct kmem_cache *cache, struct page *slab, void **o
 	node->nr_empty++;
 	node->nr_slabs++;
 	node->nr_pages += 1UL << slab->order;
-	WRITE_ONCE(node->nr_objects, node->nr_objects + slab->objects);
+	node->nr_objects += slab->objects;
 	node->nr_free += slab->objects;
 	node->slab_new++;
 	nr = take_from_slab_locked(cache, node, slab, objects, want);

@@ -26,7 +26,6 @@
 #define MIN_OBJECTS	 16 /* that make a slab worth its handling */
 #define COSTLY_ORDER	 3  /* the largest that is asked for only to waste less */
 #define TIGHT_ORDER	 5  /* the same for kmalloc's fine classes */
-#define SMALL_SLABS	 4  /* slabs' worth of objects, and fine classes take no smaller ones */
 #define RECIPROCAL_SHIFT 44
 
 /* Objects that a slab of this order holds, with its bitmap. */
@@ -157,41 +156,13 @@ static void slab_page_format(struct kmem_cache *cache, struct page *slab)
 }
 
 /*
- * Fine classes are many, and most of them have few objects. Half a slab is free in each, on average,
- * which is more than what smaller slabs waste, until there are some large ones' worth of objects: until
- * then it is the order of which both together are least.
- */
-static unsigned int order_now(const struct kmem_cache *cache, int nid)
-{
-	const u64 full = slab_objects(cache, cache->order);
-	unsigned int best = cache->order;
-	u64 nr, least = ~0UL;
-
-	if (!cache_is_fine(cache) || cache->min_order == cache->order)
-		return cache->order;
-	nr = READ_ONCE(cache->nodes[nid]->nr_objects);
-	if (nr >= SMALL_SLABS * full)
-		return cache->order;
-	for (unsigned int order = cache->min_order; order <= cache->order; order++) {
-		u64 bytes = (PAGE_SIZE << order) / 2 +
-			    nr * waste(cache, order) / slab_objects(cache, order);
-
-		if (bytes < least) {
-			least = bytes;
-			best = order;
-		}
-	}
-	return best;
-}
-
-/*
  * A new slab near node nid, all of its objects constructed and free, on no list. Falls back to the
  * smallest order that holds an object. Takes no lock of slab's. NULL when the page allocator has
  * nothing.
  */
 struct page *slab_page_new(struct kmem_cache *cache, gfp_t gfp, int nid)
 {
-	unsigned int order = order_now(cache, nid);
+	unsigned int order = cache->order;
 	struct page *slab = NULL;
 
 	gfp &= ~(__GFP_ZERO | GFP_ZONEMASK | GFP_MOVABLE_MASK);

@@ -92,29 +92,6 @@ static void slabs_of_all_classes_waste_little_and_have_magazines(void)
 	ok(!seen.closed, "the slots have no room for a class");
 }
 
-/* A slab of 13 KiB has nine objects in 128 KiB; each of its own 16 wastes 3. */
-static void few_objects_lie_in_small_slabs_and_many_in_tight_ones(void)
-{
-	enum { NR = 400 };
-	const char *name = "kmalloc-13k";
-	unsigned long bytes = info_of(machine, name).slab_bytes;
-	void *objects[NR];
-
-	ok_eq(bytes, 0);
-	objects[0] = kmalloc(13312, GFP_KERNEL);
-	ok_eq(info_of(machine, name).slab_bytes, 16384);
-	ok_eq(info_of(machine, name).pagesperslab, 32);
-	for (unsigned int i = 1; i < NR; i++)
-		objects[i] = kmalloc(13312, GFP_KERNEL);
-	bytes = info_of(machine, name).slab_bytes;
-	ok(bytes < NR * 13312UL * 12 / 10, "%lu bytes for %d objects", bytes, NR);
-	ok(bytes < 16384UL * NR, "%lu bytes for %d objects", bytes, NR);
-	slab_validate(machine);
-	for (unsigned int i = 0; i < NR; i++)
-		kfree(objects[i]);
-	slab_validate(machine);
-}
-
 static void caches_are_named_by_their_size(void)
 {
 	ok_eq(info_of(machine, "kmalloc-8").objsize, 8);
@@ -274,7 +251,6 @@ int main(void)
 	machine = boot_config((struct kmm_config){.synthetic = ONE_NODE,
 						  .node_bytes = 128UL << 20,
 						  .kmalloc_classes = KMALLOC_CLASSES_FINE});
-	RUN(few_objects_lie_in_small_slabs_and_many_in_tight_ones);
 	RUN(each_size_gets_its_class);
 	RUN(waste_is_a_ninth_at_most);
 	RUN(slabs_of_all_classes_waste_little_and_have_magazines);
