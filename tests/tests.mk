@@ -132,7 +132,7 @@ phys_tests = \
 	tests/alloc/report/buddyinfo_test
 check_PROGRAMS += $(phys_tests)
 TESTS += $(phys_tests)
-EXTRA_DIST += tests/tap/dies.h tests/alloc/phys/buddy_frames.h tests/alloc/phys/machine.h \
+EXTRA_DIST += tests/tap/dies.h tests/tap/fail_nth.h tests/alloc/phys/buddy_frames.h tests/alloc/phys/machine.h \
 	tests/alloc/phys/nodes.h
 tests_alloc_phys_memblock_test_LDADD = $(test_ldadd)
 tests_alloc_phys_contig_test_LDADD = $(test_ldadd)
@@ -187,7 +187,7 @@ virt_tests = tests/alloc/virt/access_test tests/alloc/virt/oracle_test tests/all
 	tests/alloc/report/vmallocinfo_test
 check_PROGRAMS += $(virt_tests)
 TESTS += $(virt_tests)
-EXTRA_DIST += tests/alloc/virt/machine.h tests/alloc/virt/raw.h
+EXTRA_DIST += tests/alloc/virt/machine.h tests/alloc/virt/raw.h tests/alloc/virt/state.h
 tests_alloc_virt_access_test_LDADD = $(test_ldadd)
 tests_alloc_virt_oracle_test_LDADD = $(test_ldadd)
 tests_alloc_virt_pgtable_range_test_LDADD = $(test_ldadd)
@@ -371,6 +371,7 @@ fuzz_corpora = \
 	tests/fuzz/corpus/perf_script/pages.txt \
 	tests/fuzz/corpus/perf_script/twelve.txt \
 	tests/fuzz/corpus/perf_script/twelve.txt.zst
+EXTRA_DIST += tests/fuzz/access_fuzz.h tests/fuzz/memory_file.h
 EXTRA_DIST += tests/bench/replay.sh $(fuzz_corpora) tests/fixtures/traces/README.md \
 	tests/fixtures/traces/kbuild-part.perf.txt
 

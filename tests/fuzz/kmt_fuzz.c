@@ -4,13 +4,7 @@
  * Checksums would keep nearly all mutations out, so what is fed is a file whose checksums are made
  * right first.
  */
-#define _GNU_SOURCE
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "tests/fuzz/fuzz.h"
-#include "workloads/access.h"
+#include "tests/fuzz/access_fuzz.h"
 #include "workloads/crc32c.h"
 #include "workloads/kmt_format.h"
 
@@ -43,34 +37,13 @@ static void mend_checksums(uint8_t *bytes, size_t length)
 	}
 }
 
-/* The same as a trace of accesses. */
-static void read_accesses(int fd)
-{
-	struct access some[ACCESS_MIN_ROOM];
-	char error[KMT_ERROR_SIZE] = "";
-	struct access_reader *reader;
-	ssize_t n = 0;
-
-	lseek(fd, 0, SEEK_SET);
-	reader = access_open_fd(fd, "input", ACCESS_KMT, error);
-	while (reader && (n = access_read(reader, some, ACCESS_MIN_ROOM)) > 0)
-		for (ssize_t i = 0; i < n; i++)
-			if (some[i].kind > ACCESS_STORE || !some[i].bytes)
-				abort();
-	if ((!reader && !error[0]) || (n < 0 && !access_error(reader)[0]))
-		abort();
-	access_close(reader);
-}
-
 static void read_it(const uint8_t *bytes, size_t length)
 {
-	int fd = memfd_create("kmt_fuzz", MFD_CLOEXEC);
+	int fd = memory_file(bytes, length);
 	struct kmt_event events[64];
 	char error[KMT_ERROR_SIZE];
 	struct kmt_reader *r;
 
-	if (fd < 0 || write(fd, bytes, length) != (ssize_t)length || lseek(fd, 0, SEEK_SET))
-		abort();
 	r = kmt_open_fd(fd, "input", error);
 	if (r) {
 		ssize_t n;
@@ -82,7 +55,9 @@ static void read_it(const uint8_t *bytes, size_t length)
 			abort();
 	}
 	kmt_close(r);
-	read_accesses(fd);
+	/* The same as a trace of accesses. */
+	lseek(fd, 0, SEEK_SET);
+	fuzz_accesses(fd, ACCESS_KMT);
 	close(fd);
 }
 

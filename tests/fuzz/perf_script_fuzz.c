@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a perf script text (or what claims to be zstd of one), through to a trace that must
  * then be good. */
-#define _GNU_SOURCE
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/memory_file.h"
 #include "workloads/convert.h"
-
-static int memory_file(const uint8_t *bytes, size_t length)
-{
-	int fd = memfd_create("perf_script_fuzz", MFD_CLOEXEC);
-
-	if (fd < 0 || write(fd, bytes, length) != (ssize_t)length || lseek(fd, 0, SEEK_SET))
-		abort();
-	return fd;
-}
 
 /* What the converter wrote, the reader takes. */
 static void read_back(int fd, const struct kmt_counts *counts)

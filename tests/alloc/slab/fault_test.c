@@ -7,6 +7,7 @@
  * The linker puts the functions below between slab and the page allocator (--wrap).
  */
 #include "machine.h"
+#include "tests/tap/fail_nth.h"
 
 #include <errno.h>
 
@@ -18,20 +19,6 @@ struct page *__wrap_alloc_pages(gfp_t gfp, unsigned int order);
 struct page *__wrap_alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
 struct page *__wrap_alloc_contig_pages(unsigned long nr_pages, gfp_t gfp, int nid);
 unsigned long __wrap___get_free_pages(gfp_t gfp, unsigned int order);
-
-static bool armed, from_then_on;
-static unsigned long calls, fail_at, nr_failed;
-
-static bool fails(void)
-{
-	if (!armed)
-		return false;
-	calls++;
-	if (calls != fail_at && !(from_then_on && calls > fail_at))
-		return false;
-	nr_failed++;
-	return true;
-}
 
 struct page *__wrap_alloc_pages(gfp_t gfp, unsigned int order)
 {

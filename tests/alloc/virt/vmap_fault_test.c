@@ -7,8 +7,8 @@
  * The linker puts the functions below between virt and those two (--wrap).
  */
 #include "arch/host.h"
-#include "machine.h"
-#include "virt/virt.h"
+#include "state.h"
+#include "tests/tap/fail_nth.h"
 
 #include <errno.h>
 
@@ -22,20 +22,6 @@ struct page *__wrap_alloc_pages(gfp_t gfp, unsigned int order);
 struct page *__wrap_alloc_pages_node(int nid, gfp_t gfp, unsigned int order);
 int __wrap_host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate);
 int __wrap_host_write_protect(void *addr, size_t size);
-
-static bool armed, from_then_on;
-static unsigned long calls, fail_at, nr_failed;
-
-static bool fails(void)
-{
-	if (!armed)
-		return false;
-	calls++;
-	if (calls != fail_at && !(from_then_on && calls > fail_at))
-		return false;
-	nr_failed++;
-	return true;
-}
 
 struct page *__wrap_alloc_pages(gfp_t gfp, unsigned int order)
 {
@@ -140,52 +126,10 @@ static const struct way {
 	{"vm_map_ram of many", map_large, put_large, 2 * NR_PAGES, false},
 };
 
-struct state {
-	u64 nr_free, nr_tables, nr_mapped, nr_mappings, nr_lines;
-};
-
-static void count_area(const struct vm_area_info *info, void *arg)
-{
-	(void)info;
-	++*(u64 *)arg;
-}
-
-static struct state state_now(void)
-{
-	struct virt *virt = machine->virt;
-	struct free_area_counts counts;
-	struct state state = {0};
-
-	kmm_drain(machine);
-	vmalloc_validate(machine);
-	count_free_areas(machine, NUMA_NO_NODE, &counts);
-	state.nr_free = counts.nr_buddy_pages + counts.nr_pcp_pages;
-	state.nr_tables = virt->kernel->nr_tables;
-	state.nr_mapped = virt->kernel->nr_mapped;
-	state.nr_mappings = virt->nr_mappings;
-	vmalloc_for_each(machine, count_area, &state.nr_lines);
-	vmalloc_for_each_lazy(machine, count_area, &state.nr_lines);
-	return state;
-}
-
-static void check_state(const struct state *before, const struct way *way)
-{
-	struct state now = state_now();
-
-	/* A slab of the area structs may have come or gone. */
-	ok(now.nr_free <= before->nr_free + 8 && now.nr_free + 8 >= before->nr_free,
-	   "%s, failure %lu: %lu pages free, were %lu", way->name, fail_at, now.nr_free,
-	   before->nr_free);
-	ok(now.nr_tables == before->nr_tables && now.nr_mapped == before->nr_mapped &&
-		   now.nr_mappings == before->nr_mappings && now.nr_lines == before->nr_lines,
-	   "%s, failure %lu: %lu tables, %lu pages mapped, %lu mappings, %lu areas", way->name,
-	   fail_at, now.nr_tables, now.nr_mapped, now.nr_mappings, now.nr_lines);
-}
-
 /* Once, with the nth request refused. Returns whether there was an nth. */
 static bool try_once(const struct way *way, unsigned long n, const struct state *before)
 {
-	char *addr;
+	char *addr, what[80];
 
 	calls = nr_failed = 0;
 	fail_at = n;
@@ -201,14 +145,15 @@ static bool try_once(const struct way *way, unsigned long n, const struct state 
 	ok(!addr || !vmalloc_to_page(addr + way->nr_pages * PAGE_SIZE), "the guard page is mapped");
 	if (addr)
 		way->put(addr);
-	check_state(before, way);
+	snprintf(what, sizeof(what), "%s, failure %lu", way->name, n);
+	check_state(machine, before, what);
 	return nr_failed;
 }
 
 static void sweep(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-		struct state before = state_now();
+		struct state before = state_now(machine);
 		unsigned long n = 1;
 
 		while (n < 2000 && try_once(&ways[i], n, &before))

@@ -7,54 +7,13 @@
 #include "arch/host.h"
 #include "machine.h"
 #include "slab/cache.h"
+#include "state.h"
 #include "tests/tap/dies.h"
 #include "virt/virt.h"
 
 #define MIB (1UL << 20)
 
 static struct kmm *machine;
-
-/* All that a failed vmalloc could have left behind, with everything that is cached given back. */
-struct state {
-	u64 nr_free, nr_tables, nr_mapped, nr_mappings, nr_areas;
-};
-
-static void count_area(const struct vm_area_info *info, void *arg)
-{
-	(void)info;
-	++*(u64 *)arg;
-}
-
-static struct state state_now(void)
-{
-	struct virt *virt = machine->virt;
-	struct free_area_counts counts;
-	struct state state = {0};
-
-	kmm_drain(machine);
-	vmalloc_validate(machine);
-	phys_validate(machine);
-	count_free_areas(machine, NUMA_NO_NODE, &counts);
-	state.nr_free = counts.nr_buddy_pages + counts.nr_pcp_pages;
-	state.nr_tables = virt->kernel->nr_tables;
-	state.nr_mapped = virt->kernel->nr_mapped;
-	state.nr_mappings = virt->nr_mappings;
-	vmalloc_for_each(machine, count_area, &state.nr_areas);
-	return state;
-}
-
-static void check_state(const struct state *before)
-{
-	struct state now = state_now();
-
-	/* Free slabs of the area cache may be kept, then and now: a few pages. */
-	ok(now.nr_free <= before->nr_free + 8 && now.nr_free + 8 >= before->nr_free,
-	   "%lu pages free, were %lu", now.nr_free, before->nr_free);
-	ok_eq(now.nr_tables, before->nr_tables);
-	ok_eq(now.nr_mapped, before->nr_mapped);
-	ok_eq(now.nr_mappings, before->nr_mappings);
-	ok_eq(now.nr_areas, before->nr_areas);
-}
 
 /* Allocate until it fails; areas are chained through their first word. Returns the chain. */
 static void **fill(unsigned long size, unsigned long *nr)
@@ -83,16 +42,16 @@ static void frames_that_run_out_give_null_and_nothing_else(void)
 	static const unsigned long sizes[] = {PAGE_SIZE, 7 * PAGE_SIZE, 300 * PAGE_SIZE, 8 * MIB};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		struct state before = state_now(), full;
+		struct state before = state_now(machine), full;
 		unsigned long nr, again;
 		void **chain = fill(sizes[i], &nr);
 
 		ok(nr >= 24 * MIB / sizes[i], "%lu areas of %lu bytes", nr, sizes[i]);
-		full = state_now();
+		full = state_now(machine);
 		ok(!vmalloc(sizes[i]), "one more");
-		check_state(&full);
+		check_state(machine, &full, __func__);
 		empty(chain);
-		check_state(&before);
+		check_state(machine, &before, __func__);
 		/* All of it can be had again, also in other pieces. */
 		empty(fill(sizes[i], &again));
 		ok(again == nr, "%lu areas the first time, %lu the second", nr, again);
@@ -123,17 +82,17 @@ static void the_limit_of_mappings_gives_null_and_nothing_else(void)
 {
 	struct virt *virt = machine->virt;
 	u64 limit = virt->max_mappings;
-	struct state before = state_now(), full;
+	struct state before = state_now(machine), full;
 	void **chain, **next, *addr;
 	unsigned long nr;
 
 	virt->max_mappings = 201;
 	chain = fill(2 * PAGE_SIZE, &nr);
 	ok_eq(nr, 100); /* a mapping and its guard page each */
-	full = state_now();
+	full = state_now(machine);
 	ok_eq(full.nr_mappings, 200);
 	ok(!vmalloc(PAGE_SIZE), "beyond the limit");
-	check_state(&full);
+	check_state(machine, &full, __func__);
 	/* Areas held lazily give their mappings up. */
 	next = *chain;
 	vfree(chain);
@@ -144,7 +103,7 @@ static void the_limit_of_mappings_gives_null_and_nothing_else(void)
 	vfree(addr);
 	virt->max_mappings = limit;
 	empty(next);
-	check_state(&before);
+	check_state(machine, &before, __func__);
 }
 
 /* Leave the Shared zone without two free frames side by side; returns the chain of those taken. */
@@ -193,7 +152,7 @@ static unsigned long use_up_mappings(char *base, unsigned long nr_pages, unsigne
 static void mappings_that_the_host_refuses_are_undone(void)
 {
 	unsigned long max = host_max_mappings();
-	struct state before = state_now();
+	struct state before = state_now(machine);
 	size_t size = 2 * max * PAGE_SIZE;
 	struct page *kept;
 	char *base;
@@ -218,7 +177,7 @@ static void mappings_that_the_host_refuses_are_undone(void)
 	}
 	free_chain(kept);
 	munmap(base, size);
-	check_state(&before);
+	check_state(machine, &before, __func__);
 }
 
 /* The library's calls come here (see tests.mk). A host that will not unmap is hard to come by. */
@@ -235,13 +194,13 @@ int __wrap_host_shared_unmap(void *addr, size_t size)
 static void areas_that_the_host_will_not_unmap_are_tried_again(void)
 {
 	struct virt *virt = machine->virt;
-	struct state before = state_now(), now;
+	struct state before = state_now(machine), now;
 	void *addr = vmalloc(20 * PAGE_SIZE), *small = vmalloc(PAGE_SIZE), *other;
 
 	vfree(addr);
 	vfree(small);
 	unmap_fails = true;
-	now = state_now();
+	now = state_now(machine);
 	unmap_fails = false;
 	ok(!vmalloc_to_page(addr), "in the page tables still");
 	/* They keep their frames, their addresses and their mappings, and nobody gets them. */
@@ -254,14 +213,14 @@ static void areas_that_the_host_will_not_unmap_are_tried_again(void)
 	ok(other != addr, "an area that is not in the page tables is reused");
 	ok_dies("free already", vfree(addr));
 	vfree(other);
-	check_state(&before);
+	check_state(machine, &before, __func__);
 	ok(list_empty(&virt->stuck), "not tried again");
 	ok_eq(virt->nr_unmaking, 0);
 }
 
 static void scattered_frames_make_an_area_all_the_same(void)
 {
-	struct state before = state_now();
+	struct state before = state_now(machine);
 	struct page *kept = scatter_frames();
 	struct vmap_area *area;
 	unsigned long *addr;
@@ -279,14 +238,14 @@ static void scattered_frames_make_an_area_all_the_same(void)
 	vmalloc_validate(machine);
 	vfree(addr);
 	free_chain(kept);
-	check_state(&before);
+	check_state(machine, &before, __func__);
 }
 
 /* 4 MiB of single frames are a large area all the same, without a large leaf; and when frames lie
  * together again, the next one has them. */
 static void a_large_area_falls_back_to_small_leaves(void)
 {
-	struct state before = state_now();
+	struct state before = state_now(machine);
 	struct page *kept = scatter_frames();
 	struct pgtable_walk walk;
 	char *addr = vmalloc(4 * MIB);
@@ -306,14 +265,14 @@ static void a_large_area_falls_back_to_small_leaves(void)
 	ok(addr && pgtable_walk(kernel_pgtable(machine), (u64)addr, &walk) && walk.level == 2,
 	   "level %u", walk.level);
 	vfree(addr);
-	check_state(&before);
+	check_state(machine, &before, __func__);
 }
 
 static void addresses_that_run_out_give_null(void)
 {
 	struct virt *virt = machine->virt;
 	struct vmap_area *filler = kmem_cache_alloc(virt->cache, GFP_KERNEL);
-	struct state before = state_now();
+	struct state before = state_now(machine);
 	void *addr;
 
 	/* The whole region but 3 pages, taken behind vmalloc's back. It counts for no mapping. */
@@ -333,7 +292,7 @@ static void addresses_that_run_out_give_null(void)
 	vfree(addr);
 	kmm_drain(machine);
 	vmap_space_give(&virt->space, &filler->range);
-	check_state(&before);
+	check_state(machine, &before, __func__);
 }
 
 /* Take all frames, chained through their lists; returns the chain. */
