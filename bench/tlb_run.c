@@ -57,7 +57,8 @@ static void visit_kernel(const struct tlb_job *job, const struct tlb_variant *va
 
 	tlb_enter_kernel(variant->tlb);
 	for (u64 i = 0; i < job->schedule.kernel_pages; i++) {
-		tlb_access(variant->tlb, KERNEL_CODE + (i << shift), how | TLB_FETCH);
+		/* Downwards: 2 GiB above it the addresses end. */
+		tlb_access(variant->tlb, KERNEL_CODE - (i << shift), how | TLB_FETCH);
 		tlb_access(variant->tlb, KERNEL_DATA + (i << shift), how | TLB_LOAD);
 	}
 	if (next)

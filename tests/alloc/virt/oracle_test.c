@@ -219,6 +219,15 @@ static void spoilt_entry(struct life *life)
 		raw_flip(life->twins[i], va, level, bits);
 }
 
+static bool has_reserved_bits(const struct pgtable_format *format)
+{
+	u64 bits = 0;
+
+	for (unsigned int level = 1; level <= format->levels; level++)
+		bits |= format->reserved[level] | format->leaf_reserved[level];
+	return bits;
+}
+
 static void all_walks_agree(const struct pgtable_format *format, unsigned long nr_ops,
 			    unsigned long seed)
 {
@@ -245,6 +254,8 @@ static void all_walks_agree(const struct pgtable_format *format, unsigned long n
 	ok(life.nr_through > nr_ops / 50, "%s: only %lu went through", format->name,
 	   life.nr_through);
 	ok(life.nr_faults > nr_ops / 50, "%s: only %lu faults", format->name, life.nr_faults);
+	ok(nr_ops < 20000 || !life.nr_reserved == !has_reserved_bits(format),
+	   "%s: %lu faults of reserved bits", format->name, life.nr_reserved);
 	life_end(&life);
 	ok_eq(pages_taken(), taken);
 }
