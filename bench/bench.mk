@@ -4,13 +4,13 @@
 # What an allocator of someone else's needs to be measured.
 nobase_kmminclude_HEADERS += bench/peer.h
 examplesdir = $(docdir)/examples
-dist_examples_DATA = bench/example_page_peer.c
+dist_examples_DATA = bench/peers/example_page_peer.c
 
 # Suites, peers and latency histograms: a convenience library of the kmm command and the tests.
 noinst_LTLIBRARIES += libsuites.la
-libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers_internal.h bench/peers.c bench/peers_env.c \
-		       bench/page_peers.h bench/page_peers.c \
-		       bench/latency.h bench/latency.c \
+libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers/peers_internal.h bench/peers/peers.c bench/peers/peers_env.c \
+		       bench/peers/page_peers.h bench/peers/page_peers.c \
+		       bench/results/latency.h bench/results/latency.c \
 		       bench/suites/common.h bench/suites/common.c bench/suites/tables.c \
 		       bench/suites/objects.h bench/suites/objects.c bench/suites/object_cases.c \
 		       bench/suites/verify.h bench/suites/verify.c \
@@ -28,28 +28,28 @@ libsuites_la_LIBADD  = libworkloads.la -lm
 
 # Everything of the command that tests exercise apart from main: a convenience library too.
 noinst_LTLIBRARIES += libbench.la
-libbench_la_SOURCES = bench/command.h bench/options.h bench/options.c bench/peer_options.c bench/fleet_options.h bench/fleet_options.c \
-		      bench/stats.h bench/stats.c bench/progress.h bench/progress.c \
-		      bench/supervise.h bench/supervise.c bench/replay.h bench/complain.c \
-		      bench/results.h bench/results_internal.h bench/results.c bench/results_csv.c \
-		      bench/results_rows.c bench/machine_json.c \
-		      bench/gbench.h bench/gbench.cc bench/choose.h bench/choose.c bench/case_run.h bench/case_run.c \
-		      bench/measure.h bench/measure.c bench/rounds.c bench/alone.h bench/alone.c bench/alone_worker.c \
-		      bench/count.c bench/paths.h bench/paths.c bench/summary.h bench/summary.c \
-		      bench/fragmentation.h bench/fragmentation.c bench/replay_internal.h \
-		      bench/worker.h bench/worker.c bench/replay_ops.h bench/replay_ops.c bench/replay_run.h bench/replay_run.c \
-		      bench/replay_trace.h bench/replay_trace.c bench/replay_worker.c \
-		      bench/pagetable.h bench/pagetable_pid.c bench/pagetable_sums.c \
-		      bench/pagetable_tree.c \
-		      bench/tlb.h bench/tlb_run.c bench/tlb_report.c
+libbench_la_SOURCES = bench/command.h bench/options/options.h bench/options/options.c bench/options/peer_options.c bench/options/fleet_options.h bench/options/fleet_options.c \
+		      bench/results/stats.h bench/results/stats.c bench/run/progress.h bench/run/progress.c \
+		      bench/run/supervise.h bench/run/supervise.c bench/replay/replay.h bench/complain.c \
+		      bench/results/results.h bench/results/results_internal.h bench/results/results.c bench/results/results_csv.c \
+		      bench/results/results_rows.c bench/results/machine_json.c \
+		      bench/run/gbench.h bench/run/gbench.cc bench/options/choose.h bench/options/choose.c bench/run/case_run.h bench/run/case_run.c \
+		      bench/run/measure.h bench/run/measure.c bench/run/rounds.c bench/run/alone.h bench/run/alone.c bench/run/alone_worker.c \
+		      bench/run/count.c bench/paths.h bench/paths.c bench/results/summary.h bench/results/summary.c \
+		      bench/results/fragmentation.h bench/results/fragmentation.c bench/replay/replay_internal.h \
+		      bench/run/worker.h bench/run/worker.c bench/replay/replay_ops.h bench/replay/replay_ops.c bench/replay/replay_run.h bench/replay/replay_run.c \
+		      bench/replay/replay_trace.h bench/replay/replay_trace.c bench/replay/replay_worker.c \
+		      bench/commands/pagetable.h bench/commands/pagetable_pid.c bench/commands/pagetable_sums.c \
+		      bench/commands/pagetable_tree.c \
+		      bench/commands/tlb.h bench/commands/tlb_run.c bench/commands/tlb_report.c
 # libtool drops -lstdc++ from a C++ library's own list, and programs in C are not linked by the C++ compiler.
 bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) -lstdc++ \
 	      $(HWLOC_LIBS) -ldl -lm
 nodist_libbench_la_SOURCES = bench/build.h
 
 bin_PROGRAMS += kmm
-kmm_SOURCES  = bench/main.c bench/topo.c bench/bench.c bench/convert.c bench/replay.c bench/show.c \
-	       bench/pagetable.c bench/tlb.c
+kmm_SOURCES  = bench/main.c bench/commands/topo.c bench/commands/bench.c bench/commands/convert.c bench/commands/replay.c bench/commands/show.c \
+	       bench/commands/pagetable.c bench/commands/tlb.c
 kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' \
 	       -DKMM_SOURCE_SCRIPTS='"$(abs_top_srcdir)/scripts"'
 kmm_CFLAGS   = $(AM_CFLAGS)
@@ -59,7 +59,7 @@ kmm_LDADD    = $(bench_ldadd)
 # What was built, from what and how; rewritten only when that changes.
 BUILT_SOURCES += bench/build.h
 CLEANFILES    += bench/build.h
-bench/machine_json.lo bench/kmm-main.$(OBJEXT): bench/build.h
+bench/results/machine_json.lo bench/kmm-main.$(OBJEXT): bench/build.h
 bench/build.h: FORCE
 	@$(MKDIR_P) bench; \
 	revision=`cd $(srcdir) && git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown`; \
@@ -70,4 +70,5 @@ bench/build.h: FORCE
 FORCE:
 .PHONY: FORCE
 
+EXTRA_DIST    += bench/README.md
 dist_man_MANS += bench/kmm.1

@@ -33,7 +33,7 @@ extern "C" {
  *
  *	cc -shared -fPIC -O2 $(pkg-config --cflags kmm) mine.c -o mine.so
  *
- * bench/example_page_peer.c is a whole one.
+ * bench/peers/example_page_peer.c is a whole one.
  *
  * Memory. kmm reserves it, as much as its own machine has, binds it node by node, asks for huge
  * pages as it does for its own, and unmaps it after exit. Frames are numbered from 0 in the range;
@@ -157,7 +157,7 @@ struct object_peer {
 			  struct kmm_page_peer_stats *stats);
 
 	void *library;		     /* a malloc library's own */
-	struct page_peer *page_peer; /* a page peer's own, bench/page_peers.h */
+	struct page_peer *page_peer; /* a page peer's own, bench/peers/page_peers.h */
 };
 
 #define PEER_MAX 16

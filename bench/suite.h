@@ -29,7 +29,7 @@
 #include "kmm.h"
 
 struct fleet_profile; /* workloads/fleet.h */
-struct latency_hist;  /* bench/latency.h: log-linear histogram of ns */
+struct latency_hist;  /* bench/results/latency.h: log-linear histogram of ns */
 
 struct bench_case;
 

@@ -9,20 +9,20 @@ test_ldadd = libkmmcore.la
 EXTRA_DIST += tests/tap/tap.h
 
 # bench: peers and suites
-bench_suite_tests = tests/bench/peers_test tests/bench/latency_test tests/bench/suites_test \
-	tests/bench/suites_checks_test \
+bench_suite_tests = tests/bench/peers/peers_test tests/bench/results/latency_test tests/bench/suites/suites_test \
+	tests/bench/suites/suites_checks_test \
 	tests/bench/suites/verify_test tests/bench/suites/page_cases_test tests/bench/suites/object_cases_test
 check_PROGRAMS += $(bench_suite_tests)
 TESTS += $(bench_suite_tests)
-tests_bench_peers_test_SOURCES = tests/bench/peers_test.c
-tests_bench_peers_test_LDADD = libsuites.la -ldl
-tests_bench_latency_test_SOURCES = tests/bench/latency_test.c
-tests_bench_latency_test_LDADD = libsuites.la libkmmcore.la
-tests_bench_suites_test_SOURCES = tests/bench/suites_test.c tests/bench/drive.h tests/bench/drive.c
-tests_bench_suites_test_LDADD = libsuites.la libkmmcore.la -ldl
-tests_bench_suites_checks_test_SOURCES = tests/bench/suites_checks_test.c tests/bench/drive.h tests/bench/drive.c \
+tests_bench_peers_peers_test_SOURCES = tests/bench/peers/peers_test.c
+tests_bench_peers_peers_test_LDADD = libsuites.la -ldl
+tests_bench_results_latency_test_SOURCES = tests/bench/results/latency_test.c
+tests_bench_results_latency_test_LDADD = libsuites.la libkmmcore.la
+tests_bench_suites_suites_test_SOURCES = tests/bench/suites/suites_test.c tests/bench/drive.h tests/bench/drive.c
+tests_bench_suites_suites_test_LDADD = libsuites.la libkmmcore.la -ldl
+tests_bench_suites_suites_checks_test_SOURCES = tests/bench/suites/suites_checks_test.c tests/bench/drive.h tests/bench/drive.c \
 	tests/bench/broken.h tests/bench/broken.c
-tests_bench_suites_checks_test_LDADD = libsuites.la libkmmcore.la -ldl
+tests_bench_suites_suites_checks_test_LDADD = libsuites.la libkmmcore.la -ldl
 tests_bench_suites_page_cases_test_SOURCES = tests/bench/suites/page_cases_test.c tests/bench/broken.h \
 	tests/bench/broken.c
 tests_bench_suites_page_cases_test_LDADD = libsuites.la libkmmcore.la -ldl
@@ -32,20 +32,20 @@ tests_bench_suites_object_cases_test_LDADD = libsuites.la libkmmcore.la -ldl
 tests_bench_suites_verify_test_LDADD = libsuites.la libkmmcore.la -ldl
 
 # bench: the command's core
-bench_tests = tests/bench/pagetable_test tests/bench/stats_test tests/bench/options_test tests/bench/gbench_test \
-	tests/bench/results_test tests/bench/paths_test tests/bench/case_run_test tests/bench/supervise_test
+bench_tests = tests/bench/commands/pagetable_test tests/bench/results/stats_test tests/bench/options/options_test tests/bench/run/gbench_test \
+	tests/bench/results/results_test tests/bench/paths_test tests/bench/run/case_run_test tests/bench/run/supervise_test
 check_PROGRAMS += $(bench_tests)
 TESTS += $(bench_tests)
-tests_bench_pagetable_test_LDADD = $(bench_ldadd)
-tests_bench_stats_test_LDADD   = $(bench_ldadd)
-tests_bench_options_test_LDADD = $(bench_ldadd)
-tests_bench_gbench_test_LDADD  = $(bench_ldadd)
-tests_bench_results_test_LDADD = $(bench_ldadd)
+tests_bench_commands_pagetable_test_LDADD = $(bench_ldadd)
+tests_bench_results_stats_test_LDADD   = $(bench_ldadd)
+tests_bench_options_options_test_LDADD = $(bench_ldadd)
+tests_bench_run_gbench_test_LDADD  = $(bench_ldadd)
+tests_bench_results_results_test_LDADD = $(bench_ldadd)
 tests_bench_paths_test_LDADD = $(bench_ldadd)
-tests_bench_case_run_test_LDADD = $(bench_ldadd)
-tests_bench_supervise_test_LDADD = $(bench_ldadd)
-TESTS += tests/bench/command.sh tests/bench/pagetable.sh
-EXTRA_DIST += tests/bench/command.sh tests/bench/pagetable.sh
+tests_bench_run_case_run_test_LDADD = $(bench_ldadd)
+tests_bench_run_supervise_test_LDADD = $(bench_ldadd)
+TESTS += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh
+EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh
 
 # alloc/base
 alloc_base_tests = \
@@ -281,12 +281,12 @@ workload_tests = \
 	tests/workloads/kmt_read_test \
 	tests/workloads/kmt_write_test \
 	tests/workloads/perf_script_test \
-	tests/bench/fragmentation_test \
+	tests/bench/results/fragmentation_test \
 	tests/fuzz/fleet_corpus_test \
 	tests/fuzz/kmt_corpus_test \
 	tests/fuzz/perf_script_corpus_test
 check_PROGRAMS += $(workload_tests)
-TESTS += $(workload_tests) tests/bench/replay.sh
+TESTS += $(workload_tests) tests/bench/commands/replay.sh
 tests_workloads_crc32c_test_LDADD = libworkloads.la
 tests_workloads_fleet_test_LDADD = libworkloads.la -lm
 kmt_traces = tests/workloads/kmt_traces.h tests/workloads/kmt_traces.c
@@ -295,7 +295,7 @@ tests_workloads_kmt_read_test_LDADD = libworkloads.la
 tests_workloads_kmt_write_test_SOURCES = tests/workloads/kmt_write_test.c $(kmt_traces)
 tests_workloads_kmt_write_test_LDADD = libworkloads.la
 tests_workloads_perf_script_test_LDADD = libworkloads.la
-tests_bench_fragmentation_test_LDADD = libbench.la -lm
+tests_bench_results_fragmentation_test_LDADD = libbench.la -lm
 tests_fuzz_fleet_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/fleet_fuzz.c
 tests_fuzz_fleet_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/fleet"'
 tests_fuzz_fleet_corpus_test_LDADD = libworkloads.la
@@ -306,8 +306,8 @@ tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_m
 tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
 tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
 # bench: kmm tlb
-TESTS += tests/bench/tlb.sh
-EXTRA_DIST += tests/bench/tlb.sh
+TESTS += tests/bench/commands/tlb.sh
+EXTRA_DIST += tests/bench/commands/tlb.sh
 
 # workloads: traces and patterns of accesses
 access_tests = tests/workloads/access_test tests/workloads/pattern_test \
@@ -334,31 +334,31 @@ EXTRA_DIST += \
 
 # Shared objects, which libtool makes of libraries for the tests only if they have a place to be.
 if SHARED
-check_LTLIBRARIES += tests/bench/bad_peer.la $(page_peers)
+check_LTLIBRARIES += tests/bench/peers/bad_peer.la $(page_peers)
 endif
 test_module_ldflags = -module -avoid-version -shared -rpath /nowhere
-tests_bench_bad_peer_la_SOURCES = tests/bench/bad_peer.c
-tests_bench_bad_peer_la_CFLAGS = $(AM_CFLAGS) -fno-builtin
-tests_bench_bad_peer_la_LDFLAGS = $(test_module_ldflags)
+tests_bench_peers_bad_peer_la_SOURCES = tests/bench/peers/bad_peer.c
+tests_bench_peers_bad_peer_la_CFLAGS = $(AM_CFLAGS) -fno-builtin
+tests_bench_peers_bad_peer_la_LDFLAGS = $(test_module_ldflags)
 
 # Page peers: the example, and one that keeps watch and breaks, whole and in ways that no kmm takes.
-page_peers = bench/example_page_peer.la tests/bench/test_page_peer.la tests/bench/test_page_peer_abi.la \
-	tests/bench/test_page_peer_orders.la tests/bench/test_page_peer_put.la
-bench_example_page_peer_la_SOURCES = bench/example_page_peer.c
-bench_example_page_peer_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
-tests_bench_test_page_peer_la_SOURCES = tests/bench/test_page_peer.c
-tests_bench_test_page_peer_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
-tests_bench_test_page_peer_abi_la_SOURCES = tests/bench/test_page_peer.c
-tests_bench_test_page_peer_abi_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_ABI=99
-tests_bench_test_page_peer_abi_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
-tests_bench_test_page_peer_orders_la_SOURCES = tests/bench/test_page_peer.c
-tests_bench_test_page_peer_orders_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_ORDERS=1U
-tests_bench_test_page_peer_orders_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
-tests_bench_test_page_peer_put_la_SOURCES = tests/bench/test_page_peer.c
-tests_bench_test_page_peer_put_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_NO_PUT -Wno-unused-function
-tests_bench_test_page_peer_put_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
-TESTS += tests/bench/page_peers.sh
-EXTRA_DIST += tests/bench/page_peers.sh
+page_peers = bench/peers/example_page_peer.la tests/bench/peers/test_page_peer.la tests/bench/peers/test_page_peer_abi.la \
+	tests/bench/peers/test_page_peer_orders.la tests/bench/peers/test_page_peer_put.la
+bench_peers_example_page_peer_la_SOURCES = bench/peers/example_page_peer.c
+bench_peers_example_page_peer_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_peers_test_page_peer_la_SOURCES = tests/bench/peers/test_page_peer.c
+tests_bench_peers_test_page_peer_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_peers_test_page_peer_abi_la_SOURCES = tests/bench/peers/test_page_peer.c
+tests_bench_peers_test_page_peer_abi_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_ABI=99
+tests_bench_peers_test_page_peer_abi_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_peers_test_page_peer_orders_la_SOURCES = tests/bench/peers/test_page_peer.c
+tests_bench_peers_test_page_peer_orders_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_ORDERS=1U
+tests_bench_peers_test_page_peer_orders_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+tests_bench_peers_test_page_peer_put_la_SOURCES = tests/bench/peers/test_page_peer.c
+tests_bench_peers_test_page_peer_put_la_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_NO_PUT -Wno-unused-function
+tests_bench_peers_test_page_peer_put_la_LDFLAGS = $(AM_LDFLAGS) $(test_module_ldflags)
+TESTS += tests/bench/peers/page_peers.sh
+EXTRA_DIST += tests/bench/peers/page_peers.sh
 fuzz_corpora = \
 	tests/fuzz/corpus/fleet/bad.csv \
 	tests/fuzz/corpus/fleet/header.csv \
@@ -372,7 +372,7 @@ fuzz_corpora = \
 	tests/fuzz/corpus/perf_script/twelve.txt \
 	tests/fuzz/corpus/perf_script/twelve.txt.zst
 EXTRA_DIST += tests/fuzz/access_fuzz.h tests/fuzz/memory_file.h
-EXTRA_DIST += tests/bench/replay.sh $(fuzz_corpora) tests/fixtures/traces/README.md \
+EXTRA_DIST += tests/bench/commands/replay.sh $(fuzz_corpora) tests/fixtures/traces/README.md \
 	tests/fixtures/traces/kbuild-part.perf.txt
 
 # libFuzzer's own programs: run them as long as you like on a copy of tests/fuzz/corpus/*.

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "bench/peers_internal.h"
+#include "bench/peers/peers_internal.h"
 #include "bench/suites/arena.h"
 
 /* As jemalloc's manual gives it for version 5. */

@@ -16,7 +16,7 @@
  * The loops are the same code for every allocator, as those of objects.c; so are the checks before
  * and after. What is held is allocated in thread_begin and freed in thread_end, by the same thread.
  */
-#include "bench/latency.h"
+#include "bench/results/latency.h"
 #include "bench/suites/slots.h"
 
 #define WARM_UP	   4096

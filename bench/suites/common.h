@@ -8,7 +8,7 @@
 #ifndef KMM_BENCH_SUITES_COMMON_H
 #define KMM_BENCH_SUITES_COMMON_H
 
-#include "bench/page_peers.h"
+#include "bench/peers/page_peers.h"
 #include "bench/suite.h"
 
 #define BENCH_SEED 0x6b6d6d2d62656e63UL

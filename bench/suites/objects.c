@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench/latency.h"
+#include "bench/results/latency.h"
 #include "bench/suites/arena.h"
 #include "bench/suites/objects.h"
 

@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#include "bench/latency.h"
+#include "bench/results/latency.h"
 #include "tests/tap/tap.h"
 
 #define MAX_THREADS 16

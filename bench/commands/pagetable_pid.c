@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tables of a live process: every page that /proc/PID/pagemap shows present in the mappings of
+ * /proc/PID/maps is mapped to its frame, and each translation walked and compared with what pagemap
+ * said. The process runs on meanwhile, so a second look says how much of it has changed since.
+ *
+ * Without CAP_SYS_ADMIN the kernel shows 0 for every frame; then pages are mapped to frames of their
+ * own numbers, and what is compared is which are there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/command.h"
+#include "bench/commands/pagetable.h"
+
+/* Documentation/admin-guide/mm/pagemap.rst */
+#define PAGEMAP_PRESENT	 (1UL << 63)
+#define PAGEMAP_SWAPPED	 (1UL << 62)
+#define PAGEMAP_PFN_MASK ((1UL << 55) - 1)
+
+#define CHUNK 512 /* pages looked at at once; as many as a larger page has, and aligned as it is */
+
+struct look {
+	struct pgtable *table;
+	int pagemap; /* file descriptor */
+	bool huge, again;
+	struct pid_pages *pages;
+	u64 entries[CHUNK], va[CHUNK];
+	struct pgtable_walk walks[CHUNK];
+};
+
+int maps_line_parse(const char *line, struct va_range *range, u64 *prot)
+{
+	char *end;
+	u64 start, behind;
+
+	if (!((line[0] >= '0' && line[0] <= '9') || (line[0] >= 'a' && line[0] <= 'f')))
+		return -EINVAL;
+	errno = 0;
+	start = strtoull(line, &end, 16);
+	if (errno || *end != '-')
+		return -EINVAL;
+	behind = strtoull(end + 1, &end, 16);
+	if (errno || *end != ' ' || behind <= start || (start | behind) & (PAGE_SIZE - 1) ||
+	    strspn(end + 1, "rwxps-") < 4)
+		return -EINVAL;
+	*prot = PTE_USER | (end[2] == 'w' ? PTE_WRITE : 0) | (end[3] == 'x' ? 0 : PTE_NX);
+	*range = (struct va_range){start, behind - 1, NULL};
+	return 0;
+}
+
+/* The frame that the tables are to have for a present page. */
+static u64 frame_of(const struct look *look, u64 va, u64 entry)
+{
+	u64 pfn = entry & PAGEMAP_PFN_MASK;
+
+	return look->pages->frames_shown ? pfn : va >> PAGE_SHIFT;
+}
+
+/* Runs of frames that follow each other, each in one piece. */
+static int map_chunk(struct look *look, u64 va, unsigned int nr, u64 prot)
+{
+	for (unsigned int i = 0; i < nr;) {
+		u64 first = va + (u64)i * PAGE_SIZE;
+		u64 pfn = frame_of(look, first, look->entries[i]), run = 0;
+		int error;
+
+		for (; i < nr && (look->entries[i] & PAGEMAP_PRESENT) &&
+		       frame_of(look, va + (u64)i * PAGE_SIZE, look->entries[i]) == pfn + run;
+		     i++)
+			run++;
+		if (!run) {
+			i++;
+			continue;
+		}
+		error = pgtable_map(look->table, first, pfn, run, prot, look->huge);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* How many of the chunk's pages the tables have otherwise than look->entries. */
+static u64 differing(struct look *look, u64 va, unsigned int nr)
+{
+	u64 nr_different = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		look->va[i] = va + (u64)i * PAGE_SIZE;
+	pgtable_walk_batch(look->table, look->va, nr, look->walks);
+	for (unsigned int i = 0; i < nr; i++) {
+		bool present = look->entries[i] & PAGEMAP_PRESENT;
+
+		nr_different += look->walks[i].present != present ||
+				(present && look->walks[i].pfn !=
+						    frame_of(look, look->va[i], look->entries[i]));
+	}
+	return nr_different;
+}
+
+/* What pagemap cannot say, because the mapping has gone, is not present. */
+static void read_chunk(struct look *look, u64 va, unsigned int nr)
+{
+	ssize_t got = pread(look->pagemap, look->entries, nr * sizeof(u64),
+			    (off_t)((va >> PAGE_SHIFT) * sizeof(u64)));
+	size_t nr_got = got > 0 ? (size_t)got / sizeof(u64) : 0;
+
+	memset(look->entries + nr_got, 0, (nr - nr_got) * sizeof(u64));
+}
+
+static int look_at_chunk(struct look *look, u64 va, unsigned int nr, u64 prot)
+{
+	struct pid_pages *pages = look->pages;
+	int error;
+
+	read_chunk(look, va, nr);
+	if (look->again) {
+		pages->nr_changed += differing(look, va, nr);
+		return 0;
+	}
+	for (unsigned int i = 0; i < nr; i++) {
+		pages->nr_present += look->entries[i] >> 63;
+		pages->nr_swapped += look->entries[i] >> 62 & 1;
+	}
+	error = map_chunk(look, va, nr, prot);
+	if (!error)
+		pages->nr_wrong += differing(look, va, nr);
+	return error;
+}
+
+static int look_at_range(struct look *look, const struct va_range *range, u64 prot)
+{
+	u64 nr_pages = (range->last - range->start + 1) >> PAGE_SHIFT, nr;
+	int error = 0;
+
+	/* What lies above (vsyscall) is the kernel's. */
+	if (!format_has_range(look->table->format, range) || range->start >> 63)
+		return 0;
+	for (u64 at = 0; at < nr_pages && !error; at += nr) {
+		u64 va = range->start + at * PAGE_SIZE;
+
+		nr = min_t(u64, nr_pages - at, CHUNK - (va >> PAGE_SHIFT) % CHUNK);
+		error = look_at_chunk(look, va, (unsigned int)nr, prot);
+	}
+	return error;
+}
+
+static int look_at_maps(struct look *look, FILE *maps)
+{
+	struct va_range range = {0};
+	char *line = NULL;
+	size_t room = 0;
+	u64 prot, next = 0;
+	int error = 0;
+
+	rewind(maps);
+	look->pages->nr_mappings = 0;
+	while (!error && getline(&line, &room, maps) > 0) {
+		error = maps_line_parse(line, &range, &prot);
+		/* The kernel makes the text piece by piece, and a mapping may have grown to both
+		 * sides since the last. */
+		range.start = max_t(u64, range.start, next);
+		if (!error && range.start < range.last)
+			error = look_at_range(look, &range, prot);
+		next = range.last + 1;
+		look->pages->nr_mappings++;
+	}
+	free(line);
+	return error;
+}
+
+/* Does the kernel show frames? Of our own stack it shows the page as present in any case. */
+static bool frames_shown(void)
+{
+	int own = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	u64 entry = 0;
+	bool shown;
+
+	shown = own >= 0 &&
+		pread(own, &entry, sizeof(entry),
+		      (off_t)(((u64)&entry >> PAGE_SHIFT) * sizeof(entry))) == sizeof(entry) &&
+		(entry & PAGEMAP_PFN_MASK);
+	if (own >= 0)
+		close(own);
+	return shown;
+}
+
+static u64 kernel_vm_pte(long pid)
+{
+	unsigned long long kb = 0;
+	char path[64], line[256];
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%ld/status", pid);
+	status = fopen(path, "re");
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "VmPTE: %llu kB", &kb) == 1)
+			break;
+	if (status)
+		fclose(status);
+	return (u64)kb << 10;
+}
+
+int pid_map(long pid, struct pgtable *table, bool huge, struct pid_pages *pages)
+{
+	struct look *look = calloc(1, sizeof(*look));
+	char path[64];
+	FILE *maps;
+	int error;
+
+	*pages = (struct pid_pages){.frames_shown = frames_shown()};
+	if (!look)
+		return complain("no memory");
+	snprintf(path, sizeof(path), "/proc/%ld/maps", pid);
+	maps = fopen(path, "re");
+	if (!maps) {
+		free(look);
+		return complain("%s: %s", path, strerror(errno));
+	}
+	snprintf(path, sizeof(path), "/proc/%ld/pagemap", pid);
+	*look = (struct look){.table = table, .huge = huge, .pages = pages};
+	look->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	error = look->pagemap < 0 ? -errno : look_at_maps(look, maps);
+	pages->vm_pte_bytes = kernel_vm_pte(pid);
+	look->again = true;
+	if (!error)
+		error = look_at_maps(look, maps);
+	if (look->pagemap >= 0)
+		close(look->pagemap);
+	fclose(maps);
+	free(look);
+	return error ? complain("%s: %s", path, strerror(-error)) : EXIT_OK;
+}

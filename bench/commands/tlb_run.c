@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* The TLBs of kmm tlb, all fed with the same accesses; see tlb.h. */
+#include "bench/commands/tlb.h"
+
+#include <stdlib.h>
+
+#define KERNEL_CODE 0xffffffff81000000UL
+#define KERNEL_DATA 0xffff888001000000UL
+
+bool tlb_has_pages(const struct tlb_config *config, unsigned int level)
+{
+	for (int i = 0; i < TLB_MAX_ARRAYS; i++)
+		if (config->arrays[0][i].entries && config->arrays[0][i].levels & TLB_LEVEL(level))
+			return level <= config->paging.levels;
+	return false;
+}
+
+static int begin_variant(struct tlb_job *job, struct tlb_variant *variant)
+{
+	struct tlb_config config = job->config;
+	int error;
+
+	if (variant->levels == 5)
+		config.paging = tlb_paging_5_level;
+	error = tlb_create(&config, &variant->tlb);
+	if (!error)
+		tlb_switch(variant->tlb, 1);
+	return error;
+}
+
+int tlb_job_begin(struct tlb_job *job)
+{
+	int error = 0;
+
+	for (int i = 0; i < job->nr_variants && !error; i++)
+		error = begin_variant(job, &job->variants[i]);
+	if (error)
+		tlb_job_end(job);
+	return error;
+}
+
+void tlb_job_end(struct tlb_job *job)
+{
+	for (int i = 0; i < job->nr_variants; i++) {
+		if (job->variants[i].tlb)
+			tlb_read_counts(job->variants[i].tlb, &job->variants[i].counts);
+		tlb_destroy(job->variants[i].tlb);
+		job->variants[i].tlb = NULL;
+	}
+}
+
+/* Into the kernel, to its pages, and back: to another process, if next is not 0. */
+static void visit_kernel(const struct tlb_job *job, const struct tlb_variant *variant, u32 next)
+{
+	unsigned int how = TLB_GLOBAL | (variant->leaf - 1) << 2;
+	unsigned int shift = job->config.paging.shift[variant->leaf];
+
+	tlb_enter_kernel(variant->tlb);
+	for (u64 i = 0; i < job->schedule.kernel_pages; i++) {
+		/* Downwards: 2 GiB above it the addresses end. */
+		tlb_access(variant->tlb, KERNEL_CODE - (i << shift), how | TLB_FETCH);
+		tlb_access(variant->tlb, KERNEL_DATA + (i << shift), how | TLB_LOAD);
+	}
+	if (next)
+		tlb_switch(variant->tlb, next);
+	tlb_exit_kernel(variant->tlb);
+}
+
+/* What is due before access number nr. */
+static void keep_schedule(const struct tlb_job *job, const struct tlb_variant *variant, u64 nr)
+{
+	const struct tlb_schedule *schedule = &job->schedule;
+
+	if (!nr)
+		return;
+	if (schedule->switch_every && nr % schedule->switch_every == 0)
+		visit_kernel(job, variant,
+			     1 + (u32)(nr / schedule->switch_every % schedule->nr_processes));
+	else if (schedule->kernel_every && nr % schedule->kernel_every == 0)
+		visit_kernel(job, variant, 0);
+}
+
+static void feed_variant(const struct tlb_job *job, const struct tlb_variant *variant,
+			 const struct access *accesses, size_t nr)
+{
+	const unsigned int kinds[ACCESS_NR_KINDS] = {
+		[ACCESS_LOAD] = TLB_LOAD, [ACCESS_STORE] = TLB_STORE, [ACCESS_FETCH] = TLB_FETCH};
+	bool busy = job->schedule.kernel_every || job->schedule.switch_every;
+	unsigned int shift = job->config.paging.shift[variant->leaf];
+
+	for (size_t i = 0; i < nr; i++) {
+		const struct access *access = &accesses[i];
+		unsigned int how = kinds[access->kind] | (variant->leaf - 1) << 2;
+		u64 last = access->address + access->bytes - 1;
+
+		if (busy)
+			keep_schedule(job, variant, job->nr_accesses + i);
+		tlb_access(variant->tlb, access->address, how);
+		if (unlikely(last >> shift != access->address >> shift))
+			tlb_access(variant->tlb, last, how);
+	}
+}
+
+void tlb_job_feed(struct tlb_job *job, const struct access *accesses, size_t nr)
+{
+	for (int i = 0; i < job->nr_variants; i++)
+		feed_variant(job, &job->variants[i], accesses, nr);
+	job->nr_accesses += nr;
+}
