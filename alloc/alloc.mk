@@ -138,6 +138,7 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/vmap_area.h \
 	alloc/virt/vmap_block.c \
 	alloc/virt/vmap_lazy.c \
+	alloc/virt/vmap_stack.c \
 	alloc/virt/vmap_map.c \
 	alloc/virt/walk.c
 nobase_kmminclude_HEADERS += \

@@ -6,6 +6,7 @@
 #include "virt/virt.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "arch/host.h"
 #include "arch/topology.h"
@@ -33,6 +34,9 @@ static u64 count_shared_pages(const struct phys *phys)
 	return nr_pages;
 }
 
+/* What the stacks of a CPU hold at most, whatever the machine's size: 32 MiB. */
+#define CPU_PAGES (32UL << 20 >> PAGE_SHIFT)
+
 /*
  * To make an area again costs the host a page-table entry for each page, about a thousand times
  * what reusing it does; and the frames of a freed area are of use to little but vmalloc. So a
@@ -48,9 +52,12 @@ static void set_bounds(struct virt *virt, const struct kmm *machine)
 	virt->max_lazy_pages = virt->nr_shared_pages / 4;
 	virt->purge_pages = min_t(u64, (32UL << 20 >> PAGE_SHIFT) * (__fls(nr_cpus) + 1),
 				  virt->max_lazy_pages / 2);
-	virt->magazine_pages = min_t(u64, virt->max_lazy_pages / 4 / (VMAP_BINS * nr_cpus), 64);
+	virt->cpu_pages = (u32)min_t(u64, virt->max_lazy_pages / 4 / nr_cpus, CPU_PAGES);
+	virt->kept_pages = min_t(u32, virt->cpu_pages / VMAP_KEPT, VMAP_PIECE_PAGES);
+	virt->slack_pages = (u32)min_t(u64, virt->max_lazy_pages / 8 / nr_cpus, INT32_MAX);
 	/* An eighth stays for the rest of the process: its own mappings, threads, malloc. */
 	virt->max_mappings = max_mappings - max_mappings / 8;
+	virt->cpu_mappings = (u32)min_t(u64, virt->max_mappings / 8 / nr_cpus, INT32_MAX);
 }
 
 /* The region and its array from page to area; smaller where the host refuses. */
@@ -90,8 +97,6 @@ static void init_lists(struct virt *virt)
 	INIT_LIST_HEAD(&virt->lazy_age);
 	INIT_LIST_HEAD(&virt->stuck);
 	INIT_LIST_HEAD(&virt->blocks);
-	for (int i = 0; i <= VMAP_BUCKETS; i++)
-		INIT_LIST_HEAD(&virt->lazy_size[i]);
 }
 
 /* All that needs undoing, each undone here when a later one fails. */
@@ -113,6 +118,9 @@ static int virt_make(struct virt *virt, struct kmm *machine)
 	err = reserve_region(virt, machine);
 	if (err)
 		goto no_region;
+	err = vmap_lists_init(virt);
+	if (err)
+		goto no_lists;
 	err = -ENOMEM;
 	virt->percpu = percpu_alloc(machine, sizeof(struct virt_cpu), CACHELINE_SIZE);
 	if (!virt->percpu)
@@ -121,6 +129,8 @@ static int virt_make(struct virt *virt, struct kmm *machine)
 	return 0;
 
 no_percpu:
+	vmap_lists_destroy(virt);
+no_lists:
 	release_region(virt);
 no_region:
 	kmem_cache_free(virt->cache, first);
@@ -149,11 +159,6 @@ static int virt_boot(struct kmm *machine)
 	lock_init(&virt->lock, "vmap", RANK_VMAP, machine->config.lock_kind);
 	machine->virt = virt;
 	return 0;
-}
-
-static void virt_cpu_init(struct kmm *machine, struct kmm_cpu *cpu)
-{
-	vmap_magazines_init(machine->virt, virt_cpu(machine->virt, cpu));
 }
 
 static void virt_cpu_drain(struct kmm *machine, struct kmm_cpu *cpu)
@@ -202,6 +207,7 @@ static void virt_shutdown(struct kmm *machine, struct kmm_leaks *leaks)
 	for (cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
 		*virt_cpu(virt, cpu) = (struct virt_cpu){0};
 	percpu_free(machine, virt->percpu, sizeof(struct virt_cpu));
+	vmap_lists_destroy(virt);
 	kmem_cache_destroy(virt->cache);
 	pgtable_destroy(virt->kernel);
 	lock_destroy(&virt->lock);
@@ -213,7 +219,6 @@ const struct kmm_layer virt_layer = {
 	.name = "virt",
 	.not_plain = true,
 	.boot = virt_boot,
-	.cpu_init = virt_cpu_init,
 	.cpu_drain = virt_cpu_drain,
 	.shutdown = virt_shutdown,
 };
@@ -237,7 +242,7 @@ void virt_for_each_lock(struct kmm *machine,
  * nothing? */
 static void validate_translation(const struct virt *virt, const struct vmap_area *area)
 {
-	u64 addr = (u64)area->addr;
+	u64 addr = area->range.start;
 	struct pgtable_walk walk;
 	struct page *page;
 	unsigned int nr_pages = 0;
@@ -245,43 +250,61 @@ static void validate_translation(const struct virt *virt, const struct vmap_area
 	list_for_each_entry(page, &area->blocks, lru) {
 		unsigned long pfn = (unsigned long)(page - virt->machine->mem_map);
 
-		KMM_BUG_ON(page->type != PG_TYPE_ALLOC, "area %p: frame %#lx is of type %u",
-			   area->addr, pfn, page->type);
+		KMM_BUG_ON(page->type != PG_TYPE_ALLOC, "area %#lx: frame %#lx is of type %u",
+			   area->range.start, pfn, page->type);
 		for (unsigned long i = 0; i < 1UL << page->order; i++, addr += PAGE_SIZE)
 			KMM_BUG_ON(!pgtable_walk(virt->kernel, addr, &walk) || walk.pfn != pfn + i,
-				   "%#lx of area %p is frame %#lx, the tables say %#lx", addr,
-				   area->addr, pfn + i, walk.pfn);
+				   "%#lx of area %#lx is frame %#lx, the tables say %#lx", addr,
+				   area->range.start, pfn + i, walk.pfn);
 		nr_pages += 1U << page->order;
 	}
-	KMM_BUG_ON(nr_pages != area->nr_pages, "area %p: %u frames, %u pages", area->addr, nr_pages,
-		   area->nr_pages);
-	KMM_BUG_ON(pgtable_walk(virt->kernel, addr, &walk), "the guard page of area %p is mapped",
-		   area->addr);
+	KMM_BUG_ON(nr_pages != area->nr_pages, "area %#lx: %u frames, %u pages", area->range.start,
+		   nr_pages, area->nr_pages);
+	KMM_BUG_ON(pgtable_walk(virt->kernel, addr, &walk), "the guard page of area %#lx is mapped",
+		   area->range.start);
 }
 
 /* The frames of an area of vmap's are known to the tables alone. */
 static void validate_is_mapped(const struct virt *virt, const struct vmap_area *area)
 {
-	u64 addr = (u64)area->addr;
+	u64 addr = area->range.start;
 	struct pgtable_walk walk;
 
 	for (unsigned long i = 0; i < area->nr_pages; i++, addr += PAGE_SIZE)
 		KMM_BUG_ON(!pgtable_walk(virt->kernel, addr, &walk),
-			   "%#lx of area %p is not mapped", addr, area->addr);
-	KMM_BUG_ON(pgtable_walk(virt->kernel, addr, &walk), "the guard page of area %p is mapped",
-		   area->addr);
+			   "%#lx of area %#lx is not mapped", addr, area->range.start);
+	KMM_BUG_ON(pgtable_walk(virt->kernel, addr, &walk), "the guard page of area %#lx is mapped",
+		   area->range.start);
+}
+
+/* Is the area found by the address of what its caller uses? Who has it in hand may be moving that:
+ * it is looked at again, for a difference that stays. */
+static bool is_found(const struct virt *virt, const struct vmap_area *area)
+{
+	for (int turn = 0; turn < 100; turn++) {
+		unsigned int nr_used = READ_ONCE(area->nr_used);
+		unsigned long start = area->range.start +
+				      ((unsigned long)(area->nr_pages - nr_used) << PAGE_SHIFT);
+
+		if (nr_used && nr_used <= area->nr_pages &&
+		    (unsigned long)READ_ONCE(area->addr) == start &&
+		    READ_ONCE(*vmap_area_slot(virt, start)) == area)
+			return true;
+		sched_yield();
+	}
+	return false;
 }
 
 static void validate_area(const struct virt *virt, const struct vmap_area *area)
 {
-	KMM_BUG_ON(area->range.start != (unsigned long)area->addr ||
-			   area->range.size != ((unsigned long)area->nr_pages + 1) << PAGE_SHIFT,
-		   "area %p of %u pages has addresses %#lx+%#lx", area->addr, area->nr_pages,
-		   area->range.start, area->range.size);
-	KMM_BUG_ON(READ_ONCE(*vmap_area_slot(virt, area->range.start)) != area,
-		   "area %p is not the one found by its address", area->addr);
+	KMM_BUG_ON(area->range.size != ((unsigned long)area->nr_pages + 1) << PAGE_SHIFT,
+		   "an area of %u pages has addresses %#lx+%#lx", area->nr_pages, area->range.start,
+		   area->range.size);
+	KMM_BUG_ON(!is_found(virt, area), "area %#lx of %u pages: %p, %u used, does not lead to it",
+		   area->range.start, area->nr_pages, READ_ONCE(area->addr),
+		   READ_ONCE(area->nr_used));
 	KMM_BUG_ON(!IS_ALIGNED(area->range.start, 1UL << area->align_shift),
-		   "area %p is not aligned to %#lx", area->addr, 1UL << area->align_shift);
+		   "area %#lx is not aligned to %#lx", area->range.start, 1UL << area->align_shift);
 	if (area->kind == VMAP_BLOCK)
 		return;
 	if (area->kind != VMAP_VMALLOC) {
@@ -289,7 +312,7 @@ static void validate_area(const struct virt *virt, const struct vmap_area *area)
 		return;
 	}
 	KMM_BUG_ON(area->nr_runs != vmap_runs_count(virt->machine, area),
-		   "area %p: %u runs, not %u", area->addr, area->nr_runs,
+		   "area %#lx: %u runs, not %u", area->range.start, area->nr_runs,
 		   vmap_runs_count(virt->machine, area));
 	validate_translation(virt, area);
 }

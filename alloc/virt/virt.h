@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vmalloc's own state, and what its files share. An area is LIVE (the caller's), LAZY (freed,
- * still mapped, for the next vmalloc of its size) or neither (being made or being unmapped):
+ * still mapped, for the next vmalloc of its size or a little less) or neither (being made or being
+ * unmapped):
  *
  *	            vmalloc                     vfree
- *	made ------------------------> LIVE ----------------> LAZY, in a magazine of this CPU
+ *	made ------------------------> LIVE ----------------> LAZY, in a stack of this CPU
  *	  ^                             ^  ^                    |  ^
- *	  |                             |  +-- vmalloc: reuse --+  | refill, flush: half a magazine
+ *	  |                             |  +-- vmalloc: reuse --+  | refill, flush: many at once
  *	  | frames, address,            |                       v  |
  *	  | mmap, page tables           +----- vmalloc: reuse - LAZY, in the machine's lists
  *	  |                                                     | purge: all of that, undone
@@ -17,14 +18,24 @@
  * always caught by a fault. What vmap maps goes the same way, but its frames are the caller's, and
  * nobody reuses it: it only waits for the purge.
  *
- * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the
- * magazines of one CPU hold at most VMAP_BINS * magazine_pages besides, which boot sets to at most
- * 1/4 of max_lazy_pages over all CPUs of the topology, and what it keeps of vm_map_ram's pieces as
- * many again; blocks that are in use have at most purge_pages that nobody uses any more.
+ * Who asks for a little less than an area has gets its last pages, so that the guard page is where
+ * it always is; no call of the host is needed. The pages before them are slack while it is live:
  *
- * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area that
- * starts at that page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages over lazy_age;
- * nr_mappings == sum of nr_runs + 1 over all areas.
+ *	| slack |        the caller's        | guard |
+ *	        ^ addr
+ *	|------------ nr_pages -------------|		nr_used: the caller's
+ *
+ * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the
+ * stacks of one CPU at most cpu_pages besides, which boot sets to at most 1/4 of max_lazy_pages over
+ * all CPUs of the topology, and what it keeps of vm_map_ram's pieces as many again; the slack of live
+ * areas is at most slack_pages for each CPU, 1/8 over all; blocks that are in use have at most
+ * purge_pages that nobody uses any more. Of the host's mappings the stacks of one CPU hold at most
+ * cpu_mappings, 1/8 over all.
+ *
+ * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area whose
+ * caller's pages start at that page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages
+ * over lazy_age; nr_mappings == sum of nr_runs + 1 over all areas; over all CPUs, the sum of
+ * nr_slack_pages == sum of nr_pages - nr_used over LIVE areas.
  *
  * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's.
  * Not held while the host maps or unmaps.
@@ -54,17 +65,19 @@ enum vmap_state {
 };
 
 struct vmap_area {
+	/* Whoever has the area in hand: its caller, a stack's owner, or virt->lock. */
+	void *addr;		/* what vmalloc gave or gives for it; as nr_used says */
+	unsigned int nr_used;	/* of its pages, the last ones: its caller's, or the last one's */
+	u32 state;		/* enum vmap_state */
+	struct vmap_area *next; /* below it in a CPU's stack */
 	/* Constant while the area is mapped: */
-	void *addr;
 	unsigned int nr_pages; /* without the guard page behind them */
+	unsigned int nr_runs;  /* of contiguous frames: mappings of the host */
 	s32 home;	       /* the node that it was asked of: reused for that node */
+	u16 bin;	       /* of its stack; VMAP_BINS: there is none for its like */
 	u8 kind;	       /* enum vmap_kind */
 	u8 align_shift;	       /* the alignment that it was asked with: reused for that; PAGE_SHIFT
 				* unless the caller wants more */
-	u8 bin;		       /* of its magazine; VMAP_BINS: there is none for its like */
-	unsigned int nr_runs;  /* of contiguous frames: mappings of the host */
-	/* Whoever has the area in hand: its caller, a magazine's owner, or virt->lock. */
-	u32 state; /* enum vmap_state */
 	/* virt->lock protects: */
 	struct vmap_range range;  /* addresses, the guard page's included */
 	struct vmap_block *block; /* of a VMAP_BLOCK; constant. Else NULL */
@@ -75,17 +88,8 @@ struct vmap_area {
 	struct virt_cpu *unmapping; /* who is to unmap it and has not begun */
 };
 
-/*
- * Per CPU and size: recently freed areas of nr_pages == bin + 1 and this CPU's home node. LIFO,
- * for the most recently freed is the one in the CPU's cache.
- */
-#define VMAP_BINS      16
-#define VMAP_MAG_AREAS 31
-
-struct vmap_magazine {
-	u32 nr, capacity;
-	struct vmap_area *areas[VMAP_MAG_AREAS];
-};
+/* Sizes of which a CPU keeps a stack of freed areas: of nr_pages == bin + 1, up to 1 MiB. */
+#define VMAP_BINS 256
 
 /*
  * A piece that vm_unmap_ram gave back, still mapped, for a vm_map_ram of the same pages: the last
@@ -98,14 +102,21 @@ struct vmap_kept {
 };
 
 struct virt_cpu {
-	/* The owner writes; anyone may read a counter or a magazine's nr, and sees some recent
+	/* The owner writes; anyone may read a counter or a number of pages, and sees some recent
 	 * value. */
-	struct vmap_magazine magazine[VMAP_BINS];
+	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
+	u32 nr_pages;		       /* in stacks */
+	u32 nr_kept_pages;	       /* in kept */
+	s64 nr_slack_pages; /* of areas that it gave out, without those of areas freed here */
 	/* The owner's alone: */
+	u32 nr_mappings;	  /* in stacks: nr_runs + 1 each */
+	u32 flush_bin;		  /* the stack to make room next */
 	struct vmap_block *block; /* where its next piece goes; NULL: none */
 	struct vmap_kept kept[VMAP_KEPT];
-	u32 nr_kept_pages;	       /* in kept; read as the counters are */
-	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
+	/* Recently freed areas of this CPU's home node, the latest on top: it is the one in the
+	 * CPU's cache. */
+	u64 filled[VMAP_BINS / 64]; /* bitmap: the stack is not empty */
+	struct vmap_area *stack[VMAP_BINS];
 };
 
 /*
@@ -140,7 +151,19 @@ struct vmap_block {
 	u64 dirty[4]; /* bitmap */
 };
 
-#define VMAP_BUCKETS 1024 /* and one more, for areas that nobody reuses */
+/*
+ * Lists of a node's lazy areas by size: up to VMAP_EXACT pages one for each size, beyond four for each
+ * doubling.
+ */
+#define VMAP_EXACT 512
+#define VMAP_SIZES (VMAP_EXACT + 4 * (32 - 9))
+
+struct vmap_pool {
+	struct list_head size[VMAP_SIZES];  /* the most recently freed first */
+	u64 filled[(VMAP_SIZES + 63) / 64]; /* bitmap: the list is not empty */
+};
+
+#define VMAP_BUCKETS 256 /* a hash of areas that are aligned to more than a page */
 
 struct virt {
 	/* Set at boot, then constant: */
@@ -150,7 +173,10 @@ struct virt {
 	struct vmap_area **area_of; /* a page of the region each; memory as touched */
 	size_t percpu;		    /* struct virt_cpu, from percpu_alloc */
 	struct kmem_cache *cache;   /* struct vmap_area */
-	u64 max_lazy_pages, purge_pages, magazine_pages, nr_shared_pages;
+	u64 max_lazy_pages, purge_pages, nr_shared_pages;
+	u32 cpu_pages, cpu_mappings; /* that the stacks of a CPU hold at most */
+	u32 kept_pages;		     /* of a piece that a CPU keeps, at most */
+	u32 slack_pages;
 
 	struct lock lock;
 	/* lock protects: */
@@ -162,8 +188,12 @@ struct virt {
 	struct list_head stuck;	 /* the host would not unmap them; the next purge asks again */
 	struct list_head blocks; /* of small pieces, those not all gone */
 	u64 nr_dirty_pages;	 /* in blocks: mapped, and nobody's */
-	u64 nr_unmaking;	 /* areas on their way through vmap_areas_unmake */
-	struct list_head lazy_size[VMAP_BUCKETS + 1];
+	u64 nr_unmaking;	 /* areas on their way through vmap_areas_unmake, and blocks that */
+	u64 nr_unmade;		 /* are purging; and how many ever are through */
+	u64 nr_waiting;		 /* threads that wait for them */
+	struct vmap_pool *pool;	 /* [node] */
+	struct list_head aligned[VMAP_BUCKETS];
+	struct list_head others; /* lazy, and nobody reuses them */
 };
 
 static inline struct vmap_area **vmap_area_slot(const struct virt *virt, unsigned long addr)
@@ -183,13 +213,50 @@ struct vmap_wish {
 	u8 align_shift; /* PAGE_SHIFT or more */
 };
 
-/* The magazine for areas like that; VMAP_BINS: none. None for those that are aligned
+/* The stack for areas like that; VMAP_BINS: none. None for those that are aligned
  * to more than a page, for the fast path does not ask for them. */
-static inline u8 vmap_bin(const struct vmap_wish *wish)
+static inline u16 vmap_bin(const struct vmap_wish *wish)
 {
 	return wish->align_shift == PAGE_SHIFT && wish->nr_pages <= VMAP_BINS
-		       ? (u8)(wish->nr_pages - 1)
+		       ? (u16)(wish->nr_pages - 1)
 		       : VMAP_BINS;
+}
+
+static inline struct vmap_area *vmap_stack_pop(struct virt_cpu *vcpu, unsigned long bin)
+{
+	struct vmap_area *area = vcpu->stack[bin];
+
+	if (!area)
+		return NULL;
+	vcpu->stack[bin] = area->next;
+	if (!area->next)
+		vcpu->filled[bin / 64] &= ~(1UL << bin % 64);
+	WRITE_ONCE(vcpu->nr_pages, vcpu->nr_pages - area->nr_pages);
+	vcpu->nr_mappings -= area->nr_runs + 1;
+	return area;
+}
+
+/* False if the CPU holds as much as it may. */
+static inline bool vmap_stack_push(const struct virt *virt, struct virt_cpu *vcpu,
+				   struct vmap_area *area)
+{
+	u32 nr_pages = vcpu->nr_pages + area->nr_pages;
+	u32 nr_mappings = vcpu->nr_mappings + area->nr_runs + 1;
+
+	if (unlikely(nr_pages > virt->cpu_pages || nr_mappings > virt->cpu_mappings))
+		return false;
+	area->next = vcpu->stack[area->bin];
+	vcpu->stack[area->bin] = area;
+	vcpu->filled[area->bin / 64] |= 1UL << area->bin % 64;
+	WRITE_ONCE(vcpu->nr_pages, nr_pages);
+	vcpu->nr_mappings = nr_mappings;
+	return true;
+}
+
+/* An area's slack becomes so many pages, while a CPU has it in hand. */
+static inline void vmap_slack_add(struct virt_cpu *vcpu, long nr_pages)
+{
+	WRITE_ONCE(vcpu->nr_slack_pages, vcpu->nr_slack_pages + nr_pages);
 }
 
 /* A counter of this CPU's own; single stores, because vmalloc_count reads beside. */
@@ -227,27 +294,42 @@ void vmap_blocks_free(struct list_head *blocks);
 /* Runs of contiguous frames in an area, from first principles. */
 unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *area);
 
+/* vmap_stack.c: areas that a CPU has for its next vmalloc. */
+
+/* A stack of a larger size than nr_pages, up to `most` pages, that is not empty; its top, taken. NULL
+ * if there is none. */
+struct vmap_area *vmap_stack_pop_larger(struct virt_cpu *vcpu, unsigned int nr_pages,
+					unsigned int most);
+/* Move areas to the lists, of this bin before others, until a quarter of what a CPU may hold is
+ * free; or all of them. With the lock held. */
+void vmap_stacks_shrink_locked(struct virt *virt, struct virt_cpu *vcpu, u32 bin);
+void vmap_stacks_flush_locked(struct virt *virt, struct virt_cpu *vcpu);
+
 /* vmap_lazy.c: areas that nobody has, still mapped. */
 
-/* This CPU's slow paths. take: an area as wished, LIVE, the magazine refilled besides; NULL if
- * none. */
+/* 0 or -ENOMEM; undone by vmap_lists_destroy. */
+int vmap_lists_init(struct virt *virt);
+void vmap_lists_destroy(struct virt *virt);
+/* This CPU's slow paths. take: an area as wished or a little larger, LIVE, the stack refilled
+ * besides; NULL if none. */
 struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu,
 				 const struct vmap_wish *wish);
+/* An area that the caller has in hand is to be used as wish says. */
+void vmap_area_use(struct virt *virt, struct vmap_area *area, unsigned int nr_used);
 /* put: a LIVE area becomes LAZY; purges when too much is held then. */
 void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *area);
-/* Unmap all that a CPU's magazines and the lists hold. Its owner, or slots_lock held and idle. */
+/* Unmap all that a CPU's stacks and the lists hold. Its owner, or slots_lock held and idle. */
 void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu);
 /* Something ran out: unmap all that this CPU, idle ones and the lists hold, and wait for other
- * threads that are unmapping. Returns whether there was anything. Takes slots_lock if it is free.
- */
+ * threads that are unmapping. Returns whether there was anything: then what failed is worth another
+ * try, up to VMAP_TRIES of them, for others may have been faster. Takes slots_lock if it is free. */
 bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu);
-/* An area that nobody has any more and no magazine takes: to the lists. */
+#define VMAP_TRIES 16
+/* An area that nobody has any more and no stack takes: to the lists. */
 void vmap_lazy_add_locked(struct virt *virt, struct vmap_area *area);
 /* Purge if the lists hold too much. */
 void vmap_lazy_bound(struct virt *virt, struct virt_cpu *vcpu);
-/* Set a slot's magazines up; more than once does no harm. */
-void vmap_magazines_init(const struct virt *virt, struct virt_cpu *vcpu);
-/* Frames held: in the lists, and (not exact while others run) in all magazines. */
+/* Frames held: in the lists, and (not exact while others run) by all CPUs, and as slack. */
 u64 vmap_lazy_pages(struct kmm *machine);
 /* Recount the lists, with the lock held. */
 void vmap_lazy_validate_locked(const struct virt *virt);

@@ -3,11 +3,12 @@
  * vmalloc and vfree, under the kernel's names. An area that was freed lately is reused as it is,
  * still mapped:
  *
- *	vmalloc -> this CPU's magazine for the size               fast: no lock, no call
- *	   slow -> the machine's lazy areas; else frames, addresses, mmap, page tables (vmap_map.c)
+ *	vmalloc -> this CPU's stack for the size                  fast: no lock, no call
+ *	   slow -> a stack of a size up to a quarter larger        no lock either
+ *	        -> the machine's lazy areas; else frames, addresses, mmap, page tables (vmap_map.c)
  *	        -> something ran out: unmap all lazy areas, once more
- *	vfree   -> area_of[page], this CPU's magazine              fast: no lock, no call
- *	   slow -> half the magazine to the machine's lists; purge when they are full
+ *	vfree   -> area_of[page], this CPU's stack                 fast: no lock, no call
+ *	   slow -> many of them to the machine's lists; purge when those are full
  *
  * From address to area is one load from an array of a pointer for each page of the region. It
  * costs memory only where areas start, low addresses are dealt out first, and so it stays small.
@@ -15,7 +16,7 @@
  * O(log n) and a lock.
  *
  * Locks: none on the fast paths. An area's state is written by whoever has the area in hand: its
- * owner until vfree, then the owner of the magazine, then virt->lock. A double free finds the
+ * owner until vfree, then the owner of the stack, then virt->lock. A double free finds the
  * state not LIVE.
  *
  * After mm/vmalloc.c (6.1), which keeps freed address ranges per CPU but unmaps them; keeping them
@@ -54,7 +55,7 @@ static KMM_COLD void *vmalloc_slow(unsigned long size, unsigned int align_shift,
 	if (area)
 		return area->addr;
 	area = vmap_area_make(virt, vcpu, &wish);
-	if (!area && vmap_lazy_drain_all(cpu->machine, cpu))
+	for (int i = 0; !area && i < VMAP_TRIES && vmap_lazy_drain_all(cpu->machine, cpu); i++)
 		area = vmap_area_make(virt, vcpu, &wish);
 	if (!area)
 		return NULL;
@@ -66,21 +67,20 @@ static inline void *vmalloc_fast(unsigned long size, int nid)
 {
 	struct kmm_cpu *cpu = this_cpu;
 	unsigned long bin = (size - 1) >> PAGE_SHIFT; /* huge for size 0 */
-	struct vmap_magazine *magazine;
 	struct vmap_area *area;
 	struct virt_cpu *vcpu;
-	u32 nr;
+	struct virt *virt;
 
 	if (unlikely(bin >= VMAP_BINS || cpu == kmm_cpu_detached ||
 		     (nid != NUMA_NO_NODE && nid != cpu->nid)))
 		return vmalloc_slow(size, PAGE_SHIFT, nid);
-	vcpu = virt_cpu(cpu->machine->virt, cpu);
-	magazine = &vcpu->magazine[bin];
-	nr = magazine->nr;
-	if (unlikely(!nr))
+	virt = cpu->machine->virt;
+	vcpu = virt_cpu(virt, cpu);
+	area = vmap_stack_pop(vcpu, bin);
+	if (unlikely(!area))
 		return vmalloc_slow(size, PAGE_SHIFT, nid);
-	area = magazine->areas[nr - 1];
-	WRITE_ONCE(magazine->nr, nr - 1);
+	if (unlikely(area->nr_used != area->nr_pages))
+		vmap_area_use(virt, area, area->nr_pages);
 	WRITE_ONCE(area->state, VMAP_LIVE);
 	VIRT_COUNT(vcpu, reuse);
 	return area->addr;
@@ -135,9 +135,9 @@ static KMM_COLD void vfree_slow(const void *addr)
 void vfree(const void *addr)
 {
 	struct kmm_cpu *cpu = this_cpu;
-	struct vmap_magazine *magazine;
 	struct vmap_area *area;
 	const struct virt *virt;
+	struct virt_cpu *vcpu;
 
 	if (unlikely(cpu == kmm_cpu_detached))
 		return vfree_slow(addr);
@@ -145,15 +145,16 @@ void vfree(const void *addr)
 	if (unlikely((unsigned long)addr - virt->base >= virt->size))
 		return vfree_slow(addr);
 	area = READ_ONCE(*vmap_area_slot(virt, (unsigned long)addr));
-	if (unlikely(!area || area->addr != addr || READ_ONCE(area->state) != VMAP_LIVE ||
-		     area->bin >= VMAP_BINS || area->home != cpu->nid))
+	if (unlikely(!area || READ_ONCE(area->addr) != addr ||
+		     READ_ONCE(area->state) != VMAP_LIVE || area->bin >= VMAP_BINS ||
+		     area->home != cpu->nid))
 		return vfree_slow(addr);
-	magazine = &virt_cpu(virt, cpu)->magazine[area->bin];
-	if (unlikely(magazine->nr >= magazine->capacity))
+	vcpu = virt_cpu(virt, cpu);
+	if (unlikely(!vmap_stack_push(virt, vcpu, area)))
 		return vfree_slow(addr);
 	WRITE_ONCE(area->state, VMAP_LAZY);
-	magazine->areas[magazine->nr] = area;
-	WRITE_ONCE(magazine->nr, magazine->nr + 1);
+	if (area->nr_used != area->nr_pages)
+		vmap_slack_add(vcpu, (long)area->nr_used - (long)area->nr_pages);
 }
 
 /*
@@ -170,24 +171,27 @@ struct page *vmalloc_to_page(const void *addr)
 	return machine->mem_map + walk.pfn;
 }
 
-static void visit_area(const struct virt *virt, const struct vmap_area *area,
+/* With the pages that the caller of a live area has, or all of a lazy one. */
+static void visit_area(const struct virt *virt, const struct vmap_area *area, unsigned int nr_pages,
 		       void (*visit)(const struct vm_area_info *info, void *arg), void *arg)
 {
 	static const char *const kinds[] = {[VMAP_VMALLOC] = "vmalloc",
 					    [VMAP_VMAP] = "vmap",
 					    [VMAP_RAM] = "vm_map_ram",
 					    [VMAP_BLOCK] = "vm_map_ram"};
-	struct vm_area_info info = {.addr = area->addr,
+	unsigned long size = ((unsigned long)nr_pages + 1) << PAGE_SHIFT;
+	unsigned long end = area->range.start + area->range.size;
+	struct vm_area_info info = {.addr = (void *)(end - size),
 				    .kind = kinds[area->kind],
-				    .size_bytes = area->range.size,
-				    .nr_pages = area->nr_pages,
+				    .size_bytes = size,
+				    .nr_pages = nr_pages,
 				    .nid = NUMA_NO_NODE,
 				    .owns_pages = area->kind == VMAP_VMALLOC};
 	struct pgtable_walk walk;
 
 	if (area->kind == VMAP_BLOCK)
 		info.nr_pages = vmap_block_live(area->block);
-	if (pgtable_walk(virt->kernel, (u64)area->addr, &walk))
+	if (pgtable_walk(virt->kernel, (u64)info.addr, &walk))
 		info.nid = pfn_to_nid(virt->machine, walk.pfn);
 	visit(&info, arg);
 }
@@ -203,7 +207,7 @@ void vmalloc_for_each(struct kmm *machine,
 		const struct vmap_area *area = container_of(range, struct vmap_area, range);
 
 		if (READ_ONCE(area->state) == VMAP_LIVE)
-			visit_area(virt, area, visit, arg);
+			visit_area(virt, area, READ_ONCE(area->nr_used), visit, arg);
 	}
 	lock_release(&virt->lock);
 }
@@ -216,7 +220,7 @@ void vmalloc_for_each_lazy(struct kmm *machine,
 
 	lock_acquire(&virt->lock);
 	list_for_each_entry(area, &virt->lazy_age, lazy_age)
-		visit_area(virt, area, visit, arg);
+		visit_area(virt, area, area->nr_pages, visit, arg);
 	lock_release(&virt->lock);
 }
 

@@ -29,7 +29,7 @@ KMM_API void *vmalloc_node(unsigned long size, int nid);
  * As vmalloc_node, at a multiple of align (a power of two, 0 for any; as large as the region allows).
  * Of gfp only __GFP_ZERO counts: the frames are those that vmalloc takes, and it may wait. caller is
  * the kernel's argument and is not looked at. An area that was freed lately is reused for the same
- * size and alignment.
+ * size and alignment; without one, also for up to a fifth less.
  */
 KMM_API void *__vmalloc_node(unsigned long size, unsigned long align, gfp_t gfp, int nid,
 			     const void *caller);
@@ -85,13 +85,14 @@ KMM_API void vmalloc_for_each_lazy(struct kmm *machine,
 				   void (*visit)(const struct vm_area_info *, void *arg),
 				   void *arg);
 
-/* As PHYS_COUNTERS. */
+/* As PHYS_COUNTERS. lazy_pages: of freed areas, still mapped (a block of vm_map_ram counts whole), and
+ * what areas that were reused for fewer pages have more than their callers asked for. */
 #define VMALLOC_COUNTERS(X)                                                                        \
 	X(alloc)                                                                                   \
 	X(reuse)      /* areas taken from the lazy lists, still mapped */                          \
 	X(map_calls)  /* mmap calls */                                                             \
 	X(purge)      /* batches of lazy areas unmapped */                                         \
-	X(lazy_pages) /* of freed areas, still mapped; a block of vm_map_ram counts whole */
+	X(lazy_pages) /* held now */
 struct vmalloc_counters {
 #define X(name) u64 name;
 	VMALLOC_COUNTERS(X)

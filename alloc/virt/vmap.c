@@ -41,7 +41,7 @@ struct vmap_area *vmap_pages(struct kmm_cpu *cpu, enum vmap_kind kind, struct pa
 	if (!nr_pages || !vmap_pages_shared(cpu->machine, pages, nr_pages))
 		return NULL;
 	area = vmap_area_make_of(virt, vcpu, kind, &wish, pages, prot);
-	if (!area && vmap_lazy_drain_all(cpu->machine, cpu))
+	for (int i = 0; !area && i < VMAP_TRIES && vmap_lazy_drain_all(cpu->machine, cpu); i++)
 		area = vmap_area_make_of(virt, vcpu, kind, &wish, pages, prot);
 	return area;
 }
@@ -65,7 +65,7 @@ struct vmap_area *vmap_area_at(const struct virt *virt, const void *addr, enum v
 
 	KMM_BUG_ON(offset >= virt->size, "%s of %p, which is no address of vmalloc", call, addr);
 	area = READ_ONCE(*vmap_area_slot(virt, (unsigned long)addr));
-	KMM_BUG_ON(!area || area->addr != addr, "%s of %p, where no area starts", call, addr);
+	KMM_BUG_ON(!area || READ_ONCE(area->addr) != addr, "%s of %p, where no area starts", call, addr);
 	KMM_BUG_ON(READ_ONCE(area->state) != VMAP_LIVE, "%s of %p, which is free already", call,
 		   addr);
 	KMM_BUG_ON(area->kind != kind, "%s of %p, which another call made", call, addr);

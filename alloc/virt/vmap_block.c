@@ -133,6 +133,7 @@ static void clean_locked(struct virt *virt, struct vmap_block *block)
 
 	memcpy(was.dirty, block->dirty, sizeof(was.dirty));
 	block->purging = true;
+	virt->nr_unmaking++;
 	while ((nr = next_dirty(&was, &page))) {
 		u32 first = page - nr, runs;
 		int err;
@@ -152,6 +153,8 @@ static void clean_locked(struct virt *virt, struct vmap_block *block)
 		virt->nr_mappings -= runs;
 	}
 	block->purging = false;
+	virt->nr_unmaking--;
+	virt->nr_unmade++;
 	release_if_gone_locked(virt, block);
 }
 
@@ -324,7 +327,7 @@ void *vm_map_ram(struct page **pages, unsigned int count, int node)
 	if (addr || !vmap_pages_shared(cpu->machine, pages, count))
 		return addr;
 	addr = piece_make(virt, cpu, pages, count);
-	if (!addr && vmap_lazy_drain_all(cpu->machine, cpu))
+	for (int i = 0; !addr && i < VMAP_TRIES && vmap_lazy_drain_all(cpu->machine, cpu); i++)
 		addr = piece_make(virt, cpu, pages, count);
 	return addr;
 }
@@ -340,7 +343,7 @@ static void keep(struct virt *virt, struct virt_cpu *vcpu, struct vmap_kept piec
 	bool dirty;
 
 	/* A piece that is too large for what a CPU may hold takes nobody's place. */
-	if (piece.nr_pages > virt->magazine_pages) {
+	if (piece.nr_pages > virt->kept_pages) {
 		old = piece;
 	} else {
 		old = *kept;

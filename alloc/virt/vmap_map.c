@@ -210,7 +210,7 @@ static void area_unplace_locked(struct virt *virt, struct vmap_area *area)
 	struct vmap_range *unused;
 
 	virt->nr_mappings -= area->nr_runs + 1;
-	WRITE_ONCE(*vmap_area_slot(virt, area->range.start), NULL);
+	WRITE_ONCE(*vmap_area_slot(virt, (unsigned long)area->addr), NULL);
 	kfree(area->block);
 	area->block = NULL;
 	vmap_space_give(&virt->space, &area->range);
@@ -284,6 +284,7 @@ void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_hea
 		list_for_each_entry_safe(area, next, &group, lazy_age) {
 			list_del(&area->lazy_age);
 			virt->nr_unmaking--;
+			virt->nr_unmade++;
 			if (err)
 				list_add(&area->lazy_age, &virt->stuck);
 			else
@@ -300,7 +301,7 @@ static struct vmap_area *area_new(const struct virt *virt, const struct vmap_wis
 
 	if (!area)
 		return NULL;
-	area->nr_pages = wish->nr_pages;
+	area->nr_pages = area->nr_used = wish->nr_pages;
 	area->home = wish->home;
 	area->kind = (u8)kind;
 	area->align_shift = wish->align_shift;

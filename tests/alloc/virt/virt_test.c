@@ -73,8 +73,7 @@ static void a_small_machine_works_within_its_bounds(void)
 		vfree(addr);
 	}
 	vmalloc_count(machine, &sum);
-	ok(sum.lazy_pages <=
-		   machine->virt->max_lazy_pages + VMAP_BINS * machine->virt->magazine_pages,
+	ok(sum.lazy_pages <= machine->virt->max_lazy_pages + machine->virt->cpu_pages,
 	   "%lu pages held", sum.lazy_pages);
 	vmalloc_validate(machine);
 	machine_end(machine);

@@ -109,7 +109,7 @@ static void what_nobody_uses_is_bounded(void)
 {
 	struct virt *virt = machine->virt;
 	u64 most = 0, bound = virt->max_lazy_pages + virt->purge_pages + VMAP_BLOCK_PAGES +
-			      VMAP_KEPT * virt->magazine_pages;
+			      VMAP_KEPT * virt->kept_pages;
 	unsigned long random = tap_seed() | 1;
 
 	for (int i = 0; i < 4000; i++) {
@@ -229,14 +229,21 @@ static void vmallocinfo_shows_blocks_and_areas(void)
 	check_empty();
 }
 
-/* The host will not unmap, for once (see tests.mk). */
+/* The host will not unmap, for once; or something happens while it does (see tests.mk). */
 static bool unmap_fails;
+static void (*while_unmapping)(void);
 
 int __real_host_shared_unmap(void *addr, size_t size);
 int __wrap_host_shared_unmap(void *addr, size_t size);
 
 int __wrap_host_shared_unmap(void *addr, size_t size)
 {
+	void (*call)(void) = __atomic_load_n(&while_unmapping, __ATOMIC_RELAXED);
+
+	if (call) {
+		__atomic_store_n(&while_unmapping, NULL, __ATOMIC_RELAXED);
+		call();
+	}
 	return unmap_fails ? -ENOMEM : __real_host_shared_unmap(addr, size);
 }
 
@@ -254,6 +261,70 @@ static void what_the_host_will_not_unmap_is_tried_again(void)
 	ok_eq(machine->virt->nr_dirty_pages, 0);
 	vmalloc_validate(machine);
 	vm_unmap_ram(live, 2);
+	check_empty();
+}
+
+/* Another thread: attached, then at the limit of mappings while this one unmaps. */
+static struct {
+	pthread_barrier_t attached, go;
+	int returned;
+	void *area;
+} other;
+
+static void *ask_at_the_limit(void *arg)
+{
+	(void)arg;
+	kmm_attach(machine, 0);
+	pthread_barrier_wait(&other.attached);
+	pthread_barrier_wait(&other.go);
+	other.area = vmalloc(PAGE_SIZE);
+	__atomic_store_n(&other.returned, 1, __ATOMIC_RELEASE);
+	vfree(other.area);
+	return NULL;
+}
+
+/* Until it waits for what is unmapped here; or has returned, which is wrong. */
+static void let_it_ask(void)
+{
+	struct virt *virt = machine->virt;
+	u64 nr_waiting = 0;
+
+	pthread_barrier_wait(&other.go);
+	while (!nr_waiting && !__atomic_load_n(&other.returned, __ATOMIC_ACQUIRE)) {
+		usleep(100);
+		lock_acquire(&virt->lock);
+		nr_waiting = virt->nr_waiting;
+		lock_release(&virt->lock);
+	}
+	ok(nr_waiting, "it did not wait");
+}
+
+static void who_is_at_the_limit_waits_for_those_who_unmap(void)
+{
+	struct virt *virt = machine->virt;
+	struct virt_cpu *vcpu = virt_cpu(virt, cpu_get());
+	u64 limit = virt->max_mappings;
+	pthread_t thread;
+	void *live;
+
+	kmm_drain(machine);
+	pthread_barrier_init(&other.attached, NULL, 2);
+	pthread_barrier_init(&other.go, NULL, 2);
+	pthread_create(&thread, NULL, ask_at_the_limit, NULL);
+	pthread_barrier_wait(&other.attached);
+	live = vm_map_ram(pages, 1, NUMA_NO_NODE);
+	vm_unmap_ram(vm_map_ram(pages + 1, 20, NUMA_NO_NODE), 20);
+	vmap_blocks_flush(virt, vcpu);
+	virt->max_mappings = virt->nr_mappings;
+	__atomic_store_n(&while_unmapping, let_it_ask, __ATOMIC_RELAXED);
+	ok(vmap_blocks_purge(virt, vcpu), "nothing was dirty");
+	ok(!__atomic_load_n(&while_unmapping, __ATOMIC_RELAXED), "nothing was unmapped");
+	pthread_join(thread, NULL);
+	ok(other.area, "NULL, while another thread made room");
+	virt->max_mappings = limit;
+	vm_unmap_ram(live, 1);
+	pthread_barrier_destroy(&other.attached);
+	pthread_barrier_destroy(&other.go);
 	check_empty();
 }
 
@@ -385,6 +456,7 @@ int main(void)
 	RUN(callers_bugs_stop_the_program);
 	RUN(vmallocinfo_shows_blocks_and_areas);
 	RUN(what_the_host_will_not_unmap_is_tried_again);
+	RUN(who_is_at_the_limit_waits_for_those_who_unmap);
 	RUN(threads_keep_their_pieces_apart);
 	for (unsigned int i = 0; i < NR_PAGES; i++)
 		__free_pages(pages[i], 0);

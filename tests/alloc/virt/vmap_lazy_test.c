@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "machine.h"
+#include "tests/tap/dies.h"
 #include "virt/virt.h"
 
 #define MIB (1UL << 20)
@@ -22,7 +23,7 @@ static u64 bound(unsigned int nr_slots)
 {
 	const struct virt *virt = machine->virt;
 
-	return virt->max_lazy_pages + nr_slots * VMAP_BINS * virt->magazine_pages;
+	return virt->max_lazy_pages + nr_slots * (virt->cpu_pages + virt->slack_pages);
 }
 
 static void what_is_held_is_bounded(void)
@@ -41,7 +42,9 @@ static void what_is_held_is_bounded(void)
 			ok(counters().lazy_pages <= bound(1), "%lu pages held, bound %lu",
 			   counters().lazy_pages, bound(1));
 		} else {
-			*addr = vmalloc(1 + tap_random(&random) % (80 * PAGE_SIZE));
+			/* What was freed at first is too small for what is wanted later. */
+			*addr = vmalloc(1 + tap_random(&random) %
+						    ((20 + 60 * (op * 4 / nr_ops)) * PAGE_SIZE));
 		}
 		if (op % 256 == 0)
 			vmalloc_validate(machine);
@@ -58,60 +61,201 @@ static void what_is_held_is_bounded(void)
 	ok_eq(machine->virt->nr_mappings, 0);
 }
 
+/* Does it lie in the nr_pages pages at area? */
+static bool is_of(const void *addr, const void *area, unsigned long nr_pages)
+{
+	return (unsigned long)addr - (unsigned long)area < nr_pages * PAGE_SIZE;
+}
+
 static void a_freed_area_serves_its_size_and_node_only(void)
 {
 	void *addr = vmalloc_node(50 * PAGE_SIZE, 1), *other;
 
 	vfree(addr);
 	other = vmalloc_node(50 * PAGE_SIZE, 0);
-	ok(other != addr, "an area of node 1 for node 0");
+	ok(!is_of(other, addr, 50), "an area of node 1 for node 0");
 	vfree(other);
-	other = vmalloc_node(49 * PAGE_SIZE, 1);
-	ok(other != addr, "an area of 50 pages for 49");
+	other = vmalloc_node(39 * PAGE_SIZE, 1);
+	ok(!is_of(other, addr, 50), "an area of 50 pages for 39");
+	vfree(other);
+	other = vmalloc_node(51 * PAGE_SIZE, 1);
+	ok(!is_of(other, addr, 50), "an area of 50 pages for 51");
 	vfree(other);
 	other = vmalloc_node(50 * PAGE_SIZE, 1);
 	ok(other == addr, "not reused");
 	vfree(other);
-	/* These share a bucket: 50 pages with 1074; and 50 of node 2 with 50 of node 0. */
-	other = vmalloc_node((50 + VMAP_BUCKETS) * PAGE_SIZE, 1);
-	ok(other != addr, "an area of 50 pages for 1074");
+	other = __vmalloc_node(50 * PAGE_SIZE, 2 * PAGE_SIZE, GFP_KERNEL, 1, NULL);
+	ok(!is_of(other, addr, 50), "an area of no alignment for two pages'");
 	vfree(other);
-	addr = vmalloc_node(50 * PAGE_SIZE, 2);
+	addr = other;
+	other = __vmalloc_node(50 * PAGE_SIZE, 2 * PAGE_SIZE, GFP_KERNEL, 1, NULL);
+	ok(other == addr, "not reused with its alignment");
+	vfree(other);
+	/* These share a list: 50 pages with 306; and 50 of node 2 with 50 of node 0. */
+	other = __vmalloc_node((50 + VMAP_BUCKETS) * PAGE_SIZE, 2 * PAGE_SIZE, GFP_KERNEL, 1, NULL);
+	ok(!is_of(other, addr, 50), "an area of 50 pages for 306");
+	vfree(other);
+	addr = __vmalloc_node(50 * PAGE_SIZE, 2 * PAGE_SIZE, GFP_KERNEL, 2, NULL);
 	vfree(addr);
-	other = vmalloc_node(50 * PAGE_SIZE, 0);
-	ok(other != addr, "an area of node 2 for node 0");
+	other = __vmalloc_node(50 * PAGE_SIZE, 2 * PAGE_SIZE, GFP_KERNEL, 0, NULL);
+	ok(!is_of(other, addr, 50), "an area of node 2 for node 0");
 	vfree(other);
 	kmm_drain(machine);
 }
 
-/* A magazine that overflows gives half to the lists, and one that runs empty takes from them. */
-static void magazines_exchange_halves_with_the_lists(void)
+static void count_lazy(const struct vm_area_info *info, void *arg)
+{
+	*(unsigned long *)arg += info->nr_pages;
+}
+
+/* Pages of live areas, as vmallocinfo has them, of those that begin at addr. */
+struct line {
+	const void *addr;
+	unsigned long nr_pages, size_bytes;
+};
+
+static void find_line(const struct vm_area_info *info, void *arg)
+{
+	struct line *line = arg;
+
+	if (info->addr == line->addr) {
+		line->nr_pages = info->nr_pages;
+		line->size_bytes = info->size_bytes;
+	}
+}
+
+static void poke(void *addr)
+{
+	*(volatile char *)addr = 1;
+}
+
+/* The last pages of it, so that what follows is the guard page; and what is before them is counted. */
+static void check_smaller(char *area, unsigned long nr_pages, unsigned long want)
+{
+	u64 held = counters().lazy_pages;
+	struct vmalloc_counters before = counters();
+	char *addr = vmalloc(want * PAGE_SIZE);
+	struct line line = {.addr = addr};
+
+	ok(addr == area + (nr_pages - want) * PAGE_SIZE, "%lu pages of %lu at %p of %p", want,
+	   nr_pages, addr, area);
+	ok_eq(counters().map_calls, before.map_calls);
+	ok_eq(counters().reuse - before.reuse, 1);
+	ok_eq(counters().lazy_pages, held - want);
+	memset(addr, 0x5a, want * PAGE_SIZE);
+	ok(!vmalloc_to_page(addr + want * PAGE_SIZE), "the guard page has a frame");
+	ok_eq(signal_of_child(poke, addr + want * PAGE_SIZE), SIGSEGV);
+	vmalloc_for_each(machine, find_line, &line);
+	ok_eq(line.nr_pages, want);
+	ok_eq(line.size_bytes, (want + 1) * PAGE_SIZE);
+	vmalloc_validate(machine);
+	if (addr != area)
+		ok_dies("where no area starts", vfree(area));
+	vfree(addr);
+	ok_eq(counters().lazy_pages, held);
+	ok_dies("free already", vfree(addr));
+	vmalloc_validate(machine);
+}
+
+/* From a CPU's stack, of 40 pages; from the lists, of 300 and of a size that shares its list. */
+static void an_area_serves_a_fifth_less(void)
+{
+	static const unsigned long sizes[] = {8, 40, 256, 300, 560};
+	unsigned long nr_lazy;
+
+	kmm_drain(machine);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		unsigned long nr = sizes[i];
+		char *area = vmalloc(nr * PAGE_SIZE);
+
+		vfree(area);
+		check_smaller(area, nr, nr - 1);
+		check_smaller(area, nr, nr - nr / 5);
+		check_smaller(area, nr, nr);
+		kmm_drain(machine);
+		nr_lazy = 0;
+		vmalloc_for_each_lazy(machine, count_lazy, &nr_lazy);
+		ok_eq(nr_lazy, 0);
+	}
+	ok_eq(machine->virt->kernel->nr_mapped, 0);
+}
+
+/* The CPU gives away so much and no more; what it gave comes back with the areas. */
+static void slack_is_bounded(void)
 {
 	struct virt *virt = machine->virt;
-	const struct vmap_magazine *magazine = &virt_cpu(virt, cpu_get())->magazine[1];
-	u32 capacity = magazine->capacity;
-	void *addrs[VMAP_MAG_AREAS * 3];
-	struct vmalloc_counters before;
+	enum { NR = 400 };
+	void *areas[NR];
+	u64 slack;
 
-	ok(capacity > 2, "capacity %u", capacity);
-	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++)
-		addrs[i] = vmalloc(2 * PAGE_SIZE);
-	before = counters();
-	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
-		vfree(addrs[i]);
-		ok(magazine->nr <= capacity && (i < capacity || magazine->nr >= capacity / 2),
-		   "%u in the magazine after %zu frees", magazine->nr, i + 1);
-	}
+	kmm_drain(machine);
+	for (int i = 0; i < NR; i++)
+		areas[i] = vmalloc(10 * PAGE_SIZE);
+	for (int i = 0; i < NR; i++)
+		vfree(areas[i]);
+	for (int i = 0; i < NR; i++)
+		areas[i] = vmalloc(8 * PAGE_SIZE);
+	kmm_drain(machine);
+	slack = counters().lazy_pages;
+	ok(slack <= virt->slack_pages && slack + 2 > virt->slack_pages, "%lu pages, of %u", slack,
+	   virt->slack_pages);
 	vmalloc_validate(machine);
-	ok_eq(counters().lazy_pages - before.lazy_pages, 2 * ARRAY_SIZE(addrs));
-	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++)
-		addrs[i] = vmalloc(2 * PAGE_SIZE);
-	ok_eq(counters().reuse - before.reuse, ARRAY_SIZE(addrs));
+	for (int i = 0; i < NR; i++)
+		vfree(areas[i]);
+	kmm_drain(machine);
+	ok_eq(counters().lazy_pages, 0);
+	ok_eq(virt->kernel->nr_mapped, 0);
+}
+
+/*
+ * A CPU that holds as much as it may gives to the lists, and takes from them when it runs empty.
+ * Bounded once by pages, once by the host's mappings; two sizes, for a stack alone may not be enough to
+ * make room.
+ */
+static void check_exchange(unsigned long nr_pages)
+{
+	struct virt *virt = machine->virt;
+	const struct virt_cpu *vcpu = virt_cpu(virt, cpu_get());
+	enum { NR = 500 };
+	struct vmalloc_counters before;
+	static void *addrs[2 * NR];
+	bool full = false;
+
+	kmm_drain(machine);
+	for (int i = 0; i < 2 * NR; i++)
+		addrs[i] = vmalloc((nr_pages + (unsigned long)(i / NR)) * PAGE_SIZE);
+	before = counters();
+	for (int i = 0; i < 2 * NR; i++) {
+		vfree(addrs[i]);
+		ok(vcpu->nr_pages <= virt->cpu_pages && vcpu->nr_mappings <= virt->cpu_mappings,
+		   "%u pages, %u mappings are held", vcpu->nr_pages, vcpu->nr_mappings);
+		full |= virt->nr_lazy_pages > 0;
+	}
+	ok(full, "never too much");
+	ok(vcpu->nr_pages > virt->cpu_pages / 3 || vcpu->nr_mappings > virt->cpu_mappings / 3,
+	   "%u pages, %u mappings are left", vcpu->nr_pages, vcpu->nr_mappings);
+	vmalloc_validate(machine);
+	ok_eq(counters().lazy_pages - before.lazy_pages, (2 * nr_pages + 1) * NR);
+	for (int i = 0; i < 2 * NR; i++)
+		addrs[i] = vmalloc((nr_pages + (unsigned long)(i / NR)) * PAGE_SIZE);
+	ok_eq(counters().reuse - before.reuse, 2 * NR);
 	ok_eq(counters().map_calls, before.map_calls);
 	vmalloc_validate(machine);
-	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++)
+	for (int i = 0; i < 2 * NR; i++)
 		vfree(addrs[i]);
 	kmm_drain(machine);
+	ok_eq(vcpu->nr_pages, 0);
+	ok_eq(vcpu->nr_mappings, 0);
+}
+
+static void a_cpu_exchanges_areas_with_the_lists(void)
+{
+	u32 cpu_mappings = machine->virt->cpu_mappings;
+
+	check_exchange(2);
+	machine->virt->cpu_mappings = 100;
+	check_exchange(1);
+	machine->virt->cpu_mappings = cpu_mappings;
 }
 
 /* Neighbours are unmapped by one call, so an area between two that stay is not. */
@@ -160,7 +304,7 @@ static void an_area_freed_by_another_node_comes_home(void)
 	kmm_drain(machine);
 }
 
-static void *fill_magazine_here(void *arg)
+static void *fill_stack_here(void *arg)
 {
 	void *addrs[8];
 
@@ -181,7 +325,7 @@ static void areas_of_a_thread_that_ended_make_way(void)
 	void *addr;
 
 	kmm_drain(machine);
-	pthread_create(&thread, NULL, fill_magazine_here, NULL);
+	pthread_create(&thread, NULL, fill_stack_here, NULL);
 	pthread_join(thread, NULL);
 	ok_eq(counters().lazy_pages, 8);
 	virt->max_mappings = virt->nr_mappings + 1;
@@ -198,7 +342,9 @@ int main(void)
 	machine = machine_boot(3, 64 * MIB, 32 * MIB, ZONES_X86_64);
 	RUN(what_is_held_is_bounded);
 	RUN(a_freed_area_serves_its_size_and_node_only);
-	RUN(magazines_exchange_halves_with_the_lists);
+	RUN(an_area_serves_a_fifth_less);
+	RUN(slack_is_bounded);
+	RUN(a_cpu_exchanges_areas_with_the_lists);
 	RUN(a_purge_leaves_live_neighbours_alone);
 	RUN(an_area_freed_by_another_node_comes_home);
 	RUN(areas_of_a_thread_that_ended_make_way);
