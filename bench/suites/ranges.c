@@ -7,8 +7,7 @@
 #include "arch/host.h"
 #include "bench/suites/ranges.h"
 
-#define NR_RANGES 1024 /* drawn in advance, taken in turn */
-#define WARM_UP	  64
+#define NR_RANGES 1024 /* drawn in advance, taken in turn; each once before anything is timed */
 
 #define FIX_ALIGN  (32UL << 10)
 #define MAX_SHIFT  26 /* of align_shift; beyond, the region has few places or none */
@@ -89,7 +88,7 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 	if (!error)
 		error = hold(c, state, nr_live);
 	if (!error)
-		c->ops->run(c, thread, state, WARM_UP);
+		c->ops->run(c, thread, state, NR_RANGES / c->ops->ops_per_batch);
 	range_size = 0;
 	return error;
 }
@@ -244,12 +243,14 @@ static const struct range_kind kinds[] = {
 	{HOOKS, .name = "fix_size", .draw = draw_page, .max_size = PAGE_SIZE, .quick = true},
 	LIVES("fix_size", draw_page, PAGE_SIZE, 1000, true),
 	LIVES("fix_size", draw_page, PAGE_SIZE, 10000, true),
+	LIVES("fix_size", draw_page, PAGE_SIZE, 25000, true),
 	LIVES("fix_size", draw_page, PAGE_SIZE, 100000, false),
 	LIVES("fix_size", draw_page, PAGE_SIZE, 1000000, false),
 	{HOOKS, .name = "random_size", .draw = draw_size, .max_size = 100 * PAGE_SIZE,
 	 .quick = true},
 	LIVES("random_size", draw_size, 100 * PAGE_SIZE, 1000, true),
 	LIVES("random_size", draw_size, 100 * PAGE_SIZE, 10000, true),
+	LIVES("random_size", draw_size, 100 * PAGE_SIZE, 25000, true),
 	LIVES("random_size", draw_size, 100 * PAGE_SIZE, 100000, false),
 	LIVES("random_size", draw_size, 100 * PAGE_SIZE, 1000000, false),
 	{HOOKS, .name = "full_fit", .draw = draw_page, .max_size = PAGE_SIZE, .nr_live = HOLES * 2,
@@ -258,6 +259,10 @@ static const struct range_kind kinds[] = {
 	 .nr_live = BUSY_LIST, .pairs = true, .quick = true},
 	{HOOKS, .name = "long_busy_list_1000", .draw = draw_busy, .lives = true,
 	 .max_size = BUSY_PAGES * PAGE_SIZE, .nr_live = 1000, .pairs = true, .quick = true},
+	{HOOKS, .name = "long_busy_list_25000", .draw = draw_busy, .lives = true,
+	 .max_size = BUSY_PAGES * PAGE_SIZE, .nr_live = 25000, .pairs = true, .quick = true},
+	{HOOKS, .name = "long_busy_list_100000", .draw = draw_busy, .lives = true,
+	 .max_size = BUSY_PAGES * PAGE_SIZE, .nr_live = 100000, .pairs = true},
 	{HOOKS, .name = "fix_align", .draw = draw_fix_align, .max_size = 5 * PAGE_SIZE,
 	 .aligned = true, .written = true},
 	{HOOKS, .name = "random_size_align", .draw = draw_size_align, .max_size = 10 * PAGE_SIZE,
