@@ -181,7 +181,7 @@ EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 
 # alloc/virt, and its text in alloc/report
 virt_tests = tests/alloc/virt/access_test tests/alloc/virt/oracle_test tests/alloc/virt/pgtable_test \
-	tests/alloc/virt/pgtable_range_test tests/alloc/virt/virt_test tests/alloc/virt/vmalloc_test \
+	tests/alloc/virt/pgtable_range_test tests/alloc/virt/qemu_test tests/alloc/virt/virt_test tests/alloc/virt/vmalloc_test \
 	tests/alloc/virt/vmap_area_test tests/alloc/virt/vmap_lazy_test tests/alloc/virt/vmap_map_test \
 	tests/alloc/virt/vmap_block_test tests/alloc/virt/vmap_fault_test tests/alloc/virt/vmap_random_test tests/alloc/virt/vmap_test tests/alloc/virt/walk_test \
 	tests/alloc/report/vmallocinfo_test
@@ -192,6 +192,8 @@ tests_alloc_virt_access_test_LDADD = $(test_ldadd)
 tests_alloc_virt_oracle_test_LDADD = $(test_ldadd)
 tests_alloc_virt_pgtable_range_test_LDADD = $(test_ldadd)
 tests_alloc_virt_pgtable_test_LDADD = $(test_ldadd)
+tests_alloc_virt_qemu_test_SOURCES = tests/alloc/virt/qemu_test.c tests/alloc/virt/qemu.h tests/alloc/virt/qemu.c
+tests_alloc_virt_qemu_test_LDADD = $(test_ldadd)
 tests_alloc_virt_virt_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmalloc_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmap_area_test_LDADD = $(test_ldadd)
