@@ -37,6 +37,7 @@ bench_tests = tests/bench/commands/pagetable_test tests/bench/results/stats_test
 check_PROGRAMS += $(bench_tests)
 TESTS += $(bench_tests)
 tests_bench_commands_pagetable_test_LDADD = $(bench_ldadd)
+tests_bench_commands_pagetable_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ioctl
 tests_bench_results_stats_test_LDADD   = $(bench_ldadd)
 tests_bench_options_options_test_LDADD = $(bench_ldadd)
 tests_bench_run_gbench_test_LDADD  = $(bench_ldadd)

@@ -4,6 +4,10 @@
  * /proc/PID/maps is mapped to its frame, and each translation walked and compared with what pagemap
  * said. The process runs on meanwhile, so a second look says how much of it has changed since.
  *
+ * A mapping may be of many TiB with next to nothing in it (a sanitizer's shadow). Where the kernel can
+ * name the runs of pages that are there (PAGEMAP_SCAN, Linux 6.7), only those are read; else all of
+ * pagemap is, and pieces of it that show nothing are passed over in one step.
+ *
  * Without CAP_SYS_ADMIN the kernel shows 0 for every frame; then pages are mapped to frames of their
  * own numbers, and what is compared is which are there.
  */
@@ -11,6 +15,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "bench/command.h"
@@ -22,13 +27,30 @@
 #define PAGEMAP_PFN_MASK ((1UL << 55) - 1)
 
 #define CHUNK 512 /* pages looked at at once; as many as a larger page has, and aligned as it is */
+#define READ  (128 * CHUNK) /* pages read at once */
+
+/* The request to search pagemap, which older headers lack: those of the pages from start to end that
+ * have any of the categories, in runs; walk_end is where it stopped because vec was full. */
+struct scan_run {
+	u64 start, end, categories;
+};
+struct scan_request {
+	u64 size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	u64 category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define SCAN_REQUEST _IOWR('f', 16, struct scan_request)
+#define SCAN_PRESENT (1UL << 3)
+#define SCAN_SWAPPED (1UL << 4)
+#define SCAN_RUNS    256
 
 struct look {
 	struct pgtable *table;
 	int pagemap; /* file descriptor */
 	bool huge, again;
+	bool no_scan; /* the kernel cannot */
 	struct pid_pages *pages;
-	u64 entries[CHUNK], va[CHUNK];
+	struct scan_run runs[SCAN_RUNS];
+	u64 entries[READ], va[CHUNK];
 	struct pgtable_walk walks[CHUNK];
 };
 
@@ -61,15 +83,15 @@ static u64 frame_of(const struct look *look, u64 va, u64 entry)
 }
 
 /* Runs of frames that follow each other, each in one piece. */
-static int map_chunk(struct look *look, u64 va, unsigned int nr, u64 prot)
+static int map_chunk(struct look *look, const u64 *entries, u64 va, unsigned int nr, u64 prot)
 {
 	for (unsigned int i = 0; i < nr;) {
 		u64 first = va + (u64)i * PAGE_SIZE;
-		u64 pfn = frame_of(look, first, look->entries[i]), run = 0;
+		u64 pfn = frame_of(look, first, entries[i]), run = 0;
 		int error;
 
-		for (; i < nr && (look->entries[i] & PAGEMAP_PRESENT) &&
-		       frame_of(look, va + (u64)i * PAGE_SIZE, look->entries[i]) == pfn + run;
+		for (; i < nr && (entries[i] & PAGEMAP_PRESENT) &&
+		       frame_of(look, va + (u64)i * PAGE_SIZE, entries[i]) == pfn + run;
 		     i++)
 			run++;
 		if (!run) {
@@ -83,8 +105,8 @@ static int map_chunk(struct look *look, u64 va, unsigned int nr, u64 prot)
 	return 0;
 }
 
-/* How many of the chunk's pages the tables have otherwise than look->entries. */
-static u64 differing(struct look *look, u64 va, unsigned int nr)
+/* How many of the chunk's pages the tables have otherwise than entries. */
+static u64 differing(struct look *look, const u64 *entries, u64 va, unsigned int nr)
 {
 	u64 nr_different = 0;
 
@@ -92,17 +114,64 @@ static u64 differing(struct look *look, u64 va, unsigned int nr)
 		look->va[i] = va + (u64)i * PAGE_SIZE;
 	pgtable_walk_batch(look->table, look->va, nr, look->walks);
 	for (unsigned int i = 0; i < nr; i++) {
-		bool present = look->entries[i] & PAGEMAP_PRESENT;
+		bool present = entries[i] & PAGEMAP_PRESENT;
 
-		nr_different += look->walks[i].present != present ||
-				(present && look->walks[i].pfn !=
-						    frame_of(look, look->va[i], look->entries[i]));
+		nr_different +=
+			look->walks[i].present != present ||
+			(present && look->walks[i].pfn != frame_of(look, look->va[i], entries[i]));
 	}
 	return nr_different;
 }
 
+static int count_leaf(const struct pgtable_entry *entry, void *arg)
+{
+	if (entry->leaf)
+		*(u64 *)arg += entry->nr_pages;
+	return 0;
+}
+
+/* The kernel has nothing from va to behind. What the tables have there has gone since. */
+static void look_at_gap(struct look *look, u64 va, u64 behind)
+{
+	if (look->again && va < behind)
+		pgtable_walk_range(look->table, va, (behind - va) >> PAGE_SHIFT, count_leaf,
+				   &look->pages->nr_changed);
+}
+
+static bool shows_nothing(const u64 *entries, unsigned int nr)
+{
+	u64 any = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		any |= entries[i];
+	return !(any & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED));
+}
+
+static int look_at_chunk(struct look *look, const u64 *entries, u64 va, unsigned int nr, u64 prot)
+{
+	struct pid_pages *pages = look->pages;
+	int error;
+
+	if (shows_nothing(entries, nr)) {
+		look_at_gap(look, va, va + (u64)nr * PAGE_SIZE);
+		return 0;
+	}
+	if (look->again) {
+		pages->nr_changed += differing(look, entries, va, nr);
+		return 0;
+	}
+	for (unsigned int i = 0; i < nr; i++) {
+		pages->nr_present += entries[i] >> 63;
+		pages->nr_swapped += entries[i] >> 62 & 1;
+	}
+	error = map_chunk(look, entries, va, nr, prot);
+	if (!error)
+		pages->nr_wrong += differing(look, entries, va, nr);
+	return error;
+}
+
 /* What pagemap cannot say, because the mapping has gone, is not present. */
-static void read_chunk(struct look *look, u64 va, unsigned int nr)
+static void read_entries(struct look *look, u64 va, u64 nr)
 {
 	ssize_t got = pread(look->pagemap, look->entries, nr * sizeof(u64),
 			    (off_t)((va >> PAGE_SHIFT) * sizeof(u64)));
@@ -111,39 +180,68 @@ static void read_chunk(struct look *look, u64 va, unsigned int nr)
 	memset(look->entries + nr_got, 0, (nr - nr_got) * sizeof(u64));
 }
 
-static int look_at_chunk(struct look *look, u64 va, unsigned int nr, u64 prot)
+static int look_at_run(struct look *look, u64 va, u64 behind, u64 prot)
 {
-	struct pid_pages *pages = look->pages;
-	int error;
+	u64 read_to = va, nr;
+	int error = 0;
 
-	read_chunk(look, va, nr);
-	if (look->again) {
-		pages->nr_changed += differing(look, va, nr);
-		return 0;
+	for (const u64 *entries = look->entries; va < behind && !error; va += nr * PAGE_SIZE) {
+		if (va == read_to) {
+			nr = min_t(u64, (behind - va) >> PAGE_SHIFT,
+				   READ - (va >> PAGE_SHIFT) % READ);
+			read_entries(look, va, nr);
+			entries = look->entries;
+			read_to = va + nr * PAGE_SIZE;
+		}
+		nr = min_t(u64, (read_to - va) >> PAGE_SHIFT, CHUNK - (va >> PAGE_SHIFT) % CHUNK);
+		error = look_at_chunk(look, entries, va, (unsigned int)nr, prot);
+		entries += nr;
 	}
-	for (unsigned int i = 0; i < nr; i++) {
-		pages->nr_present += look->entries[i] >> 63;
-		pages->nr_swapped += look->entries[i] >> 62 & 1;
-	}
-	error = map_chunk(look, va, nr, prot);
-	if (!error)
-		pages->nr_wrong += differing(look, va, nr);
 	return error;
+}
+
+/* The next runs of pages that may be there, from *va on, which moves to where the search ended. */
+static size_t find_runs(struct look *look, u64 *va, u64 behind)
+{
+	struct scan_request request = {
+		.size = sizeof(request),
+		.start = *va,
+		.end = behind,
+		.vec = (u64)look->runs,
+		.vec_len = SCAN_RUNS,
+		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+		.return_mask = SCAN_PRESENT | SCAN_SWAPPED,
+	};
+	int nr = look->no_scan ? -1 : ioctl(look->pagemap, SCAN_REQUEST, &request);
+
+	if (nr < 0 || request.walk_end <= *va || request.walk_end > behind) {
+		look->no_scan = true;
+		look->runs[0] = (struct scan_run){.start = *va, .end = behind};
+		request.walk_end = behind;
+		nr = 1;
+	}
+	*va = request.walk_end;
+	return (size_t)nr;
 }
 
 static int look_at_range(struct look *look, const struct va_range *range, u64 prot)
 {
-	u64 nr_pages = (range->last - range->start + 1) >> PAGE_SHIFT, nr;
+	u64 va = range->start, behind = range->last + 1, next = va;
 	int error = 0;
 
 	/* What lies above (vsyscall) is the kernel's. */
 	if (!format_has_range(look->table->format, range) || range->start >> 63)
 		return 0;
-	for (u64 at = 0; at < nr_pages && !error; at += nr) {
-		u64 va = range->start + at * PAGE_SIZE;
+	while (va < behind && !error) {
+		size_t nr_runs = find_runs(look, &next, behind);
 
-		nr = min_t(u64, nr_pages - at, CHUNK - (va >> PAGE_SHIFT) % CHUNK);
-		error = look_at_chunk(look, va, (unsigned int)nr, prot);
+		for (size_t i = 0; i < nr_runs && !error; i++) {
+			look_at_gap(look, va, look->runs[i].start);
+			va = look->runs[i].end;
+			error = look_at_run(look, look->runs[i].start, va, prot);
+		}
+		look_at_gap(look, va, next);
+		va = next;
 	}
 	return error;
 }

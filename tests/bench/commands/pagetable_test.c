@@ -245,6 +245,67 @@ static void a_process_has_larger_pages_wherever_its_mapping_begins(void)
 	munmap(large - PAGE_SIZE, (size_t)(memory + size - large) + PAGE_SIZE);
 }
 
+/* A kernel that cannot search pagemap, for as long as this is set. */
+static bool no_scan;
+
+int __real_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, void *arg)
+{
+	if (no_scan) {
+		errno = ENOTTY;
+		return -1;
+	}
+	return __real_ioctl(fd, request, arg);
+}
+
+/* 64 GiB with two pages in it, far from each other and from a 2 MiB border. */
+static void finds_two_pages_of_many(void)
+{
+	size_t size = 64UL << 30, places[] = {size / 3 & ~(PAGE_SIZE - 1), size - PAGE_SIZE};
+	struct pgtable_walk walk;
+	struct pid_pages pages;
+	struct pgtable *table;
+	char *memory;
+
+	if (TAP_SANITIZED) {
+		skip("a sanitizer's shadow is too large to look through on every kernel");
+		return;
+	}
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED) {
+		skip("no address space of 64 GiB");
+		return;
+	}
+	madvise(memory, size, MADV_NOHUGEPAGE);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		memory[places[i]] = 1;
+	ok_eq(pgtable_create(&pgtable_x86_64, &table), 0);
+	ok_eq(pid_map(getpid(), table, true, &pages), 0);
+	ok_eq(pages.nr_wrong, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		ok(pgtable_walk(table, (u64)memory + places[i], &walk), "page %zu is not found", i);
+		ok(!pgtable_walk(table, (u64)memory + places[i] - 1, &walk),
+		   "the page before page %zu is found", i);
+	}
+	pgtable_destroy(table);
+	munmap(memory, size);
+}
+
+static void two_pages_of_many_are_found(void)
+{
+	no_scan = false;
+	finds_two_pages_of_many();
+}
+
+static void they_are_found_where_the_kernel_cannot_search(void)
+{
+	no_scan = true;
+	finds_two_pages_of_many();
+	no_scan = false;
+}
+
 static void bytes_are_said_in_the_largest_unit(void)
 {
 	char text[BYTES_TEXT_SIZE];
@@ -265,6 +326,8 @@ int main(void)
 	RUN(formats_are_found_by_name_and_by_cut);
 	RUN(sums_are_what_real_tables_take);
 	RUN(a_process_has_larger_pages_wherever_its_mapping_begins);
+	RUN(two_pages_of_many_are_found);
+	RUN(they_are_found_where_the_kernel_cannot_search);
 	RUN(bytes_are_said_in_the_largest_unit);
 	machine_end(machine);
 	return done();
