@@ -15,8 +15,8 @@ enum outcome { NOT_PRESENT, RESERVED_BIT, TRANSLATED };
 struct translation {
 	const struct pgtable *table;
 	struct pgtable_walk *walk;
-	/* 4.6.1: what the flags of every entry that controls the translation say. */
-	bool all_user, all_write, any_xd;
+	/* 4.6.1: flags that every entry that controls the translation has, and that any has. */
+	u64 in_all, in_any;
 	void *used[PGTABLE_MAX_LEVELS]; /* entries with an accessed flag, the last being the leaf */
 	int nr_used;
 	u64 physical; /* the address that comes out */
@@ -30,12 +30,8 @@ static const void *physical_memory(const struct translation *t, u64 address)
 /* The entry becomes part of the translation. */
 static void use_entry(struct translation *t, const void *entry, u64 value)
 {
-	if (!(value & 1 << 2))
-		t->all_user = false;
-	if (!(value & 1 << 1))
-		t->all_write = false;
-	if (value >> 63)
-		t->any_xd = true;
+	t->in_all &= value;
+	t->in_any |= value;
 	t->used[t->nr_used++] = (void *)(uintptr_t)entry;
 }
 
@@ -111,12 +107,24 @@ static enum outcome walk_pae(struct translation *t, u32 linear)
 	return ended_at(t, 1, pte, TRANSLATED);
 }
 
-/* 4.5, 4-level and 5-level paging, from the PML4 table on. */
-static enum outcome walk_pml4(struct translation *t, u64 linear, const u64 *pml4)
+/* 4.5, 4-level and 5-level paging. */
+static enum outcome walk_4_or_5_level(struct translation *t, u64 linear, bool cr4_la57)
 {
-	const u64 *pdpt, *page_directory, *page_table;
-	u64 pml4e = pml4[linear >> 39 & 0x1ff], pdpte, pde, pte;
+	const u64 *pml4 = (const u64 *)t->table->root, *pdpt, *page_directory, *page_table;
+	u64 pml4e, pdpte, pde, pte;
 
+	if (cr4_la57) {
+		const u64 *pml5 = pml4;
+		u64 pml5e = pml5[linear >> 48 & 0x1ff];
+
+		if (!(pml5e & 1))
+			return ended_at(t, 5, pml5e, NOT_PRESENT);
+		if (pml5e & 0x80)
+			return ended_at(t, 5, pml5e, RESERVED_BIT);
+		use_entry(t, &pml5[linear >> 48 & 0x1ff], pml5e);
+		pml4 = physical_memory(t, pml5e & 0x000ffffffffff000);
+	}
+	pml4e = pml4[linear >> 39 & 0x1ff];
 	if (!(pml4e & 1))
 		return ended_at(t, 4, pml4e, NOT_PRESENT);
 	if (pml4e & 0x80)
@@ -151,19 +159,6 @@ static enum outcome walk_pml4(struct translation *t, u64 linear, const u64 *pml4
 	use_entry(t, &page_table[linear >> 12 & 0x1ff], pte);
 	t->physical = (pte & 0x000ffffffffff000) | (linear & 0xfff);
 	return ended_at(t, 1, pte, TRANSLATED);
-}
-
-static enum outcome walk_pml5(struct translation *t, u64 linear)
-{
-	const u64 *pml5 = (const u64 *)t->table->root;
-	u64 pml5e = pml5[linear >> 48 & 0x1ff];
-
-	if (!(pml5e & 1))
-		return ended_at(t, 5, pml5e, NOT_PRESENT);
-	if (pml5e & 0x80)
-		return ended_at(t, 5, pml5e, RESERVED_BIT);
-	use_entry(t, &pml5[linear >> 48 & 0x1ff], pml5e);
-	return walk_pml4(t, linear, physical_memory(t, pml5e & 0x000ffffffffff000));
 }
 
 /* A textbook's: level by level, the address cut from its top, one size of page. Of the bits below
@@ -222,10 +217,8 @@ static bool walk_by_mode(struct translation *t, u64 linear, enum outcome *outcom
 		*outcome = walk_32_bit(t, (u32)linear, mode != &pgtable_i386, pse36);
 	else if (mode == &pgtable_pae)
 		*outcome = walk_pae(t, (u32)linear);
-	else if (mode == &pgtable_x86_64)
-		*outcome = walk_pml4(t, linear, (const u64 *)t->table->root);
-	else if (mode == &pgtable_la57)
-		*outcome = walk_pml5(t, linear);
+	else if (mode == &pgtable_x86_64 || mode == &pgtable_la57)
+		*outcome = walk_4_or_5_level(t, linear, mode == &pgtable_la57);
 	else
 		*outcome = walk_textbook(t, linear);
 	return true;
@@ -236,20 +229,21 @@ static bool walk_by_mode(struct translation *t, u64 linear, enum outcome *outcom
 static bool may_access(const struct translation *t, u32 access)
 {
 	bool write = access & X86_PF_WRITE, fetch = access & X86_PF_INSTR;
-	bool user_mode_address = t->all_user;
+	bool user_mode_address = t->in_all & 1 << 2, writable = t->in_all & 1 << 1;
+	bool executable = !(t->in_any >> 63);
 
 	if (!(access & X86_PF_USER)) { /* supervisor-mode accesses */
 		if (write)
-			return t->all_write || !(access & PGTABLE_CR0_WP);
+			return writable || !(access & PGTABLE_CR0_WP);
 		if (fetch && user_mode_address && (access & PGTABLE_CR4_SMEP))
 			return false;
-		return !fetch || !t->any_xd;
+		return !fetch || executable;
 	}
 	if (!user_mode_address)
 		return false;
 	if (write)
-		return t->all_write;
-	return !fetch || !t->any_xd;
+		return writable;
+	return !fetch || executable;
 }
 
 /* 4.7, figure 4-12. */
@@ -276,17 +270,18 @@ static void set_in_entry(const struct translation *t, void *at, u32 flags)
 	u32 *entry_32 = at;
 	u64 *entry_64 = at;
 
-	if (t->table->format->entry_bytes == 4) {
-		if (~*entry_32 & flags)
-			*entry_32 |= flags;
-	} else if (~*entry_64 & flags) {
+	if (t->table->format->entry_bytes == 4)
+		*entry_32 |= flags;
+	else
 		*entry_64 |= flags;
-	}
 }
 
 /* 4.8, accessed and dirty flags. */
 static void set_flags(const struct translation *t, bool write)
 {
+	/* Most often there is nothing to set. */
+	if ((t->in_all & 1 << 5) && (!write || (t->walk->entry & 1 << 6)))
+		return;
 	for (int i = 0; i < t->nr_used; i++) {
 		u32 flags = 1 << 5;
 
@@ -298,7 +293,7 @@ static void set_flags(const struct translation *t, bool write)
 
 bool pgtable_oracle(struct pgtable *table, u64 va, u32 access, struct pgtable_walk *walk)
 {
-	struct translation t = {.table = table, .walk = walk, .all_user = true, .all_write = true};
+	struct translation t = {.table = table, .walk = walk, .in_all = ~0UL};
 	enum outcome outcome;
 
 	*walk = (struct pgtable_walk){0};
