@@ -118,7 +118,8 @@ void tlb_switch(struct tlb *tlb, u32 space)
 	KMM_BUG_ON(!space, "address space 0");
 	if (tlb->asids[tlb->asid].space == space)
 		return;
-	tlb->switches++;
+	/* Where it begins is no switch. */
+	tlb->switches += tlb->asids[tlb->asid].space != 0;
 	while (asid < TLB_ASIDS && tlb->asids[asid].space != space)
 		asid++;
 	if (asid == TLB_ASIDS) {

@@ -163,6 +163,19 @@ static void isolation_gives_each_mode_entries_of_its_own(void)
 	tlb_destroy(tlb);
 }
 
+static void the_first_space_is_no_switch(void)
+{
+	struct tlb *tlb = create(true, TLB_PTI_OFF);
+	struct tlb_counts counts;
+
+	for (u32 i = 0; i < 4; i++)
+		tlb_switch(tlb, 1 + i / 2);
+	tlb_read_counts(tlb, &counts);
+	ok_eq(counts.switches, 1);
+	ok_eq(counts.cr3_loads, 2);
+	tlb_destroy(tlb);
+}
+
 static void six_spaces_are_remembered(void)
 {
 	struct tlb *tlb = create(true, TLB_PTI_OFF);
@@ -338,6 +351,7 @@ int main(void)
 	RUN(invlpg_takes_the_page_and_global_ones);
 	RUN(isolation_costs_walks_unless_there_are_pcids);
 	RUN(isolation_gives_each_mode_entries_of_its_own);
+	RUN(the_first_space_is_no_switch);
 	RUN(six_spaces_are_remembered);
 	RUN(a_shootdown_interrupts_those_that_run_the_space);
 	RUN(nothing_shot_down_is_used);

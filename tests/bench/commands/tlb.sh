@@ -111,7 +111,7 @@ switches_flush_without_pcids() {
 	common='--pattern sequential --footprint 4K --accesses 100 --switch-every 10 --kernel-pages 1 --pages 4K'
 	shows $common
 	has walks 4
-	has 'context switches' 10
+	has 'context switches' 9
 	shows $common --no-pcid
 	has walks 12
 }
