@@ -30,6 +30,19 @@ const struct tlb_paging tlb_paging_5_level = {5, {0, 12, 21, 30, 39, 48}};
 /*
  * Access.
  */
+/* Entries of the levels from `from` down to the leaf's are read: are their lines near? */
+static __attribute__((noinline)) void touch_lines(struct tlb *tlb, u64 va, unsigned int from,
+						  unsigned int leaf)
+{
+	for (unsigned int level = from; level >= leaf; level--) {
+		u64 number = va << 7 >> (7 + tlb->config.paging.shift[level]) >> tlb->line_bits;
+		u64 tag = number | tlb->pcid_bits[0] | TLB_VALID | (u64)level << TLB_LEVEL_SHIFT;
+
+		if (!tlb_array_lookup(&tlb->lines, tag, number))
+			tlb_array_fill(&tlb->lines, tag, number);
+	}
+}
+
 static void walk(struct tlb *tlb, u64 va, unsigned int leaf)
 {
 	unsigned int levels = tlb->config.paging.levels, level;
@@ -46,6 +59,8 @@ static void walk(struct tlb *tlb, u64 va, unsigned int leaf)
 	}
 	tlb->walks++;
 	tlb->references += level - leaf;
+	if (unlikely(tlb->lines.tags))
+		touch_lines(tlb, va, level - 1, leaf);
 	while (--level > leaf)
 		if (tlb->cache_of[level])
 			tlb_array_fill(tlb->cache_of[level], tags[level], numbers[level]);
@@ -175,6 +190,10 @@ static int init_arrays(struct tlb *tlb)
 			tlb->cache_of[level] = &tlb->caches[i];
 		}
 	}
+	/* A line of 64 bytes has 16 entries of 4 bytes or 8 of 8. */
+	tlb->line_bits = config->paging.levels == 2 ? 4 : 3;
+	if (config->lines.entries && !error)
+		error = tlb_array_init(&tlb->lines, &config->lines);
 	return error;
 }
 
@@ -214,6 +233,7 @@ void tlb_destroy(struct tlb *tlb)
 			tlb_array_free(&tlb->arrays[depth][i]);
 	for (int i = 0; i < TLB_MAX_CACHES; i++)
 		tlb_array_free(&tlb->caches[i]);
+	tlb_array_free(&tlb->lines);
 	free(tlb);
 }
 
@@ -239,12 +259,14 @@ void tlb_read_counts(const struct tlb *tlb, struct tlb_counts *counts)
 		counts->accesses += counts->arrays[0][i].lookups;
 	counts->walks = tlb->walks;
 	counts->references = tlb->references;
+	counts->far_references = tlb->lines.misses;
 	counts->found[TLB_WALKED] = tlb->walks;
 	counts->found[TLB_IN_L2] = tlb->l2_hits;
 	counts->found[TLB_IN_L1] = counts->accesses - tlb->walks - tlb->l2_hits;
 	counts->cycles = tlb->l2_hits * tlb->config.l2_hit_cycles +
 			 tlb->walks * tlb->config.walk_cycles +
-			 tlb->references * tlb->config.ref_cycles;
+			 tlb->references * tlb->config.ref_cycles +
+			 tlb->lines.misses * tlb->config.far_cycles;
 	counts->cr3_loads = tlb->cr3_loads;
 	counts->flushes = tlb->flushes;
 	counts->invalidated_pages = tlb->invalidated_pages;
@@ -262,4 +284,6 @@ void tlb_validate(const struct tlb *tlb)
 			tlb_array_validate(&tlb->arrays[depth][i]);
 	for (int i = 0; i < TLB_MAX_CACHES; i++)
 		tlb_array_validate(&tlb->caches[i]);
+	if (tlb->lines.tags)
+		tlb_array_validate(&tlb->lines);
 }

@@ -9,6 +9,10 @@
  *	                  ^--------------- fill ---'        |
  *	                  ^--------------- fill ------------'
  *
+ * What a reference to a table costs depends on where the data caches have its line. `lines', where
+ * a configuration has them, are the lines of page tables that they hold; a reference to another
+ * is a far one. Without them all references cost the same.
+ *
  * Above the processor is what Linux does with it: address spaces in PCIDs, page-table isolation,
  * shootdowns. What the processor does with PCIDs, global entries and invalidations follows Intel's
  * SDM, volume 3, 4.10 (June 2022); the rest follows Linux 6.1, arch/x86/mm/tlb.c.
@@ -90,10 +94,12 @@ struct tlb_config {
 	struct tlb_geometry arrays[TLB_DEPTH][TLB_MAX_ARRAYS]; /* as many as have entries */
 	struct tlb_geometry caches[TLB_MAX_CACHES];	       /* page-walk caches, likewise */
 	u16 l2_hit_cycles;				       /* more than a hit in L1 costs */
-	u16 walk_cycles;   /* of a walk, apart from its references */
-	u16 ref_cycles;	   /* of each reference */
-	bool pcid, global; /* the processor has these, and they are used */
-	u8 pti;		   /* enum tlb_pti */
+	u16 walk_cycles;	   /* of a walk, apart from its references */
+	u16 ref_cycles;		   /* of each reference */
+	u16 far_cycles;		   /* more, of a reference to a line that is not in `lines' */
+	struct tlb_geometry lines; /* of page tables, in the data caches; entries 0: all are */
+	bool pcid, global;	   /* the processor has these, and they are used */
+	u8 pti;			   /* enum tlb_pti */
 };
 
 struct tlb;
@@ -159,6 +165,7 @@ struct tlb_counts {
 	u64 found[TLB_WALKED + 1]; /* accesses == their sum */
 	u64 walks;		   /* == found[TLB_WALKED] */
 	u64 references;		   /* entries of page tables that walks read */
+	u64 far_references;	   /* of them, those that `lines' did not hold */
 	u64 cycles;		   /* of translation, beyond hits in L1 */
 	u64 cr3_loads, flushes;	   /* flushes: the loads that invalidated something */
 	u64 invalidated_pages;	   /* INVLPG, INVPCID */

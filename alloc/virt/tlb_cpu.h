@@ -34,6 +34,8 @@ struct tlb {
 
 	struct tlb_array arrays[TLB_DEPTH][TLB_MAX_ARRAYS];
 	struct tlb_array caches[TLB_MAX_CACHES];
+	struct tlb_array lines; /* tags NULL: none */
+	u8 line_bits;		/* log2 of the entries in a line of a table: constant */
 
 	/* This CPU's state, seldom touched: */
 	u16 pcid;

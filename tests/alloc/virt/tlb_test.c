@@ -369,6 +369,61 @@ static void configurations_that_contradict_themselves_are_refused(void)
 	refused(&config, "two caches for a level");
 }
 
+/* One entry, so that each access to another page walks; 8 entries of tables a line. */
+static void references_beyond_the_lines_that_are_held_are_far(void)
+{
+	struct tlb_config config = one_array(1, 1, TLB_LRU);
+	struct tlb_counts counts;
+	struct tlb *tlb;
+
+	config.lines = (struct tlb_geometry){.name = "lines", .entries = 8};
+	config.pcid = true;
+	config.ref_cycles = 10;
+	config.far_cycles = 100;
+	tlb = create(&config);
+	tlb_access(tlb, P(0), 0); /* four levels, four lines */
+	tlb_access(tlb, P(7), 0); /* the same ones */
+	tlb_access(tlb, P(8), 0); /* another at level 1 */
+	tlb_access(tlb, P(512), 0); /* another at level 1, the next entry at level 2 */
+	tlb_access(tlb, P(8 * 512), 0); /* others at levels 1 and 2: now 8 are held */
+	tlb_read_counts(tlb, &counts);
+	ok_eq(counts.walks, 5);
+	ok_eq(counts.references, 20);
+	ok_eq(counts.far_references, 8);
+	ok_eq(counts.cycles, 20 * 10 + 8 * 100);
+	/* What empties a TLB leaves the data caches as they are. */
+	tlb_flush_all(tlb);
+	tlb_access(tlb, P(1), 0);
+	tlb_read_counts(tlb, &counts);
+	ok_eq(counts.far_references, 8);
+	/* Another address space has tables of its own. */
+	tlb_load_cr3(tlb, 5, true);
+	tlb_access(tlb, P(1), 0);
+	tlb_read_counts(tlb, &counts);
+	ok_eq(counts.far_references, 12);
+	tlb_validate(tlb);
+	tlb_destroy(tlb);
+}
+
+static void a_line_of_an_i386_table_has_16_entries(void)
+{
+	struct tlb_config config = one_array(1, 1, TLB_LRU);
+	struct tlb_counts counts;
+	struct tlb *tlb;
+
+	config.paging = tlb_paging_i386;
+	config.lines = (struct tlb_geometry){.name = "lines", .entries = 8};
+	tlb = create(&config);
+	tlb_access(tlb, P(0), 0);
+	tlb_access(tlb, P(15), 0);
+	tlb_read_counts(tlb, &counts);
+	ok_eq(counts.far_references, 2);
+	tlb_access(tlb, P(16), 0);
+	tlb_read_counts(tlb, &counts);
+	ok_eq(counts.far_references, 3);
+	tlb_destroy(tlb);
+}
+
 int main(void)
 {
 	RUN(lru_evicts_the_least_recently_used);
@@ -385,6 +440,8 @@ int main(void)
 	RUN(the_same_number_at_two_sizes_is_two_pages);
 	RUN(both_halves_of_the_space_are_told_apart);
 	RUN(a_run_of_accesses_is_as_one_by_one);
+	RUN(references_beyond_the_lines_that_are_held_are_far);
+	RUN(a_line_of_an_i386_table_has_16_entries);
 	RUN(configurations_that_contradict_themselves_are_refused);
 	return done();
 }
