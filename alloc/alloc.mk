@@ -155,11 +155,13 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/tlb_array.c \
 	alloc/virt/tlb_array.h \
 	alloc/virt/tlb_cpu.h \
+	alloc/virt/tlb_file.c \
 	alloc/virt/tlb_presets.c \
 	alloc/virt/tlb_space.c \
 	alloc/virt/tlb_wide.c
 nobase_kmminclude_HEADERS += \
-	alloc/virt/tlb.h
+	alloc/virt/tlb.h \
+	alloc/virt/tlb_file.h
 
 # report
 libkmmcore_la_SOURCES += \

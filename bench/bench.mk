@@ -41,7 +41,9 @@ libbench_la_SOURCES = bench/command.h bench/options/options.h bench/options/opti
 		      bench/replay/replay_trace.h bench/replay/replay_trace.c bench/replay/replay_worker.c \
 		      bench/commands/pagetable.h bench/commands/pagetable_pid.c bench/commands/pagetable_sums.c \
 		      bench/commands/pagetable_tree.c \
-		      bench/commands/tlb.h bench/commands/tlb_run.c bench/commands/tlb_report.c
+		      bench/commands/tlb.h bench/commands/tlb_preset.c bench/commands/tlb_run.c bench/commands/tlb_report.c \
+		      bench/probe/probe.h bench/probe/probe.c bench/probe/memory.c bench/probe/chain.c bench/probe/steps.c \
+		      bench/probe/fit.h bench/probe/fit.c bench/probe/model.c bench/probe/check.c bench/probe/report.c
 # libtool drops -lstdc++ from a C++ library's own list, and programs in C are not linked by the C++ compiler.
 bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK_LIBS) -lstdc++ \
 	      $(HWLOC_LIBS) -ldl -lm

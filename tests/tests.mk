@@ -213,7 +213,7 @@ tests_alloc_report_vmallocinfo_test_LDADD = $(test_ldadd)
 
 # alloc/virt: the TLB model
 tlb_tests = tests/alloc/virt/tlb_test tests/alloc/virt/tlb_presets_test tests/alloc/virt/tlb_random_test \
-	tests/alloc/virt/tlb_space_test
+	tests/alloc/virt/tlb_space_test tests/alloc/virt/tlb_file_test tests/fuzz/tlb_file_corpus_test
 check_PROGRAMS += $(tlb_tests)
 TESTS += $(tlb_tests)
 tests_alloc_virt_tlb_test_LDADD = $(test_ldadd)
@@ -222,6 +222,12 @@ tests_alloc_virt_tlb_random_test_SOURCES = tests/alloc/virt/tlb_random_test.c te
 	tests/alloc/virt/slow_tlb.h
 tests_alloc_virt_tlb_random_test_LDADD = $(test_ldadd)
 tests_alloc_virt_tlb_space_test_LDADD = $(test_ldadd)
+tests_alloc_virt_tlb_file_test_LDADD = $(test_ldadd)
+tests_fuzz_tlb_file_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/tlb_file_fuzz.c
+tests_fuzz_tlb_file_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/tlb_file"'
+tests_fuzz_tlb_file_corpus_test_LDADD = $(test_ldadd)
+EXTRA_DIST += tests/fuzz/corpus/tlb_file/bad.tlb tests/fuzz/corpus/tlb_file/least.tlb \
+	tests/fuzz/corpus/tlb_file/probed.tlb
 
 # alloc/slab, and its text
 slab_tests = tests/alloc/slab/bulk_test tests/alloc/slab/cache_test tests/alloc/slab/classes_test \
@@ -309,8 +315,12 @@ tests_fuzz_perf_script_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_m
 tests_fuzz_perf_script_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/perf_script"'
 tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
 # bench: kmm tlb
-TESTS += tests/bench/commands/tlb.sh
-EXTRA_DIST += tests/bench/commands/tlb.sh
+probe_tests = tests/bench/probe/chain_test tests/bench/probe/fit_test
+check_PROGRAMS += $(probe_tests)
+TESTS += $(probe_tests) tests/bench/commands/tlb.sh tests/bench/probe/probe.sh
+EXTRA_DIST += tests/bench/commands/tlb.sh tests/bench/probe/probe.sh
+tests_bench_probe_chain_test_LDADD = $(bench_ldadd)
+tests_bench_probe_fit_test_LDADD = $(bench_ldadd)
 
 # workloads: traces and patterns of accesses
 access_tests = tests/workloads/access_test tests/workloads/pattern_test \
@@ -397,6 +407,10 @@ tests_fuzz_champsim_fuzz_LDADD = $(ZSTD_LIBS) -lm
 tests_fuzz_lackey_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/lackey_fuzz.c $(libworkloads_la_SOURCES)
 tests_fuzz_lackey_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_lackey_fuzz_LDADD = $(ZSTD_LIBS) -lm
+check_PROGRAMS += tests/fuzz/tlb_file_fuzz
+tests_fuzz_tlb_file_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/tlb_file_fuzz.c alloc/virt/tlb_file.c
+tests_fuzz_tlb_file_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
+tests_fuzz_tlb_file_fuzz_LDADD = $(test_ldadd)
 endif
 
 # The random tests for as long as one likes: LONG_OPS operations of the page allocator and of slab (8 threads in as

@@ -15,6 +15,7 @@
 
 #include "bench/command.h"
 #include "bench/options/options.h"
+#include "bench/probe/probe.h"
 #include "bench/replay/replay_trace.h"
 #include "workloads/pattern.h"
 
@@ -38,6 +39,10 @@ enum {
 	OPTION_SWITCH_EVERY,
 	OPTION_PROCESSES,
 	OPTION_SOURCES,
+	OPTION_PROBE,
+	OPTION_SECONDS,
+	OPTION_OUT,
+	OPTION_NAME,
 	OPTION_HELP
 };
 
@@ -59,6 +64,10 @@ static const struct option long_options[] = {
 	{"switch-every", required_argument, NULL, OPTION_SWITCH_EVERY},
 	{"processes", required_argument, NULL, OPTION_PROCESSES},
 	{"sources", no_argument, NULL, OPTION_SOURCES},
+	{"probe", no_argument, NULL, OPTION_PROBE},
+	{"seconds", required_argument, NULL, OPTION_SECONDS},
+	{"out", required_argument, NULL, OPTION_OUT},
+	{"name", required_argument, NULL, OPTION_NAME},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{0},
 };
@@ -66,7 +75,10 @@ static const struct option long_options[] = {
 struct request {
 	struct tlb_job job;
 	struct pattern pattern;
-	bool has_pattern, sources, no_pcid;
+	bool has_pattern, sources, no_pcid, probe;
+	u64 seconds;		/* of the probe */
+	const char *out, *name; /* of its preset, or NULL */
+	struct tlb_file file;	/* that --preset has named */
 	u64 nr_accesses, seed;
 	enum access_format format;
 	const char *pages, *levels; /* lists, or NULL */
@@ -77,12 +89,13 @@ static int help(void)
 {
 	fputs("Usage: kmm tlb [OPTION]... TRACE\n"
 	      "       kmm tlb [OPTION]... --pattern PATTERN\n"
+	      "       kmm tlb --probe [OPTION]...\n"
 	      "What a processor's TLBs would make of these accesses: hits and misses of each "
 	      "level,\n"
 	      "walks and the entries of page tables that they read, and cycles. TRACE is text of\n"
 	      "valgrind's lackey (--tool=lackey --trace-mem=yes --log-file=TRACE) or ChampSim's\n"
 	      "records, plain or compressed with zstd; or a .kmt trace that has accesses.\n\n"
-	      "      --preset PRESET     the processor (skylake); see below\n"
+	      "      --preset PRESET     the processor (skylake), see below; or a file of --probe\n"
 	      "      --sources           print the preset, and where its numbers are from\n"
 	      "      --format FORMAT     lackey, champsim or kmt (what TRACE looks like)\n"
 	      "      --pattern PATTERN   sequential, stride, random, zipf or chase\n"
@@ -99,11 +112,27 @@ static int help(void)
 	      "      --kernel-pages N    pages of code, and of data, that each touches (8)\n"
 	      "      --switch-every N    a context switch after every N accesses\n"
 	      "      --processes N       copies of the program that take turns (2)\n\n"
+	      "      --probe             measure this machine's TLBs, and the model by them\n"
+	      "      --seconds N         that it may take, about (30)\n"
+	      "      --out FILE          write what was found, for --preset\n"
+	      "      --name NAME         of it in there (probed)\n\n"
 	      "Presets:\n",
 	      stdout);
 	for (const struct tlb_preset *preset = tlb_presets; preset->name; preset++)
 		printf("  %-12s %s\n", preset->name, preset->processor);
 	return EXIT_OK;
+}
+
+static int find_preset(struct request *request, const char *name)
+{
+	int status;
+
+	request->job.preset = tlb_find_preset(name);
+	if (request->job.preset)
+		return EXIT_OK;
+	status = tlb_read_preset(name, &request->file);
+	request->job.preset = &request->file.preset;
+	return status;
 }
 
 static int find_pattern(struct request *request, const char *name)
@@ -177,11 +206,7 @@ static int take_option(struct request *request, int option, const char *argument
 
 	switch (option) {
 	case OPTION_PRESET:
-		request->job.preset = tlb_find_preset(argument);
-		return request->job.preset ? EXIT_OK
-					   : complain("--preset: %s: no such preset; kmm tlb "
-						      "--help lists them",
-						      argument);
+		return find_preset(request, argument);
 	case OPTION_PATTERN:
 		return find_pattern(request, argument);
 	case OPTION_FOOTPRINT:
@@ -217,6 +242,17 @@ static int take_option(struct request *request, int option, const char *argument
 		status = take_number("processes", argument, 1000000, &number);
 		schedule->nr_processes = (u32)number;
 		return status;
+	case OPTION_SECONDS:
+		return take_number("seconds", argument, 3600, &request->seconds);
+	case OPTION_OUT:
+		request->out = argument;
+		return EXIT_OK;
+	case OPTION_NAME:
+		request->name = argument;
+		return EXIT_OK;
+	case OPTION_PROBE:
+		request->probe = true;
+		return EXIT_OK;
 	default:
 		request->sources = true;
 		return EXIT_OK;
@@ -390,6 +426,18 @@ static int run(struct request *request, int argc, char **argv)
 	return status;
 }
 
+static int probe(const struct request *request, bool more)
+{
+	const char *name = request->name ? request->name : "probed";
+
+	if (more || request->has_pattern || request->sources)
+		return complain("--probe takes no trace, pattern or --sources");
+	if (!tlb_is_name(name))
+		return complain("--name: %s: not a word of up to %d characters", name,
+				TLB_NAME_SIZE - 1);
+	return probe_run((double)request->seconds, request->out, name);
+}
+
 int command_tlb(int argc, char **argv)
 {
 	struct request request = {
@@ -398,6 +446,7 @@ int command_tlb(int argc, char **argv)
 			    .stride_bytes = 4096,
 			    .skew = 0.99},
 		.seed = 1,
+		.seconds = 30,
 		.job = {.preset = tlb_find_preset("skylake"), .schedule = {.kernel_pages = 8}},
 	};
 	int option, status;
@@ -411,6 +460,10 @@ int command_tlb(int argc, char **argv)
 	}
 	if (option == OPTION_BAD)
 		return EXIT_BAD_INPUT;
+	if (request.probe)
+		return probe(&request, argc != optind);
+	if (request.out || request.name)
+		return complain("--%s is of --probe", request.out ? "out" : "name");
 	if (!request.sources)
 		return run(&request, argc - optind, argv + optind);
 	if (argc != optind)

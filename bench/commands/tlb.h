@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmm tlb, in three parts: what was asked for (tlb.c), one or more TLBs that see the same accesses
- * (tlb_run.c), and what is printed of them (tlb_report.c).
+ * kmm tlb, in parts: what was asked for (tlb.c), presets that are files (tlb_preset.c), one or more
+ * TLBs that see the same accesses (tlb_run.c), and what is printed of them (tlb_report.c). --probe
+ * is in probe.h.
  */
 #ifndef KMM_BENCH_TLB_H
 #define KMM_BENCH_TLB_H
@@ -9,6 +10,7 @@
 #include <stdio.h>
 
 #include "virt/tlb.h"
+#include "virt/tlb_file.h"
 #include "workloads/access.h"
 
 #define TLB_MAX_VARIANTS 6
@@ -49,6 +51,11 @@ void tlb_job_end(struct tlb_job *job);
 void tlb_report(const struct tlb_job *job, const char *what, FILE *out);
 /* Print a preset: its arrays, and where the numbers are from. */
 void tlb_print_preset(const struct tlb_preset *preset, FILE *out);
+
+/* Read the preset of a file. An exit status, after a line if it is bad. */
+int tlb_read_preset(const char *path, struct tlb_file *file);
+/* May a preset be called so? */
+bool tlb_is_name(const char *name);
 
 /* "4K", "2M", "1G": the page that a leaf of this level maps. */
 const char *tlb_page_name(const struct tlb_paging *paging, unsigned int level);

@@ -168,6 +168,8 @@ void tlb_report(const struct tlb_job *job, const char *what, FILE *out)
 	print_found(job, "found in L2", TLB_IN_L2, out);
 	print_found(job, "walks", TLB_WALKED, out);
 	print_counter(job, "memory references", COUNT(references), out);
+	if (job->config.lines.entries)
+		print_counter(job, "of them far", COUNT(far_references), out);
 	print_per(job, "references a walk", COUNT(references), COUNT(walks), out);
 	print_counter(job, "cycles, modelled", COUNT(cycles), out);
 	print_per(job, "cycles a lookup", COUNT(cycles), COUNT(accesses), out);
@@ -226,6 +228,9 @@ void tlb_print_preset(const struct tlb_preset *preset, FILE *out)
 		print_geometry(config, &config->caches[i], "walk cache", out);
 	fprintf(out, "  cycles       %u for a hit in L2, %u for a walk and %u for each reference\n",
 		config->l2_hit_cycles, config->walk_cycles, config->ref_cycles);
+	if (config->lines.entries)
+		fprintf(out, "               %u more beyond %u lines of tables\n",
+			config->far_cycles, config->lines.entries);
 	fprintf(out, "  %s PCIDs, %s global entries\n  sources\n", config->pcid ? "has" : "no",
 		config->global ? "has" : "no");
 	print_indented(preset->sources, out);
