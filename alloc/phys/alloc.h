@@ -13,6 +13,15 @@
  * one. */
 #define GFP_PREPARE (__GFP_ZERO | __GFP_COMP)
 
+/* Is page the struct of a frame of this machine? Rotated, a pointer between two structs is a huge
+ * number, too. */
+static inline bool page_is_ours(const struct kmm_cpu *cpu, const struct page *page)
+{
+	unsigned long offset = (unsigned long)page - (unsigned long)cpu->mem_map;
+
+	return (offset >> PAGE_STRUCT_SHIFT | offset << (64 - PAGE_STRUCT_SHIFT)) < cpu->nr_frames;
+}
+
 /* As alloc_pages_node(), the whole way. */
 struct page *alloc_pages_slow(int nid, gfp_t gfp, unsigned int order);
 

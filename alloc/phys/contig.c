@@ -187,7 +187,7 @@ static void check_run(const struct kmm_cpu *cpu, const struct page *page, unsign
 {
 	const unsigned long pfn = (unsigned long)(page - cpu->mem_map);
 
-	KMM_BUG_ON(pfn >= cpu->nr_frames, "free of %p, %lu frames: not a page of this machine",
+	KMM_BUG_ON(!page_is_ours(cpu, page), "free of %p, %lu frames: not a page of this machine",
 		   (void *)page, nr_pages);
 	KMM_BUG_ON(READ_ONCE(page->type) == PG_TYPE_FREE,
 		   "double free of frame %lu, %lu frames: it is free already", pfn, nr_pages);

@@ -66,9 +66,20 @@ static bool is_highmem(const struct phys *phys, const struct page *page)
 	return !page_zone(phys, page)->direct_mapped;
 }
 
+/* This thread's slot. Stops the program if page is not a struct page of its machine, before that is
+ * looked into. */
+static struct kmm_cpu *cpu_of_page(const struct page *page, const char *what)
+{
+	struct kmm_cpu *cpu = cpu_get();
+
+	KMM_BUG_ON(!page_is_ours(cpu, page), "%s of %p: not a page of this machine", what,
+		   (const void *)page);
+	return cpu;
+}
+
 bool PageHighMem(const struct page *page)
 {
-	return is_highmem(cpu_get()->machine->phys, page);
+	return is_highmem(cpu_of_page(page, __func__)->machine->phys, page);
 }
 
 static unsigned long pfn_of(const struct phys *phys, const struct page *page)
@@ -196,7 +207,7 @@ static struct pkmap *map_window(const struct phys *phys, const struct page *page
 
 void *kmap(struct page *page)
 {
-	struct phys *phys = cpu_get()->machine->phys;
+	struct phys *phys = cpu_of_page(page, __func__)->machine->phys;
 	struct highmem *highmem = phys->highmem;
 	struct pkmap *window;
 
@@ -214,7 +225,7 @@ void *kmap(struct page *page)
 
 void kunmap(struct page *page)
 {
-	struct phys *phys = cpu_get()->machine->phys;
+	struct phys *phys = cpu_of_page(page, __func__)->machine->phys;
 	struct highmem *highmem = phys->highmem;
 	struct pkmap *window;
 
@@ -266,7 +277,7 @@ static struct kmap_slot *kmap_slot(const struct highmem *highmem, struct kmm_cpu
 
 void *kmap_local_page(struct page *page)
 {
-	struct kmm_cpu *cpu = cpu_get();
+	struct kmm_cpu *cpu = cpu_of_page(page, __func__);
 	struct phys *phys = cpu->machine->phys;
 	struct kmap_slot *slot;
 	char *window;

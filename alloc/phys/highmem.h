@@ -7,7 +7,8 @@
  *	kmap_local_page	a window of this CPU slot's: for a few lines of code in one thread
  *
  * Both cost a call to the host for a frame that has no window, and kmap a lock besides. They can
- * fail, which the kernel's cannot: it sleeps until a window comes free.
+ * fail, which the kernel's cannot: it sleeps until a window comes free. What is no struct page of
+ * the machine stops the program.
  *
  * After include/linux/highmem.h (6.1).
  */

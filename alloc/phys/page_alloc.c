@@ -34,15 +34,6 @@
  * Free, slow
  */
 
-/* Is page the struct of a frame of this machine? Rotated, a pointer between two structs is a huge
- * number, too. */
-static inline bool page_is_ours(const struct kmm_cpu *cpu, const struct page *page)
-{
-	unsigned long offset = (unsigned long)page - (unsigned long)cpu->mem_map;
-
-	return (offset >> PAGE_STRUCT_SHIFT | offset << (64 - PAGE_STRUCT_SHIFT)) < cpu->nr_frames;
-}
-
 /* A free that cannot be: say what the frame is, and stop. */
 static KMM_COLD void refuse_free(const struct kmm_cpu *cpu, const struct page *page,
 				 unsigned int order)

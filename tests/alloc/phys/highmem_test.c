@@ -58,6 +58,32 @@ static void lowmem_has_its_address_already(void)
 	}
 }
 
+static void a_page_that_is_not_the_machines_is_refused(void)
+{
+	static const enum zone_layout layouts[] = {ZONES_X86_64, ZONES_I386};
+
+	for (unsigned int l = 0; l < ARRAY_SIZE(layouts); l++) {
+		struct kmm *machine = boot((struct kmm_config){.layout = layouts[l]});
+		struct page local = {0}, *mem_map = machine->mem_map, *foreign[6];
+
+		memset(&local, 0xff, sizeof(local)); /* no such node */
+		foreign[0] = NULL;
+		foreign[1] = &local;
+		foreign[2] = mem_map - 1;
+		foreign[3] = mem_map + machine->nr_frames;
+		foreign[4] = (struct page *)~0UL;
+		foreign[5] = (struct page *)((char *)mem_map + 8);
+		for (unsigned int i = 0; i < ARRAY_SIZE(foreign); i++) {
+			ok_dies("kmap of", (void)kmap(foreign[i]));
+			ok_dies("not a page of this machine", kunmap(foreign[i]));
+			ok_dies("kmap_local_page of", (void)kmap_local_page(foreign[i]));
+			ok_dies("not a page of this machine", (void)PageHighMem(foreign[i]));
+			ok_dies("not a page of this machine", (void)clear_highpage(foreign[i]));
+		}
+		shut_down(machine);
+	}
+}
+
 static void a_frame_has_one_address_while_it_is_kmapped(void)
 {
 	struct kmm *machine = boot(I386);
@@ -389,6 +415,7 @@ static void threads_see_a_frame_at_one_address(void)
 int main(void)
 {
 	RUN(lowmem_has_its_address_already);
+	RUN(a_page_that_is_not_the_machines_is_refused);
 	RUN(a_frame_has_one_address_while_it_is_kmapped);
 	RUN(a_window_without_users_serves_the_same_frame_again);
 	RUN(all_windows_can_be_had_and_no_more);
