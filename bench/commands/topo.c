@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmm topo: the machine as kmm sees it, in text or as hwloc's XML, and what its page allocator's own
- * data cost, for which a machine is booted. One that this host cannot have (too large) leaves that
- * part out and says why; one that no host could have is bad input.
+ * kmm topo: the machine as kmm sees it, in text or as hwloc's XML, and what its page allocator's
+ * own data cost, for which a machine is booted. Where --memory was given and this host cannot have
+ * that machine, that is bad input, as what no host could have is; without it, that part is left out
+ * and why is said.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -89,7 +90,8 @@ static int print_topology(const struct common_options *common, bool export_xml)
 	if (topology_load(common->config.synthetic, common->config.xml, &topology, error_line,
 			  sizeof(error_line)))
 		return complain("%s", error_line);
-	if (!export_xml && kmm_boot(&common->config, &machine) == -EINVAL) {
+	error = export_xml ? 0 : kmm_boot(&common->config, &machine);
+	if (error == -EINVAL || (error && common->config.node_bytes)) {
 		topology_free(topology);
 		return complain("%s", kmm_boot_error());
 	}
