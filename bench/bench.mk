@@ -32,7 +32,7 @@ libbench_la_SOURCES = bench/command.h bench/options/options.h bench/options/opti
 		      bench/results/stats.h bench/results/stats.c bench/run/progress.h bench/run/progress.c \
 		      bench/run/supervise.h bench/run/supervise.c bench/replay/replay.h bench/complain.c \
 		      bench/results/results.h bench/results/results_internal.h bench/results/results.c bench/results/results_csv.c \
-		      bench/results/results_rows.c bench/results/machine_json.c \
+		      bench/results/results_rows.c bench/results/journal.c bench/results/keep.c bench/results/machine_json.c \
 		      bench/run/gbench.h bench/run/gbench.cc bench/options/choose.h bench/options/choose.c bench/run/case_run.h bench/run/case_run.c \
 		      bench/run/measure.h bench/run/measure.c bench/run/rounds.c bench/run/alone.h bench/run/alone.c bench/run/alone_worker.c \
 		      bench/run/count.c bench/paths.h bench/paths.c bench/results/summary.h bench/results/summary.c \

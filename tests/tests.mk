@@ -46,7 +46,7 @@ tests_bench_paths_test_LDADD = $(bench_ldadd)
 tests_bench_run_case_run_test_LDADD = $(bench_ldadd)
 tests_bench_run_supervise_test_LDADD = $(bench_ldadd)
 TESTS += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh
-EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh
+EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/results/folder.h
 
 # alloc/base
 alloc_base_tests = \

@@ -201,38 +201,40 @@ static int boot(struct bench *b)
 	return status;
 }
 
-static int skip_row(struct results *results, const struct bench_case *c, const char *allocator,
-		    const char *note)
-{
-	struct measurement row = {.suite = c->suite,
-				  .name = c->name,
-				  .allocator = allocator,
-				  .placement = c->placement,
-				  .size = c->size,
-				  .threads = c->threads,
-				  .note = note};
-
-	return results_measured(results, &row);
-}
-
-/* A row for what did not run: cases that a suite skips, and all of a missing allocator's (as any
- * peer has them). */
-static int add_skipped(const struct bench *b, struct results *results)
+/* A row for what does not run: cases that a suite skips, and all of a missing allocator's (as any
+ * peer has them). As results_planned or results_measured does it. */
+static int add_skipped(const struct bench *b, struct results *results,
+		       int (*add)(struct results *results, const struct measurement *m))
 {
 	const char *like = b->nr_peers ? b->peers[0].name : "kmm";
 	int error = 0;
 
 	for (size_t i = 0; !error && i < b->list.nr; i++) {
 		const struct bench_case *c = &b->list.cases[i];
+		struct measurement row = case_measurement(c);
 
 		if (c->skipped)
-			error = skip_row(results, c, c->allocator, c->note);
-		for (int j = 0; !error && j < b->nr_missing && !strcmp(c->allocator, like); j++)
-			error = skip_row(results, c, b->missing[j],
-					 b->env.emulated ? "skipped: not installed; emulated"
-							 : "skipped: not installed");
+			error = add(results, &row);
+		row.note = b->env.emulated ? "skipped: not installed; emulated"
+					   : "skipped: not installed";
+		for (int j = 0; !error && j < b->nr_missing && !strcmp(c->allocator, like); j++) {
+			row.allocator = b->missing[j];
+			error = add(results, &row);
+		}
 	}
 	return error ? complain("cannot keep the results: %s", strerror(-error)) : EXIT_OK;
+}
+
+/* What is to come, should the run end before it does. */
+static int tell_plan(const struct bench *b, struct results *results)
+{
+	for (size_t i = 0; i < b->list.nr; i++) {
+		const struct measurement row = case_measurement(&b->list.cases[i]);
+
+		if (!b->list.cases[i].skipped)
+			results_planned(results, &row);
+	}
+	return add_skipped(b, results, results_planned);
 }
 
 static void plan(const struct bench *b, struct measure *measure)
@@ -335,8 +337,9 @@ static int run_cases(struct bench *b, struct supervised *run)
 				  b->nr_peers + b->nr_page_peers, b->argc, b->argv)
 			 ? complain("cannot describe the machine")
 			 : EXIT_OK;
+	status = status ? status : tell_plan(b, run->results);
 	status = status ? status : measure_all(&measure);
-	status = status ? status : add_skipped(b, run->results);
+	status = status ? status : add_skipped(b, run->results, results_measured);
 	status = status ? status : shut_down(b);
 	status = status ? status : replay_all(b, run->results, &progress);
 	status = status ? status : finish(run->results, &progress);

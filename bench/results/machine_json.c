@@ -203,13 +203,17 @@ int results_describe(struct results *results, struct kmm *machine, const struct 
 		json_string(out, argv[i]);
 	}
 	fputs("],\n", out);
-	return fclose(out) ? -errno : 0;
+	if (fclose(out))
+		return -errno;
+	journal_text(results, JOURNAL_MACHINE, results->machine_json);
+	return 0;
 }
 
 void machine_json_print(const struct results *results, FILE *out)
 {
-	fprintf(out, "{\n%s  \"aa_pairs\": %d,\n  \"noise_floor\": ",
-		results->machine_json ? results->machine_json : "", results->nr_aa_pairs);
+	fprintf(out, "{\n%s", results->machine_json ? results->machine_json : "");
+	member(out, "incomplete", results->incomplete);
+	fprintf(out, "  \"aa_pairs\": %d,\n  \"noise_floor\": ", results->nr_aa_pairs);
 	if (isfinite(results->noise_floor))
 		fprintf(out, "%.6f\n}\n", results->noise_floor);
 	else

@@ -94,14 +94,13 @@ static void host_name(char *host, size_t size)
 			*c = '_';
 }
 
-static const char *const table_names[] = {
+const char *const csv_table_names[NR_CSV_TABLES] = {
 #define TABLE_NAME(name, columns) #name,
 	CSV_TABLES(TABLE_NAME)
 #undef TABLE_NAME
 };
 
-/* Open DIR/.tmp-.../NAME for writing; NULL and errno. */
-static FILE *create(const struct results *results, const char *name)
+FILE *results_create(const struct results *results, const char *name)
 {
 	char path[PATH_MAX];
 
@@ -115,14 +114,18 @@ static FILE *create(const struct results *results, const char *name)
 static int open_tables(struct results *results)
 {
 	char name[64];
+	int error = 0;
 
-	for (int i = 0; i < NR_CSV_TABLES; i++) {
-		snprintf(name, sizeof(name), "%s.csv", table_names[i]);
-		results->files[i] = create(results, name);
+	for (enum csv_table i = 0; !error && i < NR_CSV_TABLES; i++) {
+		snprintf(name, sizeof(name), "%s.csv", csv_table_names[i]);
+		results->files[i] = results_create(results, name);
 		if (!results->files[i])
 			return -errno;
+		/* Row by row, so that those of a run that ends early are there. */
+		setvbuf(results->files[i], NULL, _IOLBF, 0);
+		error = csv_header(results, i);
 	}
-	return csv_headers(results);
+	return error;
 }
 
 int results_open(const char *dir, struct results **out)
@@ -135,6 +138,7 @@ int results_open(const char *dir, struct results **out)
 	*out = NULL;
 	if (!results)
 		return complain("no memory for results"), -ENOMEM;
+	results->journal = -1;
 	host_name(host, sizeof(host));
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", gmtime(&now));
 	error = dir[0] ? make_folders(dir) : -ENOENT;
@@ -149,8 +153,12 @@ int results_open(const char *dir, struct results **out)
 		if (mkdir(results->tmp, 0777))
 			error = -errno;
 	}
-	if (!error && (error = open_tables(results)))
-		remove_folder(results->tmp, 1);
+	if (!error) {
+		error = journal_open(results);
+		error = error ? error : open_tables(results);
+		if (error)
+			remove_folder(results->tmp, 1);
+	}
 	if (error) {
 		complain("%s: cannot make a folder for results: %s", dir, strerror(-error));
 		results_close(results);
@@ -171,8 +179,11 @@ void results_close(struct results *results)
 	for (int i = 0; i < NR_CSV_TABLES; i++)
 		if (results->files[i])
 			fclose(results->files[i]);
+	if (results->journal >= 0)
+		close(results->journal);
 	measured_free(results);
 	free(results->machine_json);
+	free(results->incomplete);
 	free(results);
 }
 
@@ -186,19 +197,24 @@ void results_discard(struct results *results)
 	results_close(results);
 }
 
-void results_remark(struct results *results, const char *fmt, ...)
+void remark_add(struct results *results, const char *line)
 {
 	size_t used = strlen(results->remarks), room = sizeof(results->remarks) - used;
-	int length;
+
+	if (strlen(line) + 2 <= room)
+		snprintf(results->remarks + used, room, "%s\n", line);
+}
+
+void results_remark(struct results *results, const char *fmt, ...)
+{
+	char line[2048];
 	va_list ap;
 
 	va_start(ap, fmt);
-	length = vsnprintf(results->remarks + used, room, fmt, ap);
+	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	if (length < 0 || (size_t)length + 2 > room)
-		results->remarks[used] = '\0';
-	else
-		strcpy(results->remarks + used + length, "\n");
+	journal_text(results, JOURNAL_REMARK, line);
+	remark_add(results, line);
 }
 
 const char *results_remarks(const struct results *results)
@@ -209,6 +225,11 @@ const char *results_remarks(const struct results *results)
 bool results_committed(const struct results *results)
 {
 	return access(results->tmp, F_OK) != 0;
+}
+
+const char *results_incomplete(const struct results *results)
+{
+	return results->incomplete;
 }
 
 const char *results_path(const struct results *results)
@@ -233,7 +254,7 @@ static int finish_file(FILE **file)
 
 static int write_machine_json(struct results *results)
 {
-	FILE *file = create(results, "machine.json");
+	FILE *file = results_create(results, "machine.json");
 
 	if (!file)
 		return -errno;
@@ -288,7 +309,7 @@ static int take_name(struct results *results)
 	return error;
 }
 
-int results_commit(struct results *results)
+int results_finish(struct results *results)
 {
 	int error = measured_write(results);
 
@@ -298,8 +319,16 @@ int results_commit(struct results *results)
 		error = error ? error : closed;
 	}
 	error = error ? error : write_machine_json(results);
+	journal_remove(results);
 	error = error ? error : take_name(results);
-	error = error ? error : point_latest(results);
+	/* `latest` stays at a whole run. */
+	return error || results->incomplete ? error : point_latest(results);
+}
+
+int results_commit(struct results *results)
+{
+	int error = results_finish(results);
+
 	if (error)
 		complain("%s: cannot write the results: %s", results->dir, strerror(-error));
 	return error;

@@ -5,8 +5,9 @@
  *
  * Everything is written to DIR/.tmp-<host>-<pid> and renamed to DIR/<UTC time>-<host> by
  * results_commit, which then moves the symlink DIR/latest; what stands in DIR before is never
- * touched. Each file's columns are declared once below: the list makes the row's struct, the header
- * line and the writer. For one process and one thread.
+ * touched. Of a run that ends early results_keep makes a folder of what there is. Each file's
+ * columns are declared once below: the list makes the row's struct, the header line and the writer.
+ * For one process and one thread.
  */
 #ifndef KMM_BENCH_RESULTS_H
 #define KMM_BENCH_RESULTS_H
@@ -185,6 +186,18 @@ struct measurement {
 	const char *note; /* "emulated", ... joined by "; "; or NULL */
 };
 
+/* "suite/case/size/allocator/placement/threads:N", as --benchmark_filter and messages name it. */
+#define RESULTS_CASE_NAME 160
+void results_case_name(const struct measurement *measurement, char *name, size_t size);
+
+/*
+ * For runs that end early, ahead of results_measured(): that a case is to be run, or skipped
+ * (without samples); and one or more samples of it (with the operations of these alone). If
+ * results_measured() comes, these count for nothing. results_planned returns 0.
+ */
+int results_planned(struct results *results, const struct measurement *measurement);
+void results_sample(struct results *results, const struct measurement *measurement);
+
 /* Add a row; strings and samples are copied. 0 or -errno; a failed write also fails the commit. */
 int results_measured(struct results *results, const struct measurement *measurement);
 int results_latency(struct results *results, const struct latency_row *row);
@@ -208,6 +221,18 @@ int results_describe(struct results *results, struct kmm *machine, const struct 
  * with the temporary folder still to be discarded.
  */
 int results_commit(struct results *results);
+
+/*
+ * Another process, which wrote to the folder, has ended before it committed: commit what it had
+ * measured, as far as that is known here, and leave `latest` where it is. machine.json says why; so
+ * do the rows of cases without figures, and that of the case `running` (results_case_name), which
+ * gets `mark`, if not NULL, before its note. False, without a word: nothing was measured, or it
+ * cannot be written; the folder is still to be discarded. In a process that has added nothing
+ * itself.
+ */
+bool results_keep(struct results *results, const char *running, const char *mark, const char *why);
+/* Why; NULL for a whole run. */
+const char *results_incomplete(const struct results *results);
 
 /* After the commit, for the summary: the rows of throughput.csv and how they compare. */
 struct measured {

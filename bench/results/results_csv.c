@@ -98,14 +98,18 @@ static int stream_error(FILE *out)
 	}
 CSV_TABLES(WRITER)
 
-int csv_headers(struct results *results)
+int csv_header(struct results *results, enum csv_table which)
 {
-	int error = 0;
-
+	switch (which) {
 #define WRITE_HEADER(table, columns)                                                               \
-	error = error ? error : write_##table##_header(results->files[CSV_##table]);
-	CSV_TABLES(WRITE_HEADER)
-	return error;
+	case CSV_##table:                                                                          \
+		return write_##table##_header(results->files[CSV_##table]);
+		CSV_TABLES(WRITE_HEADER)
+#undef WRITE_HEADER
+	case NR_CSV_TABLES:
+		break;
+	}
+	return -EINVAL;
 }
 
 int csv_throughput(struct results *results, const struct throughput_row *row)

@@ -50,14 +50,12 @@ static struct measured *new_row(struct results *results)
 	return &results->rows[results->nr_rows];
 }
 
-int results_measured(struct results *results, const struct measurement *m)
+/* Make *row a copy of m, with memory of its own. 0 or -ENOMEM. */
+static int fill_row(struct measured *row, const struct measurement *m)
 {
 	size_t samples_size = (size_t)m->nr_samples * sizeof(*m->samples);
-	struct measured *row = new_row(results);
 	double *samples;
 
-	if (!row)
-		return -ENOMEM;
 	*row = (struct measured){.key = *m, .vs_jemalloc = NAN};
 	row->key.suite = copy_text(m->suite);
 	row->key.name = copy_text(m->name);
@@ -73,9 +71,78 @@ int results_measured(struct results *results, const struct measurement *m)
 	}
 	if (samples_size)
 		memcpy(samples, m->samples, samples_size);
-	row->summary = stats_summarise(samples, m->nr_samples);
+	return 0;
+}
+
+void measured_summarise(struct measured *row)
+{
+	row->summary = stats_summarise(row->key.samples, row->key.nr_samples);
+}
+
+int measured_add(struct results *results, const struct measurement *m)
+{
+	struct measured *row = new_row(results);
+	int error = row ? fill_row(row, m) : -ENOMEM;
+
+	if (error)
+		return error;
+	measured_summarise(row);
 	results->nr_rows++;
 	return 0;
+}
+
+void results_case_name(const struct measurement *m, char *name, size_t size)
+{
+	snprintf(name, size, "%s/%s%s%s/%s/%s/threads:%d", m->suite, m->name, m->size[0] ? "/" : "",
+		 m->size, m->allocator, m->placement, m->threads);
+}
+
+int results_measured(struct results *results, const struct measurement *m)
+{
+	journal_row(results, JOURNAL_ROW, m);
+	return measured_add(results, m);
+}
+
+void results_sample(struct results *results, const struct measurement *m)
+{
+	journal_row(results, JOURNAL_SAMPLE, m);
+}
+
+int results_planned(struct results *results, const struct measurement *m)
+{
+	journal_row(results, JOURNAL_PLANNED, m);
+	return 0;
+}
+
+int measured_replace(struct measured *row, const struct measurement *m)
+{
+	struct measured filled;
+	int error = fill_row(&filled, m);
+
+	if (error)
+		return error;
+	free_row(row);
+	*row = filled;
+	return 0;
+}
+
+int measured_extend(struct measured *row, const struct measurement *more)
+{
+	struct measurement all = *more;
+	size_t nr = (size_t)row->key.nr_samples, nr_more = (size_t)more->nr_samples;
+	double *samples = malloc((nr + nr_more + 1) * sizeof(*samples));
+	int error;
+
+	if (!samples)
+		return -ENOMEM;
+	memcpy(samples, row->key.samples, nr * sizeof(*samples));
+	memcpy(samples + nr, more->samples, nr_more * sizeof(*samples));
+	all.samples = samples;
+	all.nr_samples = (int)(nr + nr_more);
+	all.ops += row->key.ops;
+	error = measured_replace(row, &all);
+	free(samples);
+	return error;
 }
 
 /* The same case on another allocator. */
@@ -83,6 +150,15 @@ static bool same_case(const struct measurement *a, const struct measurement *b)
 {
 	return a->threads == b->threads && !strcmp(a->name, b->name) && !strcmp(a->size, b->size) &&
 	       !strcmp(a->suite, b->suite) && !strcmp(a->placement, b->placement);
+}
+
+struct measured *measured_find(const struct results *results, const struct measurement *m)
+{
+	for (size_t i = 0; i < results->nr_rows; i++)
+		if (same_case(&results->rows[i].key, m) &&
+		    !strcmp(results->rows[i].key.allocator, m->allocator))
+			return &results->rows[i];
+	return NULL;
 }
 
 static const struct measured *find(const struct results *results, const struct measurement *like,

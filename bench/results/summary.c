@@ -119,6 +119,106 @@ static void print_line(const struct measured *rows, size_t nr, const struct meas
 	fputc('\n', out);
 }
 
+/*
+ * What has no figures, a line a note and allocator: every case of which no row has any by its name,
+ * of others the sizes.
+ */
+struct listing {
+	const struct measured *rows;
+	size_t nr;
+	FILE *out;
+	size_t column;
+};
+
+#define LISTING_WIDTH 100
+
+static bool same_cause(const struct measured *a, const struct measured *b)
+{
+	return !strcmp(a->key.note, b->key.note) && !strcmp(a->key.allocator, b->key.allocator);
+}
+
+static bool same_name(const struct measured *a, const struct measured *b)
+{
+	return !strcmp(a->key.suite, b->key.suite) && !strcmp(a->key.name, b->key.name) &&
+	       !strcmp(a->key.allocator, b->key.allocator);
+}
+
+/* Has the row's case no figures at all on its allocator? */
+static bool is_all_missing(const struct listing *listing, const struct measured *row)
+{
+	for (size_t i = 0; i < listing->nr; i++)
+		if (listing->rows[i].key.nr_samples && same_name(&listing->rows[i], row))
+			return false;
+	return true;
+}
+
+/* Is there a row before this one that is listed as the same? */
+static bool is_listed(const struct listing *listing, const struct measured *row, bool all)
+{
+	for (const struct measured *before = listing->rows; before < row; before++)
+		if (!before->key.nr_samples && same_cause(before, row) && same_name(before, row) &&
+		    (all || !strcmp(before->key.size, row->key.size)))
+			return true;
+	return false;
+}
+
+static void list_case(struct listing *listing, const struct measured *row, bool all)
+{
+	char name[RESULTS_CASE_NAME];
+	size_t length;
+
+	snprintf(name, sizeof(name), "%s/%s%s%s", row->key.suite, row->key.name,
+		 all || !row->key.size[0] ? "" : "/", all ? "" : row->key.size);
+	length = strlen(name) + 1;
+	if (listing->column + length > LISTING_WIDTH) {
+		fputs("\n   ", listing->out);
+		listing->column = 3;
+	}
+	fprintf(listing->out, " %s", name);
+	listing->column += length;
+}
+
+static void list_cause(struct listing *listing, const struct measured *first)
+{
+	listing->column =
+		(size_t)fprintf(listing->out, "%s: %s:", first->key.note, first->key.allocator);
+	for (const struct measured *row = first; row < listing->rows + listing->nr; row++) {
+		bool all;
+
+		if (row->key.nr_samples || !same_cause(first, row))
+			continue;
+		all = is_all_missing(listing, row);
+		if (!is_listed(listing, row, all))
+			list_case(listing, row, all);
+	}
+	fputc('\n', listing->out);
+}
+
+static void list_missing(const struct measured *rows, size_t nr, FILE *out)
+{
+	struct listing listing = {rows, nr, out, 0};
+
+	for (size_t i = 0; i < nr; i++) {
+		bool first = !rows[i].key.nr_samples;
+
+		for (size_t j = 0; first && j < i; j++)
+			first = rows[j].key.nr_samples || !same_cause(&rows[j], &rows[i]);
+		if (first)
+			list_cause(&listing, &rows[i]);
+	}
+}
+
+static void print_incomplete(const struct results *results, const struct measured *rows, size_t nr,
+			     FILE *out)
+{
+	size_t with_figures = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		with_figures += rows[i].key.nr_samples != 0;
+	fprintf(out, "incomplete: %s; %zu of %zu rows have figures\n", results_incomplete(results),
+		with_figures, nr);
+}
+
 void summary_print(const struct results *results, FILE *out)
 {
 	double noise_floor = results_noise_floor(results);
@@ -153,5 +253,8 @@ void summary_print(const struct results *results, FILE *out)
 			"\"same\"\n",
 			100 * noise_floor);
 	fputs(results_remarks(results), out);
+	list_missing(rows, nr, out);
+	if (results_incomplete(results))
+		print_incomplete(results, rows, nr, out);
 	fprintf(out, "results: %s\n", results_path(results));
 }

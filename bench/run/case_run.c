@@ -14,10 +14,22 @@
 #include "bench/command.h"
 #include "bench/suites/common.h"
 
+struct measurement case_measurement(const struct bench_case *c)
+{
+	return (struct measurement){.suite = c->suite,
+				    .name = c->name,
+				    .allocator = c->allocator,
+				    .placement = c->placement,
+				    .size = c->size,
+				    .threads = c->threads,
+				    .note = c->note};
+}
+
 void case_name(const struct bench_case *c, char *name, size_t size)
 {
-	snprintf(name, size, "%s/%s%s%s/%s/%s/threads:%d", c->suite, c->name, c->size[0] ? "/" : "",
-		 c->size, c->allocator, c->placement, c->threads);
+	const struct measurement m = case_measurement(c);
+
+	results_case_name(&m, name, size);
 }
 
 void case_and_size(const struct bench_case *c, bool with_placement, char *name, size_t size)

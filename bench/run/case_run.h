@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 
+#include "bench/results/results.h"
 #include "bench/run/gbench.h"
 #include "bench/suite.h"
 
@@ -58,8 +59,10 @@ static inline double case_ops(const struct bench_case *c, uint64_t n)
 	return (double)n * (double)case_ops_per_batch(c);
 }
 
-/* "suite/case/size/allocator/placement/threads:N", as --benchmark_filter and messages name it. */
-#define CASE_NAME 160
+/* Its row, without figures, until the case's note changes. */
+struct measurement case_measurement(const struct bench_case *c);
+/* results_case_name() of it. */
+#define CASE_NAME RESULTS_CASE_NAME
 void case_name(const struct bench_case *c, char *name, size_t size);
 /* "case/size", for files without a column for the size; where there is none for the placement
  * either, "/remote" or "/interleave" follows. */

@@ -10,7 +10,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,7 +31,16 @@ namespace
 struct Registered {
 	gbench_ops ops;
 	void *user;
+	// Of the repetition under way: threads that are through, and what they took in all.
+	std::atomic<int> nr_ended{0};
+	std::atomic<int64_t> ns{0};
+
+	Registered(const gbench_ops &callbacks, void *argument) : ops(callbacks), user(argument)
+	{
+	}
 };
+
+gbench_report *report_measured;
 
 // By name. Google Benchmark keeps registrations for the life of the process, so we do as well.
 std::map<std::string, std::unique_ptr<Registered>> registered;
@@ -43,25 +54,39 @@ struct {
 	std::regex filter;
 } flags;
 
-void run_case(benchmark::State &state, const Registered &r)
+void run_case(benchmark::State &state, Registered &r)
 {
+	using Clock = std::chrono::steady_clock;
 	int thread = state.thread_index();
 	auto n = static_cast<uint64_t>(state.max_iterations);
+	Clock::duration took{};
 
 	r.ops.begin(r.user, thread);
 	// Once: the batch is all of the iterations. The clock starts in the condition, behind a
 	// barrier.
-	while (state.KeepRunningBatch(state.max_iterations))
+	while (state.KeepRunningBatch(state.max_iterations)) {
+		Clock::time_point started = Clock::now();
+
 		r.ops.run(r.user, thread, n);
+		took = Clock::now() - started;
+	}
+	r.ns += std::chrono::duration_cast<std::chrono::nanoseconds>(took).count();
 	r.ops.end(r.user, thread);
+	if (++r.nr_ended < state.threads())
+		return;
+	gbench_result result = {};
+	result.threads = state.threads();
+	result.iterations = n;
+	result.wall_ns = static_cast<double>(r.ns.exchange(0)) / state.threads();
+	r.nr_ended = 0;
+	if (report_measured)
+		report_measured(r.user, &result);
 }
 
 class Reporter : public benchmark::BenchmarkReporter
 {
       public:
-	using Callback = void (*)(void *, const gbench_result *);
-
-	explicit Reporter(Callback callback) : callback_(callback)
+	explicit Reporter(gbench_report *callback) : callback_(callback)
 	{
 	}
 
@@ -91,7 +116,7 @@ class Reporter : public benchmark::BenchmarkReporter
 	std::string error;
 
       private:
-	Callback callback_;
+	gbench_report *callback_;
 };
 
 // The value of --benchmark_NAME=value, or NULL; a flag without a value is "true".
@@ -207,11 +232,10 @@ int gbench_register(const char *name, int threads, uint64_t iterations, const gb
 try {
 	if (threads < 1 || !iterations || iterations > INT64_MAX / 1024)
 		return -EINVAL;
-	auto [at, is_new] =
-		registered.try_emplace(name, std::make_unique<Registered>(Registered{*ops, user}));
+	auto [at, is_new] = registered.try_emplace(name, std::make_unique<Registered>(*ops, user));
 	if (!is_new)
 		return -EEXIST;
-	const Registered *r = at->second.get();
+	Registered *r = at->second.get();
 	benchmark::RegisterBenchmark(name, [r](benchmark::State &state) { run_case(state, *r); })
 		->Threads(threads)
 		->Iterations(static_cast<benchmark::IterationCount>(iterations))
@@ -221,12 +245,12 @@ try {
 	return -ENOMEM;
 }
 
-int gbench_run(void (*result)(void *user, const gbench_result *result), char *error,
-	       size_t error_size)
+int gbench_run(gbench_report *result, gbench_report *measured, char *error, size_t error_size)
 try {
 	Reporter reporter(result);
 	std::ostringstream swallowed;
 
+	report_measured = measured;
 	reporter.SetOutputStream(&swallowed);
 	reporter.SetErrorStream(&swallowed);
 	benchmark::RunSpecifiedBenchmarks(&reporter, nullptr, ".");

@@ -55,11 +55,14 @@ int gbench_register(const char *name, int threads, uint64_t iterations,
 		    const struct gbench_ops *ops, void *user);
 
 /*
- * Run all that is registered, and call result for each repetition of each case. 0; or -EIO, when
- * Google Benchmark itself failed: error then holds one line.
+ * Run all that is registered. Google Benchmark tells of a case's repetitions when the last of them
+ * is done: then result is called for each. Before that, for who may not live to see it, and unless
+ * it is NULL: measured, at the end of each repetition, in a thread of it, by a clock of our own (so
+ * a few ns differ) and without the repetition's number. 0; or -EIO, when Google Benchmark itself
+ * failed: error then holds one line.
  */
-int gbench_run(void (*result)(void *user, const struct gbench_result *result), char *error,
-	       size_t error_size);
+typedef void gbench_report(void *user, const struct gbench_result *result);
+int gbench_run(gbench_report *result, gbench_report *measured, char *error, size_t error_size);
 
 #ifdef __cplusplus
 }

@@ -176,6 +176,20 @@ static void take_result(void *user, const struct gbench_result *result)
 			result->wall_ns / case_ops(m->run.c, result->iterations);
 }
 
+/* The results of a run that does not come to take_result. */
+static void keep_sample(void *user, const struct gbench_result *result)
+{
+	struct measured_case *m = container_of((struct case_run *)user, struct measured_case, run);
+	const double ops = case_ops(m->run.c, result->iterations), sample = result->wall_ns / ops;
+	struct measurement row = case_measurement(m->run.c);
+
+	row.ops = (uint64_t)ops * (uint64_t)row.threads;
+	row.samples = &sample;
+	row.nr_samples = 1;
+	if (is_repeated(m)) /* it may have run out of memory just now */
+		results_sample(m->measure->results, &row);
+}
+
 /* On an emulated machine no memory is bound, so no figure of nodes can be taken for one. */
 static const char *node_name(const struct measure *measure, int nid, char *name, size_t size)
 {
@@ -210,19 +224,11 @@ int measure_add(const struct measured_case *m, uint64_t batches, const double *s
 		int nr_samples)
 {
 	const struct bench_case *c = m->run.c;
-	struct measurement measurement = {
-		.suite = c->suite,
-		.name = c->name,
-		.allocator = c->allocator,
-		.placement = c->placement,
-		.size = c->size,
-		.threads = c->threads,
-		.ops = (uint64_t)case_ops(c, batches) * (uint64_t)c->threads,
-		.samples = samples,
-		.nr_samples = nr_samples,
-		.note = c->note,
-	};
+	struct measurement measurement = case_measurement(c);
 
+	measurement.ops = (uint64_t)case_ops(c, batches) * (uint64_t)c->threads;
+	measurement.samples = samples;
+	measurement.nr_samples = nr_samples;
 	return results_measured(m->measure->results, &measurement);
 }
 
@@ -251,7 +257,7 @@ int measure_repeat(struct measure *measure)
 			return complain("%s: cannot be registered: %s", name, strerror(-error)),
 			       EXIT_FAILED;
 	}
-	if (nr_repeated(measure) > 0 && gbench_run(take_result, line, sizeof(line)))
+	if (nr_repeated(measure) > 0 && gbench_run(take_result, keep_sample, line, sizeof(line)))
 		return complain("%s", line), EXIT_FAILED;
 	for (size_t i = 0; !error && i < measure->nr; i++) {
 		measure->cases[i].run.before = NULL;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 
 #include "bench/command.h"
 #include "bench/results/results.h"
+#include "bench/results/summary.h"
 
 /* What the parent waits for: all blocked in it from before the fork, so that none slips by. */
 static void waited_signals(sigset_t *set)
@@ -71,23 +73,67 @@ static int wait_for(pid_t pid, const sigset_t *set, int *status)
 	}
 }
 
+/* What was measured before the end stays, as a run that says what it is. */
+static bool keep(const struct supervised *run, const char *mark, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static bool keep(const struct supervised *run, const char *mark, const char *fmt, ...)
+{
+	char why[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	if (!run->results || !results_keep(run->results, run->running, mark, why))
+		return false;
+	summary_print(run->results, stdout);
+	fflush(stdout);
+	return true;
+}
+
+/* In words: what became of the results of a run that did not end by itself. */
+static const char *kept(bool is_kept)
+{
+	return is_kept ? "what it had measured is kept" : "no results were written";
+}
+
+static int after_signal(const struct supervised *run, const char *what, int sig)
+{
+	bool committed = run->results && results_committed(run->results);
+
+	complain("%s: ended by a signal (%s); %s", what, strsignal(sig),
+		 committed ? "the results were written"
+			   : kept(keep(run, NULL, "ended by a signal (%s)", strsignal(sig))));
+	return 128 + sig;
+}
+
+static int after_crash(const struct supervised *run, const char *what, const char *how)
+{
+	char mark[64];
+
+	snprintf(mark, sizeof(mark), "crashed: %s", how);
+	complain("%s: %s; %s", what, mark, kept(keep(run, mark, "%s: %s", what, mark)));
+	return EXIT_FAILED;
+}
+
 static int exit_status(const struct supervised *run, int sig, int status)
 {
 	const char *what = run->running[0] ? run->running : "the run";
 	bool committed = run->results && results_committed(run->results);
 
-	if (sig) {
-		complain("%s: ended by a signal (%s); %s", what, strsignal(sig),
-			 committed ? "the results were written" : "no results were written");
-		return 128 + sig;
+	if (sig)
+		return after_signal(run, what, sig);
+	if (!WIFEXITED(status))
+		return after_crash(run, what, strsignal(WTERMSIG(status)));
+	if (!WEXITSTATUS(status) && run->results && !committed) { /* a library called exit() */
+		complain("%s: ended the process; %s", what,
+			 kept(keep(run, "ended the process", "%s: ended the process", what)));
+		return EXIT_FAILED;
 	}
-	if (WIFEXITED(status) && (WEXITSTATUS(status) || !run->results || committed))
-		return WEXITSTATUS(status);
-	if (WIFEXITED(status)) /* a library called exit() */
-		complain("%s: ended the process; no results were written", what);
-	else
-		complain("%s: crashed: %s", what, strsignal(WTERMSIG(status)));
-	return EXIT_FAILED;
+	if (WEXITSTATUS(status) && !committed) /* it has said what is wrong */
+		keep(run, "failed", "%s: failed", what);
+	return WEXITSTATUS(status);
 }
 
 int supervise(const char *results_dir, int (*work)(struct supervised *run, void *arg), void *arg)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A run in a child process, so that whatever ends it, a crash in any allocator, Ctrl-C, a full
- * disk, leaves the results folder as it was.
+ * disk, leaves runs in the results folder that are whole or say that they are not.
  *
  *	parent	makes the run's temporary folder, starts the child in a process group of
  *		its own, waits;
  *		on SIGINT, SIGTERM or SIGHUP, or when the child crashes or fails, kills
- *		the group and removes the folder
+ *		the group, and makes a run of what was measured by then (results_keep), with
+ *		its summary; of nothing, removes the folder
  *	child	does the work, writes into the folder, and renames it as its last act
  *		(results_commit)
  *

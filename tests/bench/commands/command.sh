@@ -315,15 +315,17 @@ filtered() {
 	[ "$(ls -A results | wc -l)" = 2 ]
 }
 
-# Ctrl-C when a run is on its way: 130, one line, and what was there before is all that is there.
+# Ctrl-C when a run has measured something: 130, one line, and a run of what it had, which latest does not point at.
 interrupted() {
-	ls -AR results >before
-	"$kmm" bench --memory 64M --suite slab --benchmark_min_time=0.05 >out 2>err &
+	latest=$(readlink results/latest)
+	ls -A results >before
+	"$kmm" bench --memory 64M --suite slab --case pair,shuffle --allocators kmm,glibc --benchmark_min_time=0.05 >out 2>err &
 	pid=$!
 	tries=0
-	until grep -q % err; do
+	# Calibration is the first tenth or so.
+	until grep -Eq '^ *[3-9][0-9] %' err; do
 		tries=$((tries + 1))
-		[ $tries -lt 600 ] || { kill -KILL $pid; return 1; }
+		[ $tries -lt 1200 ] || { kill -KILL $pid; cat err; return 1; }
 		sleep 0.1
 	done
 	kill -INT $pid
@@ -331,7 +333,15 @@ interrupted() {
 	wait $pid || got=$?
 	[ "$got" = 130 ] || { echo "status $got"; cat err; return 1; }
 	[ "$(grep -c '^kmm: ' err)" = 1 ] || { cat err; return 1; }
-	ls -AR results | diff before -
+	want_line err 'ended by a signal \(Interrupt\); what it had measured is kept'
+	want_line out '^incomplete: ended by a signal \(Interrupt\); [1-9][0-9]* of [1-9][0-9]* rows have figures'
+	run=$(ls -A results | diff before - | sed -n 's/^> //p')
+	want_line out "^results: results/$run\$"
+	[ "$(readlink results/latest)" = "$latest" ]
+	want_line "results/$run/throughput.csv" '^slab,(pair|shuffle),[a-z]*(-aa)?,[12],local,[0-9]+,[1-9][0-9]*,[0-9.]+,'
+	want_line "results/$run/machine.json" '"incomplete": "ended by a signal \(Interrupt\)"'
+	want_line results/latest/machine.json '"incomplete": null'
+	[ ! -e "results/$run/journal" ]
 }
 
 t 'help and version go to stdout' help_and_version
@@ -356,5 +366,5 @@ t 'freelist: what a slab can give back, and a free list cannot' freelist
 t 'fleet: a process an allocator, and what memory it holds' fleet
 t 'fleet: red zones are no part of what objects hold' fleet_debugged
 t 'filters choose cases; list and profile write nothing' filtered
-t 'Ctrl-C leaves nothing half-written' interrupted
+t 'Ctrl-C keeps what was measured' interrupted
 tap_done

@@ -5,7 +5,6 @@
 
 #include "bench/results/results.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -14,42 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/bench/results/folder.h"
 #include "tests/tap/tap.h"
 
 static char top[] = "/tmp/kmm-results-test.XXXXXX";
 static char dir[64];
-
-/* The file's text; "" if it cannot be read. */
-static const char *slurp(const char *folder, const char *name)
-{
-	static char text[1 << 16];
-	char path[512];
-	size_t got = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	file = fopen(path, "r");
-	if (file) {
-		got = fread(text, 1, sizeof(text) - 1, file);
-		fclose(file);
-	}
-	text[got] = '\0';
-	return text;
-}
-
-/* Entries of a folder, hidden ones too. -1: it is not there. */
-static int nr_entries(const char *path)
-{
-	DIR *d = opendir(path);
-	int nr = -2; /* . and .. */
-
-	if (!d)
-		return -1;
-	while (readdir(d))
-		nr++;
-	closedir(d);
-	return nr;
-}
 
 /* A new place for results, below the test's own folder. */
 static void fresh_dir(void)

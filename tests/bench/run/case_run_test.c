@@ -180,7 +180,7 @@ static void callbacks_come_in_order_on_google_benchmarks_threads(void)
 	registered_case.before = before;
 	ok_eq(gbench_init(1, argv, error, sizeof(error)), 0);
 	ok_eq(gbench_register("case", THREADS, 5, &case_run_gbench_ops, &registered_case), 0);
-	ok(!gbench_run(result, error, sizeof(error)), "%s", error);
+	ok(!gbench_run(result, NULL, error, sizeof(error)), "%s", error);
 	ok_eq(nr_results, 9);
 	ok_eq(nr_before, 9);
 	all_came_once();
@@ -292,7 +292,7 @@ static void an_allocator_without_memory_loses_its_row_only(void)
 	ok(c.skipped && !strcmp(c.note, "skipped: no memory for thread 3; emulated"), "%s", c.note);
 	/* It may be registered already: nothing of it comes any more. */
 	ok_eq(gbench_register("starving", THREADS, 5, &case_run_gbench_ops, &registered_case), 0);
-	ok(!gbench_run(result, error, sizeof(error)), "%s", error);
+	ok(!gbench_run(result, NULL, error, sizeof(error)), "%s", error);
 	ok_eq(seen.begun, THREADS);
 	ok_eq(seen.ended, THREADS);
 	case_run_destroy(&registered_case);

@@ -33,7 +33,8 @@ struct watched {
 	int nr_begun[THREADS], nr_ended[THREADS];
 	uint64_t iterations[THREADS];
 	struct times times[REPETITIONS][THREADS];
-	int nr_results;
+	int nr_results, nr_measured;
+	double measured_ns[REPETITIONS]; /* in their order */
 	bool reported[REPETITIONS];
 	struct gbench_result results[REPETITIONS];
 };
@@ -97,6 +98,17 @@ static void result(void *user, const struct gbench_result *r)
 	}
 }
 
+static void measured(void *user, const struct gbench_result *r)
+{
+	struct watched *w = user;
+
+	ok(!w->nr_results, "after the results");
+	ok_eq(r->threads, w == &two ? THREADS : 1);
+	if (w->nr_measured < REPETITIONS)
+		w->measured_ns[w->nr_measured] = r->wall_ns;
+	w->nr_measured++;
+}
+
 static void arguments_of_google_benchmark_are_known(void)
 {
 	ok(gbench_is_flag("--benchmark_filter=x"), "--benchmark_filter");
@@ -155,11 +167,12 @@ static void every_repetition_is_reported(void)
 {
 	char error[128] = "";
 
-	ok(!gbench_run(result, error, sizeof(error)), "%s", error);
+	ok(!gbench_run(result, measured, error, sizeof(error)), "%s", error);
 	for (const struct watched *w = &one;; w = &two) {
 		int threads = w == &one ? 1 : THREADS;
 
 		ok_eq(w->nr_results, REPETITIONS);
+		ok_eq(w->nr_measured, REPETITIONS);
 		for (int r = 0; r < REPETITIONS; r++) {
 			ok(w->reported[r], "repetition %d is missing", r);
 			ok_eq(w->results[r].threads, threads);
@@ -186,6 +199,10 @@ static void wall_time_is_that_of_the_work_alone(void)
 		ok(wall >= t->work - 1 && wall <= t->ending - t->begun + 1,
 		   "repetition %d: %g ns, work %g, around %g", r, wall, t->work,
 		   t->ending - t->begun);
+		ok(one.measured_ns[r] >= t->work - 1 &&
+			   one.measured_ns[r] <= t->ending - t->begun + 1,
+		   "repetition %d: measured %g ns, work %g, around %g", r, one.measured_ns[r],
+		   t->work, t->ending - t->begun);
 	}
 }
 

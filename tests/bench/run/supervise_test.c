@@ -5,7 +5,6 @@
 
 #include "bench/run/supervise.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -15,21 +14,18 @@
 
 #include "bench/command.h"
 #include "bench/results/results.h"
+#include "tests/bench/results/folder.h"
 #include "tests/tap/tap.h"
 
-static char dir[] = "/tmp/kmm-supervise-test.XXXXXX";
+static char top[] = "/tmp/kmm-supervise-test.XXXXXX";
+static char dir[sizeof(top) + 16]; /* of results, below it */
 static char said[512];
 
-static int nr_entries(void)
+static void fresh_dir(void)
 {
-	DIR *d = opendir(dir);
-	int nr = -2;
+	static int nr;
 
-	while (d && readdir(d))
-		nr++;
-	if (d)
-		closedir(d);
-	return nr;
+	snprintf(dir, sizeof(dir), "%s/%d", top, ++nr);
 }
 
 static int works(struct supervised *run, void *arg)
@@ -45,15 +41,20 @@ static int fails(struct supervised *run, void *arg)
 	return EXIT_BAD_INPUT;
 }
 
-static int crashes(struct supervised *run, void *arg)
+static void crash(void)
 {
 	struct rlimit none = {0, 0};
 
-	(void)arg;
 	setrlimit(RLIMIT_CORE, &none);
-	snprintf(run->running, PROGRESS_NAME, "slab/pair/64");
 	signal(SIGSEGV, SIG_DFL); /* a sanitizer would exit instead */
 	raise(SIGSEGV);
+}
+
+static int crashes(struct supervised *run, void *arg)
+{
+	(void)arg;
+	snprintf(run->running, PROGRESS_NAME, "slab/pair/64");
+	crash();
 	return EXIT_OK;
 }
 
@@ -100,23 +101,75 @@ static int signals_often(struct supervised *run, void *arg)
 	return EXIT_OK;
 }
 
+/* A latency and two of three samples of one case; another one is to come. */
+static void measures(struct supervised *run)
+{
+	const double samples[] = {3, 5};
+	struct measurement m = {.suite = "slab",
+				.name = "pair",
+				.allocator = "kmm",
+				.placement = "local",
+				.size = "64",
+				.threads = 1,
+				.samples = samples,
+				.note = ""};
+	struct measurement later = m;
+
+	later.size = "128";
+	results_planned(run->results, &m);
+	results_planned(run->results, &later);
+	m.ops = 100;
+	m.nr_samples = 1;
+	results_sample(run->results, &m);
+	m.samples++;
+	results_sample(run->results, &m);
+}
+
+static int measures_and_signals(struct supervised *run, void *arg)
+{
+	measures(run);
+	return signals(run, arg);
+}
+
+static int measures_and_crashes(struct supervised *run, void *arg)
+{
+	(void)arg;
+	measures(run);
+	snprintf(run->running, PROGRESS_NAME, "slab/pair/128/kmm/local/threads:1");
+	crash();
+	return EXIT_OK;
+}
+
+static int measures_and_fails(struct supervised *run, void *arg)
+{
+	(void)arg;
+	measures(run);
+	snprintf(run->running, PROGRESS_NAME, "slab/pair/64/kmm/local/threads:1 (memory)");
+	return complain("slab/pair: what is wrong");
+}
+
 static int commits_and_signals(struct supervised *run, void *arg)
 {
 	return results_commit(run->results) ? EXIT_FAILED : signals(run, arg);
 }
 
-/* supervise() in a process of its own, because it changes signals; its stderr goes to said. */
+/* supervise() in a process of its own, because it changes signals; its stderr goes to said, its
+ * stdout to a file. */
 static int supervised(const char *results_dir, int (*work)(struct supervised *run, void *arg),
 		      void *arg)
 {
 	int ends[2], status = 0;
+	char printed[sizeof(top) + 16];
 	size_t length = 0;
 	ssize_t got;
 
 	if (pipe(ends))
 		exit(99);
 	fflush(stdout);
+	snprintf(printed, sizeof(printed), "%s/printed", top);
 	if (!fork()) {
+		if (!freopen(printed, "w", stdout))
+			_exit(99);
 		dup2(ends[1], 2);
 		close(ends[0]);
 		close(ends[1]);
@@ -135,25 +188,25 @@ static int supervised(const char *results_dir, int (*work)(struct supervised *ru
 static void a_run_that_commits_stays(void)
 {
 	ok_eq(supervised(dir, works, NULL), EXIT_OK);
-	ok_eq(nr_entries(), 2);
+	ok_eq(nr_entries(dir), 2);
 	ok(!said[0], "said '%s'", said);
 }
 
 static void a_run_that_fails_leaves_nothing(void)
 {
-	int before = nr_entries();
+	int before = nr_entries(dir);
 
 	ok_eq(supervised(dir, fails, NULL), EXIT_BAD_INPUT);
-	ok_eq(nr_entries(), before);
+	ok_eq(nr_entries(dir), before);
 	ok(!said[0], "said '%s'", said);
 }
 
 static void a_crash_names_what_was_running(void)
 {
-	int before = nr_entries();
+	int before = nr_entries(dir);
 
 	ok_eq(supervised(dir, crashes, NULL), EXIT_FAILED);
-	ok_eq(nr_entries(), before);
+	ok_eq(nr_entries(dir), before);
 	ok(!strncmp(said, "kmm: slab/pair/64: crashed: ", 28) &&
 		   strchr(said, '\n') == said + strlen(said) - 1,
 	   "said '%s'", said);
@@ -161,10 +214,10 @@ static void a_crash_names_what_was_running(void)
 
 static void an_exit_before_the_commit_is_no_success(void)
 {
-	int before = nr_entries();
+	int before = nr_entries(dir);
 
 	ok_eq(supervised(dir, exits, NULL), EXIT_FAILED);
-	ok_eq(nr_entries(), before);
+	ok_eq(nr_entries(dir), before);
 	ok(!strcmp(said, "kmm: slab/pair/64: ended the process; no results were written\n"),
 	   "said '%s'", said);
 }
@@ -172,13 +225,13 @@ static void an_exit_before_the_commit_is_no_success(void)
 static void a_signal_ends_all_and_leaves_nothing(void)
 {
 	static const int sent[] = {SIGINT, SIGTERM};
-	int before = nr_entries();
+	int before = nr_entries(dir);
 
 	for (int i = 0; i < 2; i++) {
 		int sig = sent[i];
 
 		ok_eq(supervised(dir, signals, &sig), 128 + sent[i]);
-		ok_eq(nr_entries(), before);
+		ok_eq(nr_entries(dir), before);
 		ok(!strncmp(said, "kmm: ", 5) && strchr(said, '\n') == said + strlen(said) - 1,
 		   "said '%s'", said);
 	}
@@ -186,23 +239,85 @@ static void a_signal_ends_all_and_leaves_nothing(void)
 
 static void more_signals_change_nothing(void)
 {
-	int before = nr_entries();
+	int before = nr_entries(dir);
 
 	for (int i = 0; i < 20; i++) {
 		ok_eq(supervised(dir, signals_often, NULL), 128 + SIGINT);
-		ok_eq(nr_entries(), before);
+		ok_eq(nr_entries(dir), before);
 	}
 }
 
 static void a_signal_behind_the_commit_takes_nothing_away(void)
 {
-	int before = nr_entries(), sig = SIGINT;
+	int before = nr_entries(dir), sig = SIGINT;
 
 	ok_eq(supervised(dir, signals, &sig), 128 + SIGINT);
 	ok(strstr(said, "no results were written"), "said '%s'", said);
 	ok_eq(supervised(dir, commits_and_signals, &sig), 128 + SIGINT);
 	ok(strstr(said, "; the results were written"), "said '%s'", said);
-	ok_eq(nr_entries(), before + 1);
+	ok_eq(nr_entries(dir), before + 1);
+}
+
+/* The one run of this folder, whose throughput.csv and machine.json are to hold these lines. */
+static void ok_kept(const char *pair_64, const char *pair_128, const char *why)
+{
+	char path[512] = "", wanted[256];
+	const char *text;
+	struct dirent *entry;
+	DIR *d = opendir(dir);
+
+	while (d && (entry = readdir(d)))
+		if (entry->d_name[0] == '2')
+			snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+	if (d)
+		closedir(d);
+	ok_eq(nr_entries(dir), 1); /* and no `latest' */
+	ok_eq(nr_entries(path), 9);
+	text = slurp(path, "throughput.csv");
+	snprintf(wanted, sizeof(wanted), "\nslab,pair,kmm,1,local,64,200,4,3,5,2.5e+08,,%s\n",
+		 pair_64);
+	ok(strstr(text, wanted), "%s", text);
+	snprintf(wanted, sizeof(wanted), "\nslab,pair,kmm,1,none,128,0,,,,,,%s\n", pair_128);
+	ok(strstr(text, wanted), "%s", text);
+	text = slurp(path, "raw.csv");
+	ok(strstr(text, "\nslab,pair,kmm,1,local,64,0,3\nslab,pair,kmm,1,local,64,1,5\n"), "%s",
+	   text);
+	text = slurp(path, "machine.json");
+	snprintf(wanted, sizeof(wanted), "\"incomplete\": \"%s\"", why);
+	ok(strstr(text, wanted), "%s", text);
+	text = slurp(top, "printed");
+	snprintf(wanted, sizeof(wanted), "\nincomplete: %s; 1 of 2 rows have figures\n", why);
+	ok(strstr(text, wanted), "%s", text);
+	snprintf(wanted, sizeof(wanted), "\n%s: kmm: slab/pair/128\n", pair_128);
+	ok(strstr(text, wanted), "%s", text);
+}
+
+static void ok_said(const char *wanted)
+{
+	ok(strstr(said, wanted) && strchr(said, '\n') == said + strlen(said) - 1, "said '%s'",
+	   said);
+}
+
+static void what_was_measured_before_the_end_is_kept(void)
+{
+	int sig = SIGINT;
+
+	fresh_dir();
+	ok_eq(supervised(dir, measures_and_signals, &sig), 128 + SIGINT);
+	ok_said("ended by a signal (Interrupt); what it had measured is kept\n");
+	ok_kept("", "not run: the run ended early", "ended by a signal (Interrupt)");
+
+	fresh_dir();
+	ok_eq(supervised(dir, measures_and_crashes, NULL), EXIT_FAILED);
+	ok_said("kmm: slab/pair/128/kmm/local/threads:1: crashed: Segmentation fault; what it had");
+	ok_kept("", "crashed: Segmentation fault",
+		"slab/pair/128/kmm/local/threads:1: crashed: Segmentation fault");
+
+	fresh_dir();
+	ok_eq(supervised(dir, measures_and_fails, NULL), EXIT_BAD_INPUT);
+	ok_said("kmm: slab/pair: what is wrong\n");
+	ok_kept("failed", "not run: the run ended early",
+		"slab/pair/64/kmm/local/threads:1 (memory): failed");
 }
 
 static void an_impossible_folder_is_bad_input(void)
@@ -213,19 +328,20 @@ static void an_impossible_folder_is_bad_input(void)
 
 static void no_folder_is_made_when_none_is_asked_for(void)
 {
-	int before = nr_entries();
+	int before = nr_entries(dir);
 
 	ok_eq(supervised(NULL, fails, NULL), EXIT_BAD_INPUT);
-	ok_eq(nr_entries(), before);
+	ok_eq(nr_entries(dir), before);
 }
 
 int main(void)
 {
-	char command[sizeof(dir) + 16];
+	char command[sizeof(top) + 16];
 	int status;
 
-	if (!mkdtemp(dir))
+	if (!mkdtemp(top))
 		return 99;
+	fresh_dir();
 	RUN(a_run_that_commits_stays);
 	RUN(a_run_that_fails_leaves_nothing);
 	RUN(a_crash_names_what_was_running);
@@ -233,9 +349,10 @@ int main(void)
 	RUN(a_signal_ends_all_and_leaves_nothing);
 	RUN(more_signals_change_nothing);
 	RUN(a_signal_behind_the_commit_takes_nothing_away);
+	RUN(what_was_measured_before_the_end_is_kept);
 	RUN(an_impossible_folder_is_bad_input);
 	RUN(no_folder_is_made_when_none_is_asked_for);
 	status = done();
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	snprintf(command, sizeof(command), "rm -rf %s", top);
 	return system(command) ? 99 : status;
 }
