@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The TLBs of real processors. What no source gives is an assumption, and `sources` says so.
+ * The TLBs of real processors. What was looked up is cited in `sources'; what was not to be found
+ * in anything at hand is `not verified' there, and has a ? here.
  *
  *	              L1 instructions   L1 data            L2                 walk caches
  *	486           -------- 32, 4 ways, one for both ----------            none
- *	P6            32 + 2 large      64 + 8 large       none               none
- *	Haswell       128 + 8           64 + 32 + 4        1024, 8 ways       32, 4, 2 (assumed)
- *	Skylake       128 + 8           64 + 32 + 4        1536, 12 ways      32, 4, 2 (assumed)
- *	Zen 4         64, any size      72, any size       512 and 3072       64 and 64
- *	Golden Cove   256 + 32          96 + 32 + 8        2048, 16 ways      32, 4, 2 (assumed)
+ *	P6            32 + 2 large      64 + 8 large       none               none ?
+ *	Haswell       128 + 8 ?         64 + 32 + 4        1024, 8 ways       32, 4, 2 ?
+ *	Skylake       128 + 8           64 + 32 ? + 4      1536, 12 ways      32, 4, 2 ?
+ *	Zen 4         64, any size      72, any size       512 and 3072       64 and 64 ?
+ *	Golden Cove   256 + 32          96 + 32 + 8        2048, 16 ways      32, 4, 2 ?
  *
  * What one of two hardware threads has is given where the processor divides an array between them.
  */
@@ -54,11 +55,12 @@ const struct tlb_preset tlb_presets[] = {
 	{
 		.name = "i486",
 		.processor = "Intel 80486",
-		.sources = "Embedded Intel486 Processor Hardware Reference Manual (1997), 3.5: 8 "
-			   "sets of 4 ways, one for\n"
-			   "instructions and data, pseudo-LRU by three bits a set; a load of CR3 "
-			   "flushes all. 4 KiB pages only,\n"
-			   "nothing is global. " HARDLY_ANY,
+		.sources = "Embedded Intel486 Processor Hardware Reference Manual, page 3-17 and "
+			   "figure 3-7: 8\n"
+			   "sets of 4 ways, one for instructions and data, pseudo-LRU as in the "
+			   "cache, by three\n"
+			   "bits a set; a load of CR3 flushes all.\n4 KiB pages only, nothing is "
+			   "global.\n" HARDLY_ANY,
 		.max_levels = 2,
 		.config = {.name = "i486",
 			   .paging = PAGING_I386,
@@ -69,14 +71,15 @@ const struct tlb_preset tlb_presets[] = {
 	{
 		.name = "p6",
 		.processor = "Intel P6 family (Pentium Pro, II, III)",
-		.sources = "Intel SDM volume 2, CPUID leaf 2, descriptors 01h (instructions, 4 "
-			   "KiB: 32, "
-			   "4 ways), 02h (4 MiB: 2,\n"
-			   "fully associative), 03h (data, 4 KiB: 64, 4 ways), 04h (4 MiB: 8, 4 "
-			   "ways). "
-			   "Replacement and caches of\n"
-			   "directory entries are not documented: pseudo-LRU and none are "
-			   "assumed. " HARDLY_ANY,
+		.sources = "Intel SDM, volume 2, CPUID, table of the descriptors of leaf 2: 01h "
+			   "(instructions, 4\n"
+			   "KiB: 32, 4 ways), 02h (4 MiB: 2, fully associative), 03h (data, 4 KiB: "
+			   "64, 4 ways),\n"
+			   "04h (4 MiB: 8, 4 ways); boot messages of FreeBSD on Pentium IIs list "
+			   "these four.\n"
+			   "Not verified: replacement and caches of directory entries (pseudo-LRU "
+			   "and none are\n"
+			   "assumed).\n" HARDLY_ANY,
 		.max_levels = 2,
 		.config = {.name = "p6",
 			   .paging = PAGING_I386,
@@ -91,19 +94,23 @@ const struct tlb_preset tlb_presets[] = {
 	{
 		.name = "haswell",
 		.processor = "Intel Haswell (2013)",
-		.sources =
-			"Intel 64 and IA-32 Architectures Optimization Reference Manual, Haswell, "
-			"TLB parameters: entries and\n"
-			"ways. 7 cycles for a hit in the second level: the same manual, of Sandy "
-			"Bridge. Sets are taken from\n"
-			"the lowest bits: Gras and others, Translation Leak-aside Buffer, USENIX "
-			"Security 2018. Not documented:\n"
-			"replacement (pseudo-LRU assumed, as in Skylake), and the page-walk "
-			"caches' sizes (assumed).\n" HARDLY_ANY,
+		.sources = "CPUID leaf 2 of a Core i5-4278U (github.com/libmir/mir-cpuid, issue "
+			   "7): 64 entries for\n"
+			   "instructions, 8 ways, which is one thread's half of 128; 64, 4 ways, "
+			   "for data; 1024,\n"
+			   "8 ways, in the second level (descriptor C1h: for 4 KiB and 2 MiB). 32 "
+			   "for 2 MiB and 4\n"
+			   "for 1 GiB pages: Mynavi News, 21 June 2013, on Haswell, part 15.\n"
+			   "Not verified: 8 entries for instructions in 2 MiB pages, the ways of "
+			   "the last three,\n"
+			   "7 cycles for a hit in the second level (the 2013 article measures 12 "
+			   "as a whole), sets\n"
+			   "from the lowest bits, replacement (pseudo-LRU assumed), and the "
+			   "page-walk caches.\n" HARDLY_ANY,
 		.max_levels = 4,
 		.config = {.name = "haswell",
 			   .paging = PAGING_4_LEVEL,
-			   .arrays = {{ARRAY("ITLB 4K", 128, 4, TLB_INSTRUCTIONS, L(1), TLB_PLRU),
+			   .arrays = {{ARRAY("ITLB 4K", 128, 8, TLB_INSTRUCTIONS, L(1), TLB_PLRU),
 				       ARRAY("ITLB 2M", 8, 0, TLB_INSTRUCTIONS, L(2), TLB_PLRU),
 				       ARRAY("DTLB 4K", 64, 4, TLB_DATA, L(1), TLB_PLRU),
 				       ARRAY("DTLB 2M", 32, 4, TLB_DATA, L(2), TLB_PLRU),
@@ -119,19 +126,22 @@ const struct tlb_preset tlb_presets[] = {
 	{
 		.name = "skylake",
 		.processor = "Intel Skylake (2015)",
-		.sources =
-			"Intel 64 and IA-32 Architectures Optimization Reference Manual, Skylake "
-			"Client, TLB parameters: entries\n"
-			"and ways. Pseudo-LRU, 9 cycles for a hit in the second level: Hennessy "
-			"and "
-			"Patterson, Computer\n"
-			"Architecture, 6th edition, chapter 2 (Core i7-6700); of 12 ways there is "
-			"no "
-			"tree, so LRU. The second\n"
-			"level's sets are an xor of twice seven bits: Gras and others, Translation "
-			"Leak-aside Buffer, USENIX\n"
-			"Security 2018. The page-walk caches' sizes are not documented: "
-			"assumed.\n" HARDLY_ANY,
+		.sources = "Intel 64 and IA-32 Architectures Optimization Reference Manual "
+			   "(248966-045), table\n"
+			   "2-15: 128 for instructions, 8 ways; 8 a thread in 2 MiB pages. CPUID "
+			   "leaf 2 of a\n"
+			   "Skylake server: 64, 4 ways, for data (03h), 4 for 1 GiB pages, 4 ways "
+			   "(63h), 1536 in\n"
+			   "the second level (C3h, which has 16 for 1 GiB pages, 4 ways, too; it "
+			   "says 6 ways).\n"
+			   "12 ways there, of 128 sets that are an xor of twice seven bits: what "
+			   "follows Gras and\n"
+			   "others, Translation Leak-aside Buffer, USENIX Security 2018, takes it "
+			   "so.\n"
+			   "Not verified: 32 entries for 2 MiB pages, 9 cycles for a hit in the "
+			   "second level and\n"
+			   "pseudo-LRU (of 12 ways there is no tree, so LRU), and the page-walk "
+			   "caches.\n" HARDLY_ANY,
 		.max_levels = 4,
 		.config = {.name = "skylake",
 			   .paging = PAGING_4_LEVEL,
@@ -158,21 +168,21 @@ const struct tlb_preset tlb_presets[] = {
 		.name = "zen4",
 		.processor = "AMD Zen 4 (2022)",
 		.sources = "AMD, Software Optimization Guide for the AMD Zen4 Microarchitecture "
-			   "(57647): first levels\n"
-			   "of 64 and 72 entries for all sizes, fully associative; second levels "
-			   "of 512 "
-			   "(4 KiB and 2 MiB) and\n"
-			   "3072; a page directory cache of 64 entries. The second level for data "
-			   "also "
-			   "holds directory entries,\n"
-			   "as many as there is room for: modelled as a cache of 64 of their own. "
-			   "1 GiB "
-			   "pages, which it holds as\n"
-			   "2 MiB, are in the first level only here. Pages are not coalesced. Not "
-			   "documented: replacement (LRU\n"
-			   "assumed), ways of the second levels (8 and 24 are assumed), and the "
-			   "cycles "
-			   "of a hit there (7 assumed).\n" HARDLY_ANY,
+			   "(57647), as quoted\n"
+			   "by others: 2.7.1: 72 for data, all sizes, fully associative; 2.7.2: "
+			   "3072, 24 ways,\n"
+			   "which holds page directory entries too; 2.7.3: six walkers (here walks "
+			   "take turns).\n"
+			   "As in Zen 2 (7-cpu.com, WikiChip): 64 for instructions, all sizes, "
+			   "fully associative;\n"
+			   "512, 8 ways, in the second level; 1 GiB pages are held there as 2 MiB: "
+			   "here they are\n"
+			   "in the first level only.\n"
+			   "Not verified: a page directory cache of 64; directory entries in the "
+			   "second level are\n"
+			   "modelled as a cache of 64 of their own; 7 cycles for a hit there; LRU. "
+			   "Pages are not\n"
+			   "coalesced here.\n" HARDLY_ANY,
 		.max_levels = 5,
 		.config = {.name = "zen4",
 			   .paging = PAGING_4_LEVEL,
@@ -193,20 +203,17 @@ const struct tlb_preset tlb_presets[] = {
 	{
 		.name = "goldencove",
 		.processor = "Intel Golden Cove (2021)",
-		.sources =
-			"Hennessy and Patterson, Computer Architecture, 7th edition, chapter 2 "
-			"(Core "
-			"i9-12900): 256 and 32 entries\n"
-			"for instructions, 96 (6 ways), 32 and 8 for loads, a second level of 2048 "
-			"(16 ways) for all sizes, 9\n"
-			"cycles for a hit there, pseudo-LRU; of 6 ways there is no tree, so LRU. "
-			"16 "
-			"entries of all sizes for\n"
-			"stores: Intel 64 and IA-32 Architectures Optimization Reference Manual, "
-			"Sunny Cove. Not documented: the\n"
-			"second level's choice of sets (lowest bits assumed), the page-walk "
-			"caches' "
-			"sizes (assumed).\n" HARDLY_ANY,
+		.sources = "Hennessy and Patterson, Computer Architecture, 7th edition, chapter 2 "
+			   "(Core i9-12900):\n"
+			   "instructions 256 and 32, 8 ways; loads 96 (6 ways), 32 (4) and 8 (8); "
+			   "a second level\n"
+			   "of 2048, 16 ways, for all sizes; 9 cycles for a miss in the first that "
+			   "hits there;\n"
+			   "pseudo-LRU; of 6 ways there is no tree, so LRU.\n"
+			   "Not verified: 16 entries of all sizes for stores (as in Sunny Cove), "
+			   "the second\n"
+			   "level's choice of sets (lowest bits), and the page-walk "
+			   "caches.\n" HARDLY_ANY,
 		.max_levels = 5,
 		.config = {.name = "goldencove",
 			   .paging = PAGING_4_LEVEL,
