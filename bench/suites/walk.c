@@ -31,14 +31,16 @@
 #define WALK_PFN_SHIFT 0x12345UL
 #define HOT_PAGES      64
 #define BATCH	       256
+#define LANES	       4
 #define MAP_PAGES      4096
 
 static uint64_t free_pages_before; /* the one case that runs */
 
 struct walk_thread {
 	uint64_t random;
-	uint64_t nr_wrong; /* walks that gave nothing, or another frame */
-	uint64_t page;	   /* chain: the next */
+	uint64_t lanes[LANES]; /* batches' own, see batch_fill */
+	uint64_t nr_wrong;     /* walks that gave nothing, or another frame */
+	uint64_t page;	       /* chain: the next */
 	uint64_t va[BATCH];
 	struct pgtable_walk walks[BATCH];
 };
@@ -108,6 +110,8 @@ static const char *begin(struct bench_case *c, int thread, void **out)
 	if (!state)
 		return error_line("no memory for the harness");
 	state->random = c->seed + (uint64_t)thread * 0x9E3779B97F4A7C15UL;
+	for (uint64_t lane = 0; lane < LANES; lane++)
+		state->lanes[lane] = lines_scramble(state->random + lane);
 	*out = state;
 	c->ops->run(c, thread, state, 1 + 100000 / c->ops->ops_per_batch);
 	return NULL;
@@ -253,30 +257,48 @@ static void zipf_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 
 enum order { ORDER_RANDOM, ORDER_ZIPF, ORDER_SORTED };
 
-/* The next call's addresses. */
-static inline void batch_fill(struct walk_thread *state, const struct bench_case *c,
-			      enum order order)
-{
-	uint64_t mask = (c->size_bytes >> PAGE_SHIFT) - 1, random = state->random;
-	uint64_t page = state->page;
-	unsigned int octaves = octaves_of(c);
+struct draw {
+	enum order order;
+	unsigned int octaves;
+	uint64_t mask, page;
+};
 
-	for (int i = 0; i < BATCH; i++) {
-		random = lines_next_random(random);
-		if (order == ORDER_RANDOM)
-			page = (random >> 20) & mask;
-		else if (order == ORDER_ZIPF)
-			page = zipf_page(random, octaves, mask);
-		else
-			page = (page + 1 + (random >> 58)) & mask;
-		state->va[i] = WALK_BASE + (page << PAGE_SHIFT);
-	}
-	state->page = page;
-	state->random = random;
+static inline __attribute__((always_inline)) uint64_t draw_va(struct draw *draw, uint64_t *random)
+{
+	*random = lines_next_random(*random);
+	if (draw->order == ORDER_RANDOM)
+		draw->page = (*random >> 20) & draw->mask;
+	else if (draw->order == ORDER_ZIPF)
+		draw->page = zipf_page(*random, draw->octaves, draw->mask);
+	else
+		draw->page = (draw->page + 1 + (*random >> 58)) & draw->mask;
+	return WALK_BASE + (draw->page << PAGE_SHIFT);
 }
 
-static inline void batch_run_order(struct bench_case *c, struct walk_thread *state, uint64_t n,
-				   enum order order)
+/* The next call's addresses. Four generators take turns: one alone would make each address wait for
+ * the last, and that, not the walks, would be a good part of what is measured. */
+static inline __attribute__((always_inline)) void
+batch_fill(struct walk_thread *state, const struct bench_case *c, enum order order)
+{
+	struct draw draw = {order, octaves_of(c), (c->size_bytes >> PAGE_SHIFT) - 1, state->page};
+	uint64_t first = state->lanes[0], second = state->lanes[1];
+	uint64_t third = state->lanes[2], fourth = state->lanes[3];
+
+	for (int i = 0; i < BATCH; i += LANES) {
+		state->va[i] = draw_va(&draw, &first);
+		state->va[i + 1] = draw_va(&draw, &second);
+		state->va[i + 2] = draw_va(&draw, &third);
+		state->va[i + 3] = draw_va(&draw, &fourth);
+	}
+	state->lanes[0] = first;
+	state->lanes[1] = second;
+	state->lanes[2] = third;
+	state->lanes[3] = fourth;
+	state->page = draw.page;
+}
+
+static inline __attribute__((always_inline)) void
+batch_run_order(struct bench_case *c, struct walk_thread *state, uint64_t n, enum order order)
 {
 	const struct pgtable *table = c->arg;
 	uint64_t nr_wrong = 0;
