@@ -58,6 +58,7 @@ static int help(void)
 
 	fputs("Usage: kmm pagetable [OPTION]... --map RANGE [RANGE]...\n"
 	      "       kmm pagetable [OPTION]... --pid PID\n"
+	      "       kmm pagetable [OPTION]... --address ADDRESS\n"
 	      "Build page tables for ranges of addresses and show them: how an address is cut, the "
 	      "tables as a tree,\n"
 	      "and what they take, beside other formats and a flat table.\n\n"
@@ -67,7 +68,8 @@ static int help(void)
 	      "      --map RANGE         map this; repeatable, and more may follow the options\n"
 	      "      --pid PID           map what a process has in memory, and check it\n"
 	      "      --format FORMAT     by name or cut (x86_64, which is 9+9+9+9+12)\n"
-	      "      --address ADDRESS   cut this address (the first of each range); repeatable\n"
+	      "      --address ADDRESS   cut this address (else the first of each range);\n"
+	      "                          repeatable\n"
 	      "      --huge              larger pages where a range has room for them\n"
 	      "      --all               the whole tree, however long\n" MACHINE_HELP
 	      "\nFormats:\n",
@@ -350,14 +352,18 @@ int command_pagetable(int argc, char **argv)
 		return complain("--pid: not with addresses to cut");
 	if (request.pid)
 		return check_pid(&request);
-	if (!request.nr_ranges)
-		return complain("pagetable wants --map RANGE or --pid PID; kmm pagetable --help "
-				"says more");
+	if (!request.nr_ranges && (!request.nr_addresses || optind < argc))
+		return complain("pagetable wants --map RANGE, --address ADDRESS or --pid PID; "
+				"kmm pagetable --help says more");
 	for (; optind < argc; optind++)
 		if ((status = add_range(&request, argv[optind])))
 			return status;
 	status = check_ranges(&request);
 	if (!status)
 		status = check_addresses(&request);
-	return status ? status : show(&request);
+	if (!status && !request.nr_ranges)
+		print_cuts(&request);
+	else if (!status)
+		status = show(&request);
+	return status;
 }

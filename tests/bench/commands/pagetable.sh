@@ -23,6 +23,8 @@ shows() {
 bad_input() {
 	refuses 'wants --map RANGE'
 	refuses 'wants --map RANGE' 1000
+	refuses 'wants --map RANGE' --address 1000 2000
+	refuses '--address: 0x100000000: not an address of i386' --format i386 --address 100000000
 	refuses '--format: vax: no such format' --format vax --map 1000
 	refuses '--map: lots: not START-END' --map lots
 	refuses '--map: 2000-1000: not START-END' --map 1000 2000-1000
@@ -63,6 +65,9 @@ cut() {
 	shows --format la57 --map 1000 --address ff11000000000000
 	want_line out 'level 5  bits 56..48  100010001  273 '
 	want_line out 'level 4  bits 47..39  000000000  0 '
+	shows --format pae --address c0a81234
+	want_line out 'level 3  bits 31..30  11  3 '
+	want_lines out 7
 }
 
 flat_128_tib() {
