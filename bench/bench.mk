@@ -23,7 +23,7 @@ libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers/peers_internal.h b
 		       bench/suites/page_fill.c bench/suites/page_stress.c \
 		       bench/suites/page_ageing.c bench/suites/slab.c bench/suites/kmalloc.c \
 		       bench/suites/map_ram.c bench/suites/map_unmap.c bench/suites/ranges.c bench/suites/ranges.h \
-		       bench/suites/vmalloc.c bench/suites/walk.c bench/suites/tlb.c
+		       bench/suites/vmalloc.c bench/suites/walk.c bench/suites/tlb.c bench/suites/tlb_trace.h bench/suites/tlb_trace.c
 libsuites_la_LIBADD  = libworkloads.la -lm
 
 # Everything of the command that tests exercise apart from main: a convenience library too.

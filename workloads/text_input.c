@@ -83,7 +83,8 @@ static int fill_compressed(struct text_input *t)
 		if (ZSTD_isError(wanted))
 			return fail(t, "cannot decompress: %s", ZSTD_getErrorName(wanted));
 		t->frame_open = wanted != 0;
-		t->pending = output.pos == output.size;
+		/* After a whole frame there is nothing: asked again, it would begin another one. */
+		t->pending = wanted && output.pos == output.size;
 	}
 	t->end += output.pos;
 	return 0;

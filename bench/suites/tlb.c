@@ -6,6 +6,8 @@
  *	hits	some 99 % of the accesses hit in L1: 48 pages at random, and now and then one of 4096
  *	misses	random pages of 64 GiB: nearly all miss in every TLB, and walk
  *
+ * How fast traces of accesses are read is in tlb_trace.c.
+ *
  * hits and misses are of the preset skylake; --full has the other presets too, hits_zen4 and so on.
  * Addresses are made before the clock runs, and gone through in turn. What they give is checked: as
  * many accesses as operations, and the share that was meant. size is the pages' range in bytes.
@@ -17,6 +19,7 @@
 
 #include "bench/suites/common.h"
 #include "bench/suites/suites.h"
+#include "bench/suites/tlb_trace.h"
 #include "virt/tlb.h"
 
 #define NR_ADDRESSES 65536UL
@@ -188,11 +191,11 @@ static int enumerate(const struct bench_env *env, struct case_list *list)
 	for (size_t i = 0; env->full && i < ARRAY_SIZE(full); i++)
 		if (add(env, list, full[i]))
 			return -ENOMEM;
-	return 0;
+	return tlb_trace_cases(env, list);
 }
 
 const struct suite tlb_bench_suite = {
 	.name = "tlb",
-	.summary = "accesses through the TLB model: hits, misses",
+	.summary = "accesses through the TLB model: hits, misses; reading traces of them",
 	.enumerate = enumerate,
 };

@@ -246,6 +246,30 @@ static void compressed_is_as_plain(void)
 	free(text);
 }
 
+/* Frames that end where the reader's chunk (a power of two, below 1 MiB) does, one and two of them. */
+static void frames_may_end_with_a_chunk(void)
+{
+	size_t length = 1 << 20, room = ZSTD_compressBound(length), packed_length;
+	struct record *many = malloc(length);
+	char *bytes = malloc(2 * room), error[KMT_ERROR_SIZE] = "";
+
+	if (!many || !bytes)
+		abort();
+	for (size_t i = 0; i < length / sizeof(*many); i++)
+		many[i] = (struct record){.ip = 0x401000 + i, .loads = {i + 1}};
+	for (size_t part = length; part >= 4096; part /= 2) {
+		ssize_t nr = (ssize_t)(2 * part / sizeof(*many));
+
+		packed_length = ZSTD_compress(bytes, room, many, part, 1);
+		ok_eq(read_all(bytes, packed_length, ACCESS_CHAMPSIM, 64, NULL, 0, error), nr);
+		memcpy(bytes + packed_length, bytes, packed_length);
+		ok_eq(read_all(bytes, 2 * packed_length, ACCESS_CHAMPSIM, 64, NULL, 0, error),
+		      2 * nr);
+	}
+	free(bytes);
+	free(many);
+}
+
 int main(void)
 {
 	RUN(lackey_tells_kind_address_and_bytes);
@@ -255,5 +279,6 @@ int main(void)
 	RUN(a_bad_record_is_named);
 	RUN(objects_of_a_kmt_trace_have_places);
 	RUN(compressed_is_as_plain);
+	RUN(frames_may_end_with_a_chunk);
 	return done();
 }

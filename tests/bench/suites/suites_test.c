@@ -136,6 +136,9 @@ static void every_suite_has_its_cases_and_no_row_twice(void)
 		{"walk", "map", "kmm"},
 		{"tlb", "hits", "kmm"},
 		{"tlb", "misses", "kmm"},
+		{"tlb", "lackey", "kmm"},
+		{"tlb", "champsim", "kmm"},
+		{"tlb", "champsim_zstd", "kmm"},
 	};
 	struct kmm *machine = boot(NULL, 128 << 20);
 	struct bench_env env = env_with_peers(machine);
