@@ -28,9 +28,23 @@ static bool is_text(const char *bytes, size_t length)
 	return true;
 }
 
+/* What else traces come compressed with, as its first bytes tell: a program that undoes it; NULL:
+ * with nothing that is known. The three bytes of gzip might also begin a record of ChampSim's. */
+static const char *foreign_packer(const char *bytes, size_t length, enum access_format format)
+{
+	if (length >= 6 && !memcmp(bytes,
+				   "\xfd"
+				   "7zXZ\0",
+				   6))
+		return "xz";
+	if (format == ACCESS_DETECT && length >= 3 && !memcmp(bytes, "\x1f\x8b\x08", 3))
+		return "gzip";
+	return NULL;
+}
+
 static int detect(struct access_reader *reader, int fd, enum access_format format)
 {
-	const char *bytes;
+	const char *bytes, *packer;
 	size_t length;
 	int got = text_peek(reader->input, 512, &bytes, &length);
 
@@ -40,6 +54,11 @@ static int detect(struct access_reader *reader, int fd, enum access_format forma
 	}
 	if (!got)
 		return access_fail(reader, " the file is empty");
+	packer = foreign_packer(bytes, length, format);
+	if (packer)
+		return access_fail(reader,
+				   " compressed with %s: give it as `%s -dc TRACE' into a pipe",
+				   packer, packer);
 	if (format == ACCESS_KMT || (format == ACCESS_DETECT && kmt_is_trace(bytes, length))) {
 		reader->read = kmt_access_read;
 		reader->name = "kmt";

@@ -246,6 +246,22 @@ static void compressed_is_as_plain(void)
 	free(text);
 }
 
+static void other_compression_is_named(void)
+{
+	static const char xz[64] = "\xfd"
+				   "7zXZ\0";
+	static const char gzip[64] = "\x1f\x8b\x08";
+	char error[KMT_ERROR_SIZE] = "";
+
+	ok_eq(read_all(xz, sizeof(xz), ACCESS_CHAMPSIM, 64, NULL, 0, error), -1);
+	ok(!strcmp(error, "trace: compressed with xz: give it as `xz -dc TRACE' into a pipe"), "%s",
+	   error);
+	ok_eq(read_all(gzip, sizeof(gzip), ACCESS_DETECT, 64, NULL, 0, error), -1);
+	ok(strstr(error, "compressed with gzip") != NULL, "%s", error);
+	/* Whoever says that it is ChampSim's may have an instruction at 0x88b1f. */
+	ok_eq(read_all(gzip, sizeof(gzip), ACCESS_CHAMPSIM, 64, NULL, 0, error), 1);
+}
+
 /* Frames that end where the reader's chunk (a power of two, below 1 MiB) does, one and two of them. */
 static void frames_may_end_with_a_chunk(void)
 {
@@ -279,6 +295,7 @@ int main(void)
 	RUN(a_bad_record_is_named);
 	RUN(objects_of_a_kmt_trace_have_places);
 	RUN(compressed_is_as_plain);
+	RUN(other_compression_is_named);
 	RUN(frames_may_end_with_a_chunk);
 	return done();
 }
