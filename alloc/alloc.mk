@@ -45,6 +45,7 @@ heap_core_sources += \
 	alloc/arch/cpu.c \
 	alloc/arch/host.c \
 	alloc/arch/host.h \
+	alloc/arch/hostguard.c \
 	alloc/arch/hostmem.c \
 	alloc/arch/percpu.c \
 	alloc/arch/slots.h \
@@ -137,6 +138,7 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/vmap_area.c \
 	alloc/virt/vmap_area.h \
 	alloc/virt/vmap_block.c \
+	alloc/virt/vmap_group.c \
 	alloc/virt/vmap_lazy.c \
 	alloc/virt/vmap_stack.c \
 	alloc/virt/vmap_map.c \

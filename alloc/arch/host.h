@@ -35,6 +35,13 @@ int host_shared_create(const char *name, size_t size);
 int host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate);
 /* Writes to a mapped range fault from now on. -ENOMEM at the limit of mappings. */
 int host_write_protect(void *addr, size_t size);
+/*
+ * Make pages of a mapped shared object fault on every access, without a mapping of the host for them:
+ * size bytes at addr, and again every `stride` bytes, nr times. They stay so until the range is mapped
+ * anew. After an error some may be so. host_has_guards: can the host (Linux 6.15) do that? It tries.
+ */
+int host_guard(void *addr, size_t size, size_t stride, unsigned int nr);
+bool host_has_guards(void);
 /* Back to reserved; the object's content stays. */
 int host_shared_unmap(void *addr, size_t size);
 /* The memory behind size bytes of it from `offset` on returns to the host: they read as zeros

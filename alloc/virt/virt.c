@@ -57,6 +57,10 @@ static void set_bounds(struct virt *virt, const struct kmm *machine)
 	virt->slack_pages = (u32)min_t(u64, virt->max_lazy_pages / 8 / nr_cpus, INT32_MAX);
 	/* An eighth stays for the rest of the process: its own mappings, threads, malloc. */
 	virt->max_mappings = max_mappings - max_mappings / 8;
+	/* A group's areas are many more than the one that is asked for. */
+	virt->group_from = host_has_guards() && virt->max_lazy_pages >= 8 * VMAP_GROUP_AREAS
+				   ? virt->max_mappings / 4
+				   : UINT64_MAX;
 	virt->cpu_mappings = (u32)min_t(u64, virt->max_mappings / 8 / nr_cpus, INT32_MAX);
 }
 
@@ -96,6 +100,7 @@ static void init_lists(struct virt *virt)
 {
 	INIT_LIST_HEAD(&virt->lazy_age);
 	INIT_LIST_HEAD(&virt->stuck);
+	INIT_LIST_HEAD(&virt->stuck_groups);
 	INIT_LIST_HEAD(&virt->blocks);
 }
 
@@ -183,6 +188,8 @@ static u64 take_areas_apart(struct virt *virt)
 		else
 			vmap_blocks_free(&area->blocks);
 		kfree(area->block);
+		if (area->group && !--area->group->nr_ranges)
+			kfree(area->group);
 		vmap_space_give(&virt->space, range);
 		while ((range = vmap_space_unused(&virt->space)))
 			kmem_cache_free(virt->cache, container_of(range, struct vmap_area, range));
@@ -320,15 +327,18 @@ static void validate_area(const struct virt *virt, const struct vmap_area *area)
 void vmalloc_validate(struct kmm *machine)
 {
 	struct virt *virt = machine->virt;
-	u64 nr_mappings = 0, nr_pages = 0, nr_busy = 0;
+	u64 nr_mappings, nr_pages = 0, nr_busy = 0;
 	struct vmap_range *range;
 
 	lock_acquire(&virt->lock);
+	nr_mappings = virt->nr_groups * VMAP_GROUP_MAPPINGS;
 	vmap_space_validate(&virt->space);
 	for (range = vmap_space_first(&virt->space); range; range = vmap_space_next(range)) {
 		const struct vmap_area *area = container_of(range, struct vmap_area, range);
 
-		nr_mappings += area->nr_runs + 1;
+		nr_mappings += area->group ? 0 : area->nr_runs + 1;
+		if (READ_ONCE(area->state) == VMAP_DEAD)
+			continue;
 		if (READ_ONCE(area->state) == VMAP_BUSY) {
 			nr_busy++;
 			continue;

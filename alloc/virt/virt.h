@@ -34,7 +34,7 @@
  *
  * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area whose
  * caller's pages start at that page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages
- * over lazy_age; nr_mappings == sum of nr_runs + 1 over all areas; over all CPUs, the sum of
+ * over lazy_age; nr_mappings == sum of nr_runs + 1 over all areas of no group, and 3 for each group; over all CPUs, the sum of
  * nr_slack_pages == sum of nr_pages - nr_used over LIVE areas.
  *
  * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's.
@@ -62,6 +62,7 @@ enum vmap_state {
 	VMAP_BUSY, /* being made or being unmapped; not reused */
 	VMAP_LIVE,
 	VMAP_LAZY,
+	VMAP_DEAD, /* of a group (vmap_group.c), unmapped; its addresses wait for the others */
 };
 
 struct vmap_area {
@@ -81,11 +82,25 @@ struct vmap_area {
 	/* virt->lock protects: */
 	struct vmap_range range;  /* addresses, the guard page's included */
 	struct vmap_block *block; /* of a VMAP_BLOCK; constant. Else NULL */
+	struct vmap_group *group; /* of areas of one page; constant. Or NULL */
 	/* Blocks of frames, through page->lru, in the order of addresses; constant while mapped. */
 	struct list_head blocks;
 	struct list_head lazy_size; /* in its bucket; the most recently freed first */
 	struct list_head lazy_age;  /* among all, the latest last; or its unmapper's list */
 	struct virt_cpu *unmapping; /* who is to unmap it and has not begun */
+};
+
+/* Areas of one page that share three mappings of the host: vmap_group.c. */
+#define VMAP_GROUP_ORDER    8
+#define VMAP_GROUP_AREAS    (1U << VMAP_GROUP_ORDER)
+#define VMAP_GROUP_MAPPINGS 3
+
+struct vmap_group {
+	/* virt->lock protects: */
+	struct list_head list; /* of stuck_groups */
+	u32 nr_left, nr_ranges;
+	/* Constant; in the order of addresses. */
+	struct vmap_area *areas[VMAP_GROUP_AREAS];
 };
 
 /* Sizes of which a CPU keeps a stack of freed areas: of nr_pages == bin + 1, up to 1 MiB. */
@@ -185,6 +200,8 @@ struct virt {
 	u64 max_mappings; /* changed by tests only */
 	u64 nr_lazy_pages;
 	struct list_head lazy_age;
+	u64 nr_groups, group_from; /* from so many mappings on groups are made; tests change it */
+	struct list_head stuck_groups; /* whose areas are all dead, still mapped */
 	struct list_head stuck;	 /* the host would not unmap them; the next purge asks again */
 	struct list_head blocks; /* of small pieces, those not all gone */
 	u64 nr_dirty_pages;	 /* in blocks: mapped, and nobody's */
@@ -262,6 +279,9 @@ static inline void vmap_slack_add(struct virt_cpu *vcpu, long nr_pages)
 /* A counter of this CPU's own; single stores, because vmalloc_count reads beside. */
 #define VIRT_COUNT(vcpu, name) WRITE_ONCE((vcpu)->count.name, (vcpu)->count.name + 1)
 
+#define VMALLOC_GFP	 (GFP_KERNEL | __GFP_SHARED | __GFP_NOWARN)
+#define VMALLOC_GFP_EASY ((VMALLOC_GFP & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY)
+
 /* vmap_map.c: areas that nobody has yet, or has any more. */
 
 /* Make an area with frames of its own: LIVE, or NULL with nothing done. Takes and drops virt->lock;
@@ -289,10 +309,24 @@ int vmap_addresses_unmap(struct virt *virt, unsigned long start, unsigned long e
  * vcpu: the caller's, or one that it holds. */
 void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_head *areas);
 
+/* A range becomes the space's, with its struct; what the space has too many of goes back to the slab. */
+void vmap_range_give_locked(struct virt *virt, struct vmap_range *range);
+
 /* Give an area's frames back to the page allocator. */
 void vmap_blocks_free(struct list_head *blocks);
 /* Runs of contiguous frames in an area, from first principles. */
 unsigned int vmap_runs_count(const struct kmm *machine, const struct vmap_area *area);
+
+/* vmap_group.c */
+
+/* An area of one page, LIVE, and many others for later; NULL if it is not the time for that, or if
+ * something ran out: then vmap_area_make. */
+struct vmap_area *vmap_group_make(struct virt *virt, struct kmm_cpu *cpu,
+				  const struct vmap_wish *wish);
+/* As vmap_areas_unmake, of groups' areas; the lock is held, and dropped meanwhile. */
+void vmap_group_areas_unmake_locked(struct virt *virt, struct list_head *areas);
+/* Try again to unmap groups that nobody has any area of. */
+void vmap_groups_end_locked(struct virt *virt);
 
 /* vmap_stack.c: areas that a CPU has for its next vmalloc. */
 

@@ -54,7 +54,9 @@ static KMM_COLD void *vmalloc_slow(unsigned long size, unsigned int align_shift,
 	area = vmap_lazy_take(virt, cpu, &wish);
 	if (area)
 		return area->addr;
-	area = vmap_area_make(virt, vcpu, &wish);
+	area = vmap_group_make(virt, cpu, &wish);
+	if (!area)
+		area = vmap_area_make(virt, vcpu, &wish);
 	for (int i = 0; !area && i < VMAP_TRIES && vmap_lazy_drain_all(cpu->machine, cpu); i++)
 		area = vmap_area_make(virt, vcpu, &wish);
 	if (!area)

@@ -121,6 +121,15 @@ int vmap_space_take(struct vmap_space *space, unsigned long size, unsigned long 
 	return 0;
 }
 
+void vmap_space_cut(struct vmap_space *space, struct vmap_range *range, unsigned long size,
+		    struct vmap_range *rest)
+{
+	rest->start = range->start + size;
+	rest->size = range->size - size;
+	range->size = size;
+	tree_insert(&space->busy, rest, NULL);
+}
+
 /* The free ranges around an address that lies in none. */
 static void free_neighbours(const struct vmap_space *space, unsigned long addr,
 			    struct vmap_range **below, struct vmap_range **above)

@@ -47,6 +47,11 @@ void vmap_space_init(struct vmap_space *space, unsigned long base, unsigned long
 int vmap_space_take(struct vmap_space *space, unsigned long size, unsigned long align,
 		    struct vmap_range *range);
 
+/* Cut a busy range in two: it keeps its first size bytes (less than it has), *rest is the others. Cannot
+ * fail. O(log n). */
+void vmap_space_cut(struct vmap_space *space, struct vmap_range *range, unsigned long size,
+		    struct vmap_range *rest);
+
 /* Make a busy range free, merged with free neighbours. Cannot fail. *range is the space's from now
  * on. O(log n). */
 void vmap_space_give(struct vmap_space *space, struct vmap_range *range);

@@ -215,6 +215,8 @@ static bool purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
 
 	lock_acquire(&virt->lock);
 	collect_locked(virt, keep_pages, &areas);
+	if (!list_empty(&virt->stuck_groups))
+		vmap_groups_end_locked(virt);
 	lock_release(&virt->lock);
 	if (list_empty(&areas))
 		return false;

@@ -26,9 +26,6 @@
 #include "slab/slab.h"
 #include "virt/virt.h"
 
-#define VMALLOC_GFP	 (GFP_KERNEL | __GFP_SHARED | __GFP_NOWARN)
-#define VMALLOC_GFP_EASY ((VMALLOC_GFP & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY)
-
 /* An area's frames in the order of addresses: pages that the caller brings, or blocks. */
 struct frames {
 	struct page *const *pages; /* NULL: blocks */
@@ -204,21 +201,25 @@ static int area_place(struct virt *virt, struct vmap_area *area)
 	return err;
 }
 
-/* The area's struct becomes the space's; what the space has too many of goes back to the slab. */
-static void area_unplace_locked(struct virt *virt, struct vmap_area *area)
+void vmap_range_give_locked(struct virt *virt, struct vmap_range *range)
 {
 	struct vmap_range *unused;
 
-	virt->nr_mappings -= area->nr_runs + 1;
-	WRITE_ONCE(*vmap_area_slot(virt, (unsigned long)area->addr), NULL);
-	kfree(area->block);
-	area->block = NULL;
-	vmap_space_give(&virt->space, &area->range);
+	vmap_space_give(&virt->space, range);
 	/* One stays, for a range that has to be cut in the middle. */
 	while (virt->space.unused && virt->space.unused->node.rb_right) {
 		unused = vmap_space_unused(&virt->space);
 		kmem_cache_free(virt->cache, container_of(unused, struct vmap_area, range));
 	}
+}
+
+static void area_unplace_locked(struct virt *virt, struct vmap_area *area)
+{
+	virt->nr_mappings -= area->nr_runs + 1;
+	WRITE_ONCE(*vmap_area_slot(virt, (unsigned long)area->addr), NULL);
+	kfree(area->block);
+	area->block = NULL;
+	vmap_range_give_locked(virt, &area->range);
 }
 
 int vmap_addresses_unmap(struct virt *virt, unsigned long start, unsigned long end)
@@ -269,13 +270,17 @@ static int group_unmap(struct virt *virt, struct list_head *group)
 
 void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_head *areas)
 {
-	struct list_head group = LIST_HEAD_INIT(group);
+	struct list_head group = LIST_HEAD_INIT(group), of_groups = LIST_HEAD_INIT(of_groups);
 	struct vmap_area *area, *next;
 	int err;
 
 	lock_acquire(&virt->lock);
-	list_for_each_entry(area, areas, lazy_age)
-		area->unmapping = vcpu;
+	list_for_each_entry_safe(area, next, areas, lazy_age) {
+		if (area->group)
+			list_move_tail(&area->lazy_age, &of_groups);
+		else
+			area->unmapping = vcpu;
+	}
 	while (!list_empty(areas)) {
 		group_take_locked(vcpu, areas, &group);
 		lock_release(&virt->lock);
@@ -291,6 +296,7 @@ void vmap_areas_unmake(struct virt *virt, struct virt_cpu *vcpu, struct list_hea
 				area_unplace_locked(virt, area);
 		}
 	}
+	vmap_group_areas_unmake_locked(virt, &of_groups);
 	lock_release(&virt->lock);
 }
 
@@ -309,6 +315,7 @@ static struct vmap_area *area_new(const struct virt *virt, const struct vmap_wis
 	area->state = VMAP_BUSY;
 	area->unmapping = NULL;
 	area->block = NULL;
+	area->group = NULL;
 	INIT_LIST_HEAD(&area->blocks);
 	return area;
 }

@@ -15,7 +15,8 @@
  *
  * Each operation is an allocation, a write (the first byte's word where nothing else is said, as in
  * the kernel) and the free. How many areas there are is scaled to the host: each of kmm's takes two
- * of its mappings, and Linux allows a process 65,530.
+ * of its mappings, and Linux allows a process 65,530; beyond, areas of a page can share them where Linux
+ * is 6.15 or later. What cannot be had is a row that is skipped, with a note.
  */
 #ifndef KMM_BENCH_SUITES_RANGES_H
 #define KMM_BENCH_SUITES_RANGES_H

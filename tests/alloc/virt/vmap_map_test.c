@@ -279,6 +279,7 @@ static void addresses_that_run_out_give_null(void)
 	filler->state = VMAP_BUSY;
 	filler->nr_runs = -1U;
 	filler->unmapping = NULL;
+	filler->group = NULL;
 	ok_eq(vmap_space_take(&virt->space, virt->size - 3 * PAGE_SIZE, PAGE_SIZE, &filler->range),
 	      0);
 	ok(!vmalloc(3 * PAGE_SIZE), "4 pages of addresses, of 3");

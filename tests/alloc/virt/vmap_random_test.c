@@ -181,6 +181,8 @@ static void run(void)
 		bool few_mappings = op / 1000 % 4 == 3;
 
 		virt->max_mappings = few_mappings ? 400 : limit;
+		/* Areas of a page alone, or in groups where the host can. */
+		virt->group_from = op / 500 % 2 ? 0 : UINT64_MAX;
 		if (slot->addr) {
 			slot_free(slot);
 		} else {
