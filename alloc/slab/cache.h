@@ -38,8 +38,8 @@
 
 /* Classes of each set (kmalloc_classes.c); the size table is as long for both. */
 #define NR_KMALLOC_KERNEL   13
-#define NR_KMALLOC_FINE	    73
-#define KMALLOC_FINE_LINEAR 9  /* fine classes up to 128: 8, and 8 multiples of 16 */
+#define NR_KMALLOC_FINE	    80
+#define KMALLOC_FINE_LINEAR 16 /* fine classes up to 128: multiples of 8 */
 #define KMALLOC_FINE_STEPS  8U /* to each doubling after that */
 #define KMALLOC_TABLE_SIZE  (KMALLOC_MAX_CACHE_SIZE / 8 + 1)
 
@@ -295,17 +295,18 @@ static inline bool cache_is_fine(const struct kmem_cache *cache)
 	       cache->machine->config.kmalloc_classes == KMALLOC_CLASSES_FINE;
 }
 
-/* The class of a size from 1 on; of one beyond the set's largest, a class that it does not have. */
-static inline unsigned int kmalloc_class(enum kmalloc_classes set, size_t size)
+/* The class of a size from 1 on; of one beyond the largest, a class that there is none of. Of the fine
+ * classes up to 128, those with odd numbers are the multiples of 16. */
+static inline unsigned int kmalloc_class(const struct kmm_config *config, size_t size)
 {
 	static const u8 small[] = {0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4,
 				   5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6};
 	unsigned int top = __fls((size - 1) | 1);
 
-	if (set == KMALLOC_CLASSES_KERNEL)
+	if (config->kmalloc_classes == KMALLOC_CLASSES_KERNEL)
 		return size <= 8 * sizeof(small) ? small[(size - 1) / 8] : top;
 	if (size <= 128)
-		return (unsigned int)(size > 8 ? (size + 15) / 16 : 0);
+		return (unsigned int)(size - 1) / 8 | (config->layout == ZONES_PLAIN && size > 8);
 	return KMALLOC_FINE_LINEAR + (top - 7) * KMALLOC_FINE_STEPS +
 	       ((size - 1) >> (top - 3)) % KMALLOC_FINE_STEPS;
 }
@@ -314,7 +315,7 @@ static inline unsigned int kmalloc_class(enum kmalloc_classes set, size_t size)
 static inline struct kmem_cache *kmalloc_cache(struct kmm *machine, enum kmalloc_type type,
 					       size_t size)
 {
-	unsigned int class = kmalloc_class(machine->config.kmalloc_classes, size);
+	unsigned int class = kmalloc_class(&machine->config, size);
 	/* Acquire: whoever sees the cache sees it made. */
 	struct kmem_cache *cache =
 		__atomic_load_n(&machine->slab->kmalloc_caches[type][class], __ATOMIC_ACQUIRE);

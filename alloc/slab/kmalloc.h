@@ -3,7 +3,7 @@
  * kmalloc: objects by size. Caches kmalloc-8, 16, 32, 64, 96, 128, 192, 256, 512, 1k, 2k, 4k, 8k, as
  * mm/slab_common.c (6.1) has them; larger sizes are powers of two of pages from the page allocator,
  * up to 64 MiB where the kernel ends at 4. With kmm_config.kmalloc_classes fine ones: kmalloc-8, 16,
- * 32, 48 ... 128, then eight sizes to each doubling up to kmalloc-32k; larger sizes are whole pages.
+ * 24, 32 ... 128, then eight sizes to each doubling up to kmalloc-32k; larger sizes are whole pages.
  *
  * With __GFP_DMA it is dma-kmalloc-8 ... and their memory lies in the DMA zone; with
  * __GFP_RECLAIMABLE kmalloc-rcl-8 ...; both together count as the first. These have the kernel's
@@ -21,10 +21,9 @@ KMM_BEGIN_DECLS
 #define ZERO_SIZE_PTR	       ((void *)16)
 
 /*
- * size bytes, aligned to 8, to size when it is a power of two, and with fine classes to 16 from 16
- * bytes on, and up to 32 KiB to the largest power of two that divides size; beyond 32 KiB to a page at
- * least, beyond 4 MiB to 2 MiB. size 0 gives
- * ZERO_SIZE_PTR, as in the kernel: it is not NULL, so not an error; it may be freed but not written,
+ * size bytes, aligned to 8, to size when it is a power of two, and with fine classes up to 32 KiB to
+ * the largest power of two that divides size, and on a plain machine beyond 8 bytes to 16 at least;
+ * beyond 32 KiB to a page at least, beyond 4 MiB to 2 MiB. size 0 gives ZERO_SIZE_PTR, as in the kernel: it is not NULL, so not an error; it may be freed but not written,
  * and ksize() of it is 0. NULL for no memory, or a size beyond KMALLOC_MAX_SIZE. kzalloc: zeroed.
  * _node: on node nid if it can be had.
  */

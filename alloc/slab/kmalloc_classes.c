@@ -3,12 +3,13 @@
  * The size classes of kmalloc: which there are, their caches, and each slot's table of them.
  *
  *	kernel	8 16 32 64 96 128 192 256 512 1k 2k 4k 8k            mm/slab_common.c (6.1)
- *	fine	8 16 32 48 .. 112 128 144 160 .. 240 256 288 .. 30k 32k
+ *	fine	8 16 24 32 .. 120 128 144 160 .. 240 256 288 .. 30k 32k
  *
- * A fine class is a multiple of 16 up to 128, and then of an eighth of the power of two below it:
+ * A fine class is a multiple of 8 up to 128, and then of an eighth of the power of two below it:
  * so a size that is rounded up to a multiple of a power of two, as memalign() wants it, is rounded
  * up by the classes to such a multiple again. An object is aligned to the largest power of two that
- * divides its class, as in the kernel since 6.9: to 16 at least, but for the 8-byte ones.
+ * divides its class, as in the kernel since 6.9. On a plain machine, as C wants it of malloc,
+ * sizes beyond 8 bytes have multiples of 16 only.
  *
  * Caches of each size are made for each kind of pages. Those for reclaimable and DMA pages have the
  * kernel's sizes always: they are few objects, and a fine size is served by the next one up. On a
@@ -32,7 +33,7 @@ static unsigned int fine_size(unsigned int class)
 	unsigned int above;
 
 	if (class < KMALLOC_FINE_LINEAR)
-		return class ? 16 * class : 8;
+		return 8 * (class + 1);
 	above = class - KMALLOC_FINE_LINEAR;
 	return (KMALLOC_FINE_STEPS + above % KMALLOC_FINE_STEPS + 1)
 	       << (above / KMALLOC_FINE_STEPS + 4);
@@ -68,12 +69,13 @@ static void touch(struct magazine *mag)
 KMM_COLD void kmalloc_open_class(struct kmm_cpu *cpu, size_t size)
 {
 	const struct kmem_cache *cache = kmalloc_cache(cpu->machine, KMALLOC_NORMAL, size);
-	enum kmalloc_classes set = cpu->machine->config.kmalloc_classes;
-	unsigned int class = kmalloc_class(set, size);
-	unsigned int first = class ? class_size(set, class - 1) / 8 + 1 : 1;
-	unsigned int last = class_size(set, class) / 8;
+	const struct kmm_config *config = &cpu->machine->config;
+	unsigned int class = kmalloc_class(config, size);
+	unsigned int last = class_size(config->kmalloc_classes, class) / 8, first = last;
 	u16 *table = percpu_ptr(cpu, cpu->kmalloc_table);
 
+	while (first > 1 && kmalloc_class(config, 8 * (first - 1)) == class)
+		first--;
 	touch(cache_magazine(cache, cpu));
 	for (unsigned int i = first; i <= last; i++)
 		table[i] = (u16)(cache->mag_offset / MAGAZINE_ALIGN);

@@ -2,7 +2,7 @@
 /*
  * kmalloc's fine classes: each size gets the least that holds it, aligned, at little waste.
  *
- *	8 | 16 32 48 ... 128 | 144 160 ... 256 | 288 320 ... 512 | ... 32k | pages
+ *	8 16 24 ... 128 | 144 160 ... 256 | 288 320 ... 512 | ... 32k | pages
  */
 #include "machine.h"
 
@@ -13,10 +13,8 @@ static struct kmm *machine;
 /* Written down once more, by search: the least number of the form that holds size. */
 static size_t fine_size(size_t size)
 {
-	if (size <= 8)
-		return 8;
 	if (size <= 128)
-		return ALIGN_UP(size, 16);
+		return ALIGN_UP(size, 8);
 	for (size_t power = 128; power < 32768; power *= 2)
 		for (size_t step = 1; step <= 8; step++)
 			if (size <= power + power / 8 * step)
@@ -88,7 +86,7 @@ static void slabs_of_all_classes_waste_little_and_have_magazines(void)
 	struct slab_waste seen = {0};
 
 	slab_for_each(machine, look_at_slabs, &seen);
-	ok_eq(seen.nr, 73);
+	ok_eq(seen.nr, 80);
 	ok(!seen.closed, "the slots have no room for a class");
 }
 
@@ -102,6 +100,32 @@ static void caches_are_named_by_their_size(void)
 	ok_eq(info_of(machine, "kmalloc-32k").objsize, 32768);
 	ok_eq(info_of(machine, "kmalloc-rcl-96").objsize, 96);
 	ok_eq(info_of(machine, "dma-kmalloc-8k").objsize, 8192);
+}
+
+/* A process's heap. */
+static void a_plain_machine_aligns_all_but_the_least_to_16(void)
+{
+	struct kmm *plain =
+		boot_config((struct kmm_config){.synthetic = ONE_NODE,
+						.node_bytes = 64UL << 20,
+						.layout = ZONES_PLAIN,
+						.kmalloc_classes = KMALLOC_CLASSES_FINE});
+
+	for (size_t size = 1; size <= 256; size++) {
+		void *objects[3];
+
+		for (int i = 0; i < 3; i++) {
+			objects[i] = kmalloc(size, GFP_KERNEL);
+			ok(size <= 8 || IS_ALIGNED((uintptr_t)objects[i], 16), "%p of %zu",
+			   objects[i], size);
+		}
+		ok_eq(ksize(objects[0]), size <= 8 ? 8 : fine_size(ALIGN_UP(size, 16)));
+		for (int i = 0; i < 3; i++)
+			kfree(objects[i]);
+	}
+	slab_validate(plain);
+	end_machine(plain);
+	ok_eq(kmm_attach(machine, 0), 0);
 }
 
 /* What malloc and memalign are built on. */
@@ -120,7 +144,7 @@ static void a_size_is_aligned_to_the_power_of_two_that_divides_it(void)
 			for (int i = 0; i < 5; i++)
 				kfree(objects[i]);
 		}
-	for (size_t size = 16; size <= 40000; size += 13) {
+	for (size_t size = 129; size <= 40000; size += 13) {
 		void *object = kmalloc(size, GFP_KERNEL);
 
 		ok(IS_ALIGNED((uintptr_t)object, 16), "%p of %zu", object, size);
@@ -226,8 +250,7 @@ static void every_class_works_with_all_debugging(void)
 	for (size_t size = 1; size <= 40000; size = size * 9 / 8 + 1) {
 		char *object = kmalloc(size, GFP_KERNEL);
 
-		ok(size < 16 || IS_ALIGNED((uintptr_t)object, 16), "%p of %zu", (void *)object,
-		   size);
+		ok(IS_ALIGNED((uintptr_t)object, 8), "%p of %zu", (void *)object, size);
 		memset(object, 0x41, size);
 		if (size <= 32768)
 			ok_dies("written past its end", object[size] = 1, kfree(object));
@@ -256,6 +279,7 @@ int main(void)
 	RUN(slabs_of_all_classes_waste_little_and_have_magazines);
 	RUN(caches_are_named_by_their_size);
 	RUN(a_size_is_aligned_to_the_power_of_two_that_divides_it);
+	RUN(a_plain_machine_aligns_all_but_the_least_to_16);
 	RUN(pages_beyond_the_caches_are_as_many_as_asked_for);
 	RUN(zeroed_pages_are_zeros);
 	RUN(krealloc_gives_pages_back_when_they_are_many);
