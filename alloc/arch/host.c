@@ -200,14 +200,33 @@ static u64 stated_cycles_per_second(void)
 	return denominator && numerator ? (u64)crystal_hz * numerator / denominator : 0;
 }
 
+/* Both clocks at one time: the pair of a few that took least, so that none is taken between whose
+ * two readings another thread ran. */
+static void read_clocks(u64 *ns, u64 *cycles)
+{
+	u64 least_ns = ~0ULL;
+
+	for (int i = 0; i < 10; i++) {
+		u64 before_ns = host_time_ns(), now = host_cycles();
+		u64 took_ns = host_time_ns() - before_ns;
+
+		if (took_ns >= least_ns)
+			continue;
+		least_ns = took_ns;
+		*ns = before_ns + took_ns / 2;
+		*cycles = now;
+	}
+}
+
 static u64 measured_cycles_per_second(void)
 {
-	u64 start_ns = host_time_ns(), start = host_cycles(), elapsed_ns;
+	u64 start_ns, start, end_ns, end;
 
-	do {
-		elapsed_ns = host_time_ns() - start_ns;
-	} while (elapsed_ns < CALIBRATION_NS);
-	return (u64)((double)(host_cycles() - start) * 1e9 / (double)elapsed_ns);
+	read_clocks(&start_ns, &start);
+	while (host_time_ns() - start_ns < CALIBRATION_NS)
+		;
+	read_clocks(&end_ns, &end);
+	return (u64)((double)(end - start) * 1e9 / (double)(end_ns - start_ns));
 }
 
 double host_cycles_per_second(void)

@@ -199,8 +199,8 @@ static void slots_used_from_late_destructors_are_found_again(void)
 		pthread_create(&thread, NULL, end_late, NULL);
 		pthread_join(thread, NULL);
 	}
-	/* A joined thread may be known to the OS for a moment longer. */
-	for (int tries = 0; tries < 200; tries++) {
+	/* A joined thread may be known to the OS for a moment longer, which on a busy machine is long. */
+	for (int tries = 0; tries < 20000; tries++) {
 		slots_drain(machine);
 		nr_owned = 0;
 		for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu))
