@@ -154,7 +154,8 @@ peak() {
 }
 
 interrupted() {
-	fake perl '[ -e "$KMM_TEST_SECOND" ] && exec sleep 98765
+	# The run after the third says that it is there, when the third is written down.
+	fake perl '[ -e "$KMM_TEST_SECOND" ] && { touch "$KMM_TEST_SECOND.begun"; exec sleep 98765; }
 echo line 1
 echo run >>"$KMM_TEST_COUNT"; [ "$(wc -l <"$KMM_TEST_COUNT")" -lt 3 ] || touch "$KMM_TEST_SECOND"'
 	KMM_TEST_SECOND="$work/second"
@@ -163,7 +164,7 @@ echo run >>"$KMM_TEST_COUNT"; [ "$(wc -l <"$KMM_TEST_COUNT")" -lt 3 ] || touch "
 	TMPDIR=$temporary python3 "$check" --results "$work/results" --repeat 5 --programs perl --allocators glibc,kmm \
 		--library kmm="$work/good.so" >"$work/.out" 2>"$work/.err" &
 	tries=0
-	until [ -e "$work/second" ] || [ $tries = 300 ]; do
+	until [ -e "$work/second.begun" ] || [ $tries = 300 ]; do
 		tries=$((tries + 1))
 		sleep 0.2
 	done

@@ -115,7 +115,7 @@ live_process() {
 	sleep 100 &
 	process=$!
 	tries=0
-	until grep -q '(sleep) S' "/proc/$process/stat" || [ $tries -eq 50 ]; do
+	until grep -q '(sleep) S' "/proc/$process/stat" || [ $tries -eq 600 ]; do
 		tries=$((tries + 1))
 		sleep 0.1
 	done
