@@ -90,8 +90,7 @@ static void no_file_of_the_corpus_crashes(void)
 
 static void no_mutation_crashes(void)
 {
-	const char *wanted = getenv("FUZZ_RUNS");
-	unsigned long runs = wanted ? strtoul(wanted, NULL, 0) : 1000, seed = tap_seed() | 1;
+	unsigned long runs = tap_number("FUZZ_RUNS", 1000), seed = tap_seed() | 1;
 	uint8_t *bytes = malloc(MAX_BYTES);
 
 	if (!bytes)

@@ -91,7 +91,8 @@ static inline int done(void)
 	return tap_nr_failed != 0;
 }
 
-/* A seed that changes from run to run; TEST_SEED=n repeats a run. Printed, so that a failure can be. */
+/* A seed that changes from run to run; TEST_SEED=n repeats a run. Printed, so that a failure can
+ * be. */
 static inline unsigned long tap_seed(void)
 {
 	const char *fixed = getenv("TEST_SEED");
@@ -109,12 +110,24 @@ static inline unsigned long tap_seed(void)
 	return seed;
 }
 
-/* How many operations a random test does: TEST_OPS, or what suits a quick run. */
+/*
+ * How many operations a random test does: what the environment variable says, or what suits a quick
+ * run; of that one part in TEST_SHORTER, for builds that are about something else.
+ */
+static inline unsigned long tap_number(const char *variable, unsigned long quick)
+{
+	const char *number = getenv(variable), *shorter = getenv("TEST_SHORTER");
+	unsigned long parts = shorter ? strtoul(shorter, NULL, 0) : 1;
+
+	if (number)
+		return strtoul(number, NULL, 0);
+	return parts > 1 && quick > parts ? quick / parts : quick;
+}
+
+/* The same of most tests. */
 static inline unsigned long tap_ops(unsigned long quick)
 {
-	const char *ops = getenv("TEST_OPS");
-
-	return ops ? strtoul(ops, NULL, 0) : quick;
+	return tap_number("TEST_OPS", quick);
 }
 
 /* xorshift64*: fast, good enough for tests; state must not be 0. */

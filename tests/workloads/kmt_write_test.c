@@ -135,8 +135,7 @@ static struct written *random_trace(int fd, size_t nr, unsigned long *seed)
 
 static void random_events_come_back_as_written(void)
 {
-	const char *wanted = getenv("KMT_TEST_EVENTS");
-	size_t nr = wanted ? strtoul(wanted, NULL, 0) : 200000, at = 0;
+	size_t nr = tap_number("KMT_TEST_EVENTS", 200000), at = 0;
 	unsigned long seed = tap_seed() | 1;
 	int fd = memory_file("", 0), wrong = 0;
 	struct written *all = random_trace(fd, nr, &seed);

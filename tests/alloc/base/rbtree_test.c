@@ -181,26 +181,19 @@ static void random_steps(rb_update update, int nr_keys, long ops)
 	}
 }
 
-static long nr_ops(long fallback)
-{
-	const char *ops = getenv("TEST_OPS");
-
-	return ops ? strtol(ops, NULL, 0) : fallback;
-}
-
 static void random_steps_match_a_set(void)
 {
-	random_steps(NULL, NR_KEYS, nr_ops(3000));
+	random_steps(NULL, NR_KEYS, (long)tap_ops(3000));
 }
 
 static void summaries_follow_random_steps(void)
 {
-	random_steps(update_max, NR_KEYS, nr_ops(3000));
+	random_steps(update_max, NR_KEYS, (long)tap_ops(3000));
 }
 
 static void summaries_follow_in_small_trees(void)
 {
-	random_steps(update_max, 7, nr_ops(10000));
+	random_steps(update_max, 7, (long)tap_ops(10000));
 }
 
 int main(void)

@@ -363,18 +363,14 @@ static void the_model_agrees_under_every_debug_flag(void)
 	run_model_with(ONE_NODE, 256UL << 20, 0, "FZPU", KMALLOC_CLASSES_FINE);
 }
 
-static unsigned long number_from(const char *variable, unsigned long otherwise)
-{
-	const char *text = getenv(variable);
-
-	return text ? strtoul(text, NULL, 0) : otherwise;
-}
-
 int main(void)
 {
-	nr_ops = number_from("TEST_OPS", TAP_SANITIZED ? 500 : 8000);
-	nr_threads =
-		(unsigned int)min_t(unsigned long, MAX_THREADS, number_from("TEST_THREADS", 8));
+	const char *threads = getenv("TEST_THREADS");
+
+	nr_ops = tap_ops(TAP_SANITIZED ? 500 : 8000);
+	nr_threads = (unsigned int)(threads ? min_t(unsigned long, MAX_THREADS,
+						    strtoul(threads, NULL, 0))
+					    : 8);
 	RUN(the_model_agrees_on_one_node);
 	RUN(the_model_agrees_on_two_nodes);
 	RUN(the_model_agrees_with_fine_classes);

@@ -76,13 +76,4 @@ static inline int signal_of_child(void (*act)(void *), void *arg)
 	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/* Operations of a random test: environment variable `name`, or a default that takes about a
- * second. */
-static inline unsigned long nr_operations(const char *name, unsigned long standard)
-{
-	const char *word = getenv(name);
-
-	return word ? strtoul(word, NULL, 0) : standard;
-}
-
 #endif

@@ -406,7 +406,7 @@ static void *walk_beside(void *arg)
 
 static void a_walk_beside_a_writer_sees_the_page_or_none(void)
 {
-	unsigned long nr_ops = nr_operations("PGTABLE_RACE_OPS", 40000);
+	unsigned long nr_ops = tap_number("PGTABLE_RACE_OPS", 40000);
 	struct pgtable *table = table_make(&pgtable_x86_64);
 	struct page *others[3];
 	pthread_t walker;

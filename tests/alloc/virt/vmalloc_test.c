@@ -297,7 +297,7 @@ static void parcel_receive(unsigned long me)
 static void *allocate_and_free(void *arg)
 {
 	unsigned long me = (unsigned long)arg, random = (seed ^ (me + 1) * 0x9e3779b97f4a7c15) | 1;
-	unsigned long nr_ops = nr_operations("VMALLOC_OPS", 3000) / (greedy ? 20 : 1);
+	unsigned long nr_ops = tap_number("VMALLOC_OPS", 3000) / (greedy ? 20 : 1);
 	struct parcel live[NR_LIVE] = {0};
 
 	kmm_attach(machine, (int)me);

@@ -197,8 +197,7 @@ static void check_take(struct vmap_range *range, int err, unsigned long nr_pages
 
 static void random_takes_and_gives_agree_with_a_model(void)
 {
-	const char *word = getenv("VMAP_OPS");
-	unsigned long nr_ops = word ? strtoul(word, NULL, 0) : 20000, random = tap_seed() | 1;
+	unsigned long nr_ops = tap_number("VMAP_OPS", 20000), random = tap_seed() | 1;
 	static struct vmap_range *live[PAGES];
 	unsigned char before[PAGES];
 	unsigned int nr_live = 0;

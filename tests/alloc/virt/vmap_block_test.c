@@ -400,7 +400,7 @@ static void parcel_send(struct parcel *parcel, unsigned long me)
 static void *map_and_unmap(void *arg)
 {
 	unsigned long me = (unsigned long)arg, random = (seed ^ (me + 1) * 0x9e3779b97f4a7c15) | 1;
-	unsigned long nr_ops = nr_operations("BLOCK_OPS", 3000);
+	unsigned long nr_ops = tap_number("BLOCK_OPS", 3000);
 	struct parcel live[NR_LIVE] = {0};
 
 	kmm_attach(machine, (int)me % 2);

@@ -28,7 +28,7 @@ static u64 bound(unsigned int nr_slots)
 
 static void what_is_held_is_bounded(void)
 {
-	unsigned long nr_ops = nr_operations("LAZY_OPS", 5000), random = tap_seed() | 1;
+	unsigned long nr_ops = tap_number("LAZY_OPS", 5000), random = tap_seed() | 1;
 	void *live[200] = {NULL};
 	u64 most = 0;
 

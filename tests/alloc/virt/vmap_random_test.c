@@ -171,7 +171,7 @@ static void check_sums(void)
 static void run(void)
 {
 	struct virt *virt = machine->virt;
-	unsigned long nr_ops = nr_operations("VMAP_OPS", TAP_SANITIZED ? 5000 : 20000),
+	unsigned long nr_ops = tap_number("VMAP_OPS", TAP_SANITIZED ? 5000 : 20000),
 		      limit = virt->max_mappings;
 	unsigned long nr_null = 0;
 
