@@ -224,6 +224,8 @@ static void a_case_runs_again_after_it_has_finished(void)
 		if (c->skipped || c->threads != 1 || strcmp(c->allocator, "kmm") ||
 		    is_one_more_size(&list, i))
 			continue;
+		if (TAP_SANITIZED && c->ops->nr_rounds) /* ten seconds each under tsan */
+			continue;
 		for (int run = 0; run < 2; run++) {
 			const char *error = drive(c, few(c), false, NULL);
 
