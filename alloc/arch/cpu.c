@@ -190,20 +190,22 @@ static struct kmm_cpu *adopt_locked(struct kmm *machine, unsigned int cpu, bool 
 static int make_locked(struct kmm *machine, unsigned int cpu, struct kmm_cpu **out)
 {
 	struct kmm_cpu *slot = slot_at(machine, machine->nr_slots);
+	int nid = topology_cpu(machine->topology, cpu)->nid;
 	int error;
 
 	error = host_commit(slot, PERCPU_SIZE, false);
 	if (error)
 		return error;
+	/* Before its first page is written to, by a thread that may be elsewhere. */
+	if (!machine->config.no_bind)
+		(void)topology_bind_memory(machine->topology, slot, PERCPU_SIZE, nid);
 	slot->machine = machine;
 	slot->mem_map = machine->mem_map;
 	slot->direct_map = machine->direct_map;
 	slot->nr_frames = machine->nr_frames;
 	slot->slot = machine->nr_slots;
 	slot->cpu = cpu;
-	slot->nid = topology_cpu(machine->topology, cpu)->nid;
-	if (!machine->config.no_bind)
-		(void)topology_bind_memory(machine->topology, slot, PERCPU_SIZE, slot->nid);
+	slot->nid = nid;
 	/* Release: the constants stay before the count that shows the slot. Shown before it is
 	 * opened: see cpu.h. */
 	__atomic_store_n(&machine->nr_slots, machine->nr_slots + 1, __ATOMIC_RELEASE);
