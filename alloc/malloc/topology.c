@@ -26,7 +26,7 @@
 #define MAX_OS_CPUS  8192
 #define MAX_OS_NODES 1024 /* the kernel wants room for all there could be */
 
-#define MPOL_BIND	    2
+#define MPOL_PREFERRED	    1
 #define MPOL_F_MEMS_ALLOWED (1 << 2)
 
 #define DISTANCE_LOCAL 10
@@ -161,7 +161,9 @@ int topology_bind_memory(const struct topology *topo, void *addr, size_t size, i
 		return 1;
 	os = topo->nodes[nid].os_index;
 	mask[os / 64] |= 1UL << os % 64;
-	if (!syscall(SYS_mbind, addr, size, MPOL_BIND, mask, MAX_OS_NODES, 0))
+	/* Not MPOL_BIND, under which the kernel kills a process for want of memory on one node while
+	 * others have some. */
+	if (!syscall(SYS_mbind, addr, size, MPOL_PREFERRED, mask, MAX_OS_NODES, 0))
 		return 0;
 	return errno == EPERM || errno == ENOSYS ? 1 : -errno;
 }
