@@ -125,23 +125,40 @@ int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_la
 	return 0;
 }
 
-/* The nodes as seen from nodes[from], nearest first. */
+/* A step of distance outweighs any load. */
+#define DISTANCE_WEIGHT (KMM_MAX_NODES + 1UL)
+
+/*
+ * The nodes as seen from nodes[from]: itself, then the nearest first. Among those as near, the next
+ * after it rather than one before it, and one that begins few other nodes' list of its distance
+ * (load[], of the nodes before this one), so that nodes around a full one share what it cannot give.
+ * As the kernel's build_zonelists() (6.1), whose preference for nodes without CPUs has no effect where
+ * it boots before it knows of any CPU, as on x86.
+ */
 static void sort_by_distance(struct phys *phys, int from, struct pglist_data **order,
 			     unsigned int (*distance)(const void *arg, int from, int to),
-			     const void *arg)
+			     const void *arg, unsigned int *load)
 {
+	unsigned long cost[KMM_MAX_NODES];
+	unsigned int before = distance(arg, from, from);
+
 	for (unsigned int i = 0; i < phys->nr_nodes; i++) {
-		unsigned int near = (int)i == from ? 0 : 1 + distance(arg, from, (int)i);
 		unsigned int j = i;
 
-		for (; j > 0; j--) {
-			int other = order[j - 1]->nid;
-
-			if ((other == from ? 0 : 1 + distance(arg, from, other)) <= near)
-				break;
+		cost[i] =
+			(distance(arg, from, (int)i) + ((int)i < from)) * DISTANCE_WEIGHT + load[i];
+		if ((int)i == from)
+			cost[i] = 0;
+		for (; j > 0 && cost[order[j - 1]->nid] > cost[i]; j--)
 			order[j] = order[j - 1];
-		}
 		order[j] = &phys->nodes[i];
+	}
+	for (unsigned int i = 1; i < phys->nr_nodes; i++) {
+		unsigned int near = distance(arg, from, order[i]->nid);
+
+		if (near != before)
+			load[order[i]->nid]++;
+		before = near;
 	}
 }
 
@@ -176,6 +193,7 @@ int zonelists_build(struct phys *phys, unsigned int (*distance)(const void *arg,
 {
 	const size_t list_max = (size_t)phys->nr_nodes * NR_ZONE_TYPES + 1;
 	struct pglist_data *order[KMM_MAX_NODES];
+	unsigned int load[KMM_MAX_NODES] = {0};
 	struct zone **at;
 
 	at = calloc(phys->nr_nodes * NR_ZONE_TYPES * list_max, sizeof(*at));
@@ -185,7 +203,7 @@ int zonelists_build(struct phys *phys, unsigned int (*distance)(const void *arg,
 	for (unsigned int i = 0; i < phys->nr_nodes; i++) {
 		struct pglist_data *node = &phys->nodes[i];
 
-		sort_by_distance(phys, (int)i, order, distance, arg);
+		sort_by_distance(phys, (int)i, order, distance, arg, load);
 		for (enum zone_type type = 0; type < NR_ZONE_TYPES; type++) {
 			node->zonelist[type] = at;
 			at = zonelist_fill(at, order, phys->nr_nodes, type);

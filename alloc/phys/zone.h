@@ -156,8 +156,8 @@ int zones_lay_out(struct pglist_data *nodes, unsigned int nr_nodes, enum zone_la
 		  u64 shared_bytes);
 
 /*
- * Make every node's zonelists: nodes by distance (nearest first, then the lower number), in each
- * node the zones from the wanted one down to DMA; memfd-backed zones that the wanted one does not
+ * Make every node's zonelists: nodes by distance (nearest first; those as near in turn, so
+ * that not all of a full node's neighbours fall back on the same one), in each node the zones from the wanted one down to DMA; memfd-backed zones that the wanted one does not
  * name come last of all. distance(arg, from, to) is relative, smaller is nearer. -ENOMEM.
  */
 int zonelists_build(struct phys *phys, unsigned int (*distance)(const void *arg, int from, int to),

@@ -130,12 +130,41 @@ static void zonelists_of_four_nodes_go_by_distance(void)
 	ok_list(0, ZONE_NORMAL,
 		"DMA320 DMA0 DMA321 Normal3 Normal2 Shared0 Shared1 Shared3 Shared2");
 	ok_list(2, ZONE_NORMAL,
-		"Normal2 DMA321 Normal3 DMA320 DMA0 Shared2 Shared1 Shared3 Shared0");
+		"Normal2 Normal3 DMA321 DMA320 DMA0 Shared2 Shared3 Shared1 Shared0");
 	ok_list(3, ZONE_HIGHMEM,
 		"Normal3 DMA320 DMA0 Normal2 DMA321 Shared3 Shared0 Shared2 Shared1");
 	ok_list(3, ZONE_DMA32, "DMA320 DMA0 DMA321");
 	ok_list(1, ZONE_DMA, "DMA0");
-	ok_list(1, ZONE_SHARED, "Shared1 Shared0 Shared2 Shared3");
+	ok_list(1, ZONE_SHARED, "Shared1 Shared2 Shared0 Shared3");
+	free(phys.zonelists);
+}
+
+static unsigned int equal_distance(const void *arg, int from, int to)
+{
+	(void)arg;
+	return from == to ? 10 : 20;
+}
+
+/* What Linux 6.1 says at boot on four nodes as far from each other, and on the ring:
+ * "Fallback order for Node 0: 0 1 2 3" and so on. */
+static void nodes_as_near_are_taken_in_the_kernels_order(void)
+{
+	static const char *const equal[] = {
+		"Shared0 Shared1 Shared2 Shared3", "Shared1 Shared2 Shared3 Shared0",
+		"Shared2 Shared3 Shared0 Shared1", "Shared3 Shared0 Shared1 Shared2"};
+	static const char *const ring[] = {
+		"Shared0 Shared1 Shared3 Shared2", "Shared1 Shared2 Shared0 Shared3",
+		"Shared2 Shared3 Shared1 Shared0", "Shared3 Shared0 Shared2 Shared1"};
+	struct phys phys = {.nr_nodes = 4, .nodes = nodes};
+
+	ok_eq(lay_out(ZONES_X86_64, 512, MIB(2048, 2048, 2048, 2048)), 0);
+	ok_eq(zonelists_build(&phys, equal_distance, NULL), 0);
+	for (int nid = 0; nid < 4; nid++)
+		ok_list(nid, ZONE_SHARED, equal[nid]);
+	free(phys.zonelists);
+	ok_eq(zonelists_build(&phys, ring_distance, NULL), 0);
+	for (int nid = 0; nid < 4; nid++)
+		ok_list(nid, ZONE_SHARED, ring[nid]);
 	free(phys.zonelists);
 }
 
@@ -172,6 +201,7 @@ int main(void)
 	RUN(nodes_that_cannot_be_are_refused);
 	RUN(gfp_flags_name_zones);
 	RUN(zonelists_of_four_nodes_go_by_distance);
+	RUN(nodes_as_near_are_taken_in_the_kernels_order);
 	RUN(i386_falls_from_highmem_to_dma_and_keeps_highmem_for_those_who_ask);
 	RUN(i386_without_highmem_shares_its_normal_zone);
 	return done();
