@@ -45,8 +45,9 @@ tests_bench_results_results_test_LDADD = $(bench_ldadd)
 tests_bench_paths_test_LDADD = $(bench_ldadd)
 tests_bench_run_case_run_test_LDADD = $(bench_ldadd)
 tests_bench_run_supervise_test_LDADD = $(bench_ldadd)
-TESTS += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh
-EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/results/folder.h
+TESTS += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh
+EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh \
+	tests/bench/results/folder.h
 
 # alloc/base
 alloc_base_tests = \
@@ -67,6 +68,8 @@ alloc_arch_tests = \
 	tests/alloc/arch/host_test \
 	tests/alloc/arch/topology_test
 EXTRA_DIST += tests/fixtures/two-nodes.xml tests/fixtures/cpuless-node.xml
+known_machines = two-sockets eight-nodes linked-memory asymmetric-cores
+EXTRA_DIST += $(known_machines:%=tests/fixtures/%.xml) $(known_machines:%=tests/fixtures/%.topo)
 check_PROGRAMS += $(alloc_arch_tests)
 TESTS += $(alloc_arch_tests)
 tests_alloc_arch_cpu_test_LDADD = $(test_ldadd)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int stream_result(FILE *out)
 {
@@ -62,6 +63,45 @@ static void print_distances(const struct topology *topo, FILE *out)
 	}
 }
 
+/* What a kind of cores is called; NULL if hwloc does not know. */
+static const char *kind_name(const struct hwloc_info_s *infos, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		if (!strcmp(infos[i].name, "CoreType"))
+			return infos[i].value;
+	return NULL;
+}
+
+/* Where cores differ, how many of which kind, the least powerful first: " (8 IntelAtom, 8 IntelCore)". */
+static void print_kinds(const struct topology *topo, FILE *out)
+{
+	int nr = hwloc_cpukinds_get_nr(topo->hw, 0);
+	hwloc_bitmap_t cpus = hwloc_bitmap_alloc();
+	const char *before = " (";
+
+	for (int kind = 0; cpus && nr > 1 && kind < nr; kind++) {
+		unsigned int nr_infos = 0;
+		struct hwloc_info_s *infos = NULL;
+		const char *name;
+		int nr_cores;
+
+		if (hwloc_cpukinds_get_info(topo->hw, (unsigned int)kind, cpus, NULL, &nr_infos,
+					    &infos, 0))
+			continue;
+		name = kind_name(infos, nr_infos);
+		nr_cores = hwloc_get_nbobjs_inside_cpuset_by_type(topo->hw, cpus, HWLOC_OBJ_CORE);
+		fprintf(out, "%s%d ", before, nr_cores);
+		before = ", ";
+		if (name)
+			fputs(name, out);
+		else
+			fprintf(out, "of kind %d", kind);
+	}
+	if (*before == ',')
+		fputc(')', out);
+	hwloc_bitmap_free(cpus);
+}
+
 int topology_print(const struct topology *topo, FILE *out)
 {
 	int packages = hwloc_get_nbobjs_by_type(topo->hw, HWLOC_OBJ_PACKAGE);
@@ -69,7 +109,9 @@ int topology_print(const struct topology *topo, FILE *out)
 
 	fprintf(out, "topology  %s%s\n", topo->description, topo->emulated ? " (emulated)" : "");
 	fprintf(out, "packages  %d\n", packages > 0 ? packages : 0);
-	fprintf(out, "cores     %d\n", cores > 0 ? cores : 0);
+	fprintf(out, "cores     %d", cores > 0 ? cores : 0);
+	print_kinds(topo, out);
+	fputc('\n', out);
 	fprintf(out, "CPUs      %u\n", topo->nr_cpus);
 	fprintf(out, "nodes     %u\n", topo->nr_nodes);
 	for (unsigned int nid = 0; nid < topo->nr_nodes; nid++)
