@@ -5,7 +5,8 @@
 dist_pkgdata_SCRIPTS += scripts/plot scripts/report scripts/compare
 dist_pkgdata_DATA += scripts/runfolder.py
 EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/packages.ci scripts/perf \
-	scripts/flamegraph scripts/lint scripts/check-programs scripts/preloaded.py scripts/programs.py \
+	scripts/flamegraph scripts/lint scripts/check-programs scripts/check-numa \
+	scripts/preloaded.py scripts/programs.py \
 	$(program_scripts) results/README.md results/example.svg
 
 # What check-programs has its programs do.
@@ -19,6 +20,7 @@ program_scripts = scripts/programs/gnuplot.gp scripts/programs/node.js scripts/p
 #	SUITE, CASE     what perf profiles
 #	KMM_BENCH_ARGS  more arguments for kmm bench
 #	PROGRAMS_ARGS   more arguments for check-programs
+#	NUMA_ARGS       more arguments for check-numa
 RUN = results/latest
 BASE =
 NEW = results/latest
@@ -27,6 +29,7 @@ SUITE = page
 CASE =
 KMM_BENCH_ARGS =
 PROGRAMS_ARGS =
+NUMA_ARGS =
 
 kmm_samples = $(wildcard $(srcdir)/workloads/samples/*.kmt)
 kmm_after_run = $(MAKE) $(AM_MAKEFLAGS) plot report RUN=results/latest

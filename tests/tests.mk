@@ -179,7 +179,7 @@ tests_alloc_report_buddyinfo_test_LDADD = $(test_ldadd)
 SH_LOG_COMPILER = $(SHELL)
 script_tests = tests/scripts/setup_test.sh tests/scripts/compare_test.sh tests/scripts/plot_report_test.sh \
 	tests/scripts/flamegraph_test.sh tests/scripts/layers_test.sh tests/scripts/man_test.sh \
-	tests/scripts/check_programs_test.sh
+	tests/scripts/check_programs_test.sh tests/scripts/check_numa_test.sh
 TESTS += $(script_tests)
 EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 
@@ -418,6 +418,28 @@ tests_fuzz_tlb_file_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/tlb_file_fuzz.c 
 tests_fuzz_tlb_file_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_tlb_file_fuzz_LDADD = $(test_ldadd)
 endif
+
+# tests/numa: what runs on the machine that check-numa boots, in this order. Not part of make check.
+numa_tests = topo_test memory_test policy_test objects_test arenas_test malloc_test
+numa_programs = tests/numa/init $(numa_tests:%=tests/numa/%)
+numa_common = tests/numa/guest.c tests/numa/guest.h
+EXTRA_PROGRAMS += tests/numa/init tests/numa/topo_test tests/numa/memory_test tests/numa/policy_test \
+	tests/numa/objects_test tests/numa/arenas_test tests/numa/malloc_test
+tests_numa_topo_test_SOURCES = tests/numa/topo_test.c $(numa_common)
+tests_numa_topo_test_LDADD = $(test_ldadd)
+tests_numa_memory_test_SOURCES = tests/numa/memory_test.c $(numa_common)
+tests_numa_memory_test_LDADD = $(test_ldadd)
+tests_numa_policy_test_SOURCES = tests/numa/policy_test.c $(numa_common)
+tests_numa_policy_test_LDADD = $(test_ldadd)
+tests_numa_objects_test_SOURCES = tests/numa/objects_test.c $(numa_common)
+tests_numa_objects_test_LDADD = $(test_ldadd)
+tests_numa_arenas_test_SOURCES = tests/numa/arenas_test.c tests/bench/drive.c tests/bench/drive.h $(numa_common)
+tests_numa_arenas_test_LDADD = libsuites.la libkmmcore.la -ldl
+tests_numa_malloc_test_SOURCES = tests/numa/malloc_test.c
+tests_numa_malloc_test_LDADD = -ldl
+CLEANFILES += $(EXTRA_PROGRAMS)
+check-numa: kmm $(lib_LTLIBRARIES) $(numa_programs)
+	@$(srcdir)/scripts/check-numa --install $(NUMA_ARGS) tests/numa $(numa_tests)
 
 # The random tests for as long as one likes: LONG_OPS operations of the page allocator and of slab (8 threads in as
 # many runs as 7 whole ones) against their models, and of the others what takes a minute or two besides. TEST_SEED=n
