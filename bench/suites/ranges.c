@@ -9,11 +9,12 @@
 
 #define NR_RANGES 1024 /* drawn in advance, taken in turn; each once before anything is timed */
 
-#define FIX_ALIGN  (32UL << 10)
-#define MAX_SHIFT  26 /* of align_shift; beyond, the region has few places or none */
-#define HOLES	   1024
-#define BUSY_LIST  10000
-#define BUSY_PAGES 100
+#define FIX_ALIGN   (32UL << 10)
+#define MAX_SHIFT   26 /* of align_shift; beyond, the region has few places or none */
+#define HOLES	    1024
+#define BUSY_LIST   10000
+#define BUSY_PAGES  100
+#define SPARE_BYTES (64UL << 20) /* beside very many areas: for the checks, and what is lazy */
 
 struct range {
 	size_t size, align; /* bytes; align PAGE_SIZE: the plain call */
@@ -277,20 +278,22 @@ static const char *refuse(const struct bench_env *env, const struct object_cases
 {
 	const struct range_kind *kind = container_of(cases->object_suite, struct range_kind, suite);
 	unsigned long max_mappings = host_max_mappings();
+	u64 shared_bytes;
 
 	if (kind->aligned && !peer->aligned_alloc)
 		return "it has no aligned_alloc";
 	if (strcmp(peer->name, "kmm"))
 		/* Held areas are kmm's question: are more of them dearer? */
 		return kind->lives && !env->full ? "" : NULL;
+	shared_bytes = env->machine->config.shared_bytes;
 	if (kind->nr_live > max_mappings / 8 * 7 / 2 - 2 * BUSY_PAGES && !host_has_guards())
 		return error_line("the host allows a process %lu mappings, and has no guard pages "
 				  "without them (Linux 6.15)",
 				  max_mappings);
-	if (kind->nr_live * PAGE_SIZE > env->machine->config.shared_bytes / 8 * 7)
+	if (kind->nr_live * PAGE_SIZE > shared_bytes / 2 &&
+	    kind->nr_live * PAGE_SIZE + SPARE_BYTES > shared_bytes)
 		return error_line("too little memory: %u areas, %llu MiB that can be mapped",
-				  kind->nr_live,
-				  (unsigned long long)env->machine->config.shared_bytes >> 20);
+				  kind->nr_live, (unsigned long long)shared_bytes >> 20);
 	return NULL;
 }
 
