@@ -261,6 +261,7 @@ static void one_cache_gets_what_others_hold_back(void)
 {
 	struct kmm *machine = boot_machine(ONE_NODE, 128UL << 20);
 	struct kmem_cache *idle = kmem_cache_create("idle", 64, 0, 0, NULL);
+	struct kmem_cache *wanted = kmem_cache_create("wanted", 4096, 0, SLAB_NO_MERGE, NULL);
 	static void *objects[20000];
 	struct page *taken;
 	void *large;
@@ -271,12 +272,12 @@ static void one_cache_gets_what_others_hold_back(void)
 		kmem_cache_free(idle, objects[i]);
 	ok(info_of(machine, "idle").num_slabs > 50, "nothing is held back");
 	taken = hog_pages();
-	ok(!kmalloc(8192, GFP_NOWAIT), "there was memory after all");
-	ok(!kmalloc(4096, GFP_NOWAIT), "one that may not reclaim got what is held back");
-	large = kmalloc(4096, GFP_KERNEL);
+	ok(!kmem_cache_alloc(wanted, GFP_NOWAIT), "one that may not reclaim got what is held back");
+	large = kmem_cache_alloc(wanted, GFP_KERNEL);
 	ok(large, "idle objects were not reclaimed");
-	kfree(large);
+	kmem_cache_free(wanted, large);
 	give_back(taken, ULONG_MAX);
+	ok_eq(kmem_cache_destroy(wanted), 0);
 	ok_eq(kmem_cache_destroy(idle), 0);
 	end_machine(machine);
 }
