@@ -22,7 +22,7 @@
 #define KEPT_ONE_IN 4
 #define MAX_CACHES  128
 
-#define AGE_NS 10000000UL /* at least, from one call to the next: as often as mimalloc purges */
+#define AGE_NS 25000000UL /* at least, from one call to the next; mimalloc purges after 10 ms */
 
 /* What the case's objects ask for of kmm, by the usable size that they got: which is their cache's. */
 struct requested {
