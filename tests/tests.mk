@@ -241,7 +241,8 @@ slab_tests = tests/alloc/slab/bulk_test tests/alloc/slab/cache_test tests/alloc/
 	tests/alloc/slab/kmalloc_test \
 	tests/alloc/slab/late_classes_test \
 	tests/alloc/slab/layer_test tests/alloc/slab/merge_test tests/alloc/slab/misuse_test \
-	tests/alloc/slab/node_test tests/alloc/slab/page_test tests/alloc/slab/random_test \
+	tests/alloc/slab/node_test tests/alloc/slab/owner_test tests/alloc/slab/page_test \
+	tests/alloc/slab/random_test \
 	tests/alloc/slab/sizes_test tests/alloc/slab/slab_test tests/alloc/slab/stats_test \
 	tests/alloc/report/slabinfo_test
 check_PROGRAMS += $(slab_tests)
@@ -262,6 +263,7 @@ tests_alloc_slab_kmalloc_test_LDADD = $(test_ldadd)
 tests_alloc_slab_late_classes_test_LDADD = $(test_ldadd)
 tests_alloc_slab_layer_test_LDADD = $(test_ldadd)
 tests_alloc_slab_node_test_LDADD = $(test_ldadd)
+tests_alloc_slab_owner_test_LDADD = $(test_ldadd)
 tests_alloc_slab_page_test_LDADD = $(test_ldadd)
 tests_alloc_slab_random_test_LDADD = $(test_ldadd)
 tests_alloc_slab_slab_test_LDADD = $(test_ldadd)

@@ -78,7 +78,8 @@ struct page {
 			u64 slab_free; /* a bit an object that lies free in the slab ... */
 			u16 inuse;     /* objects that do not */
 			u16 objects;
-			/* Every frame of a slab; 0 on all others. For the fast path of kfree. */
+			/* Every frame of a slab; 0 on all others. For the fast path of kfree.
+			 * Single accesses: the slab may be given to another slot meanwhile. */
 			u32 slab_key;
 		};
 		u64 *slab_bitmap; /* ... or where the bits are, with more than 64 objects */

@@ -40,8 +40,8 @@ static size_t magazine_push_bulk(const struct kmm_cpu *cpu, struct magazine *mag
 	for (i = 0; i < room; i++) {
 		struct page *page;
 
-		if (KMM_DEBUG || !cpu_frame(cpu, objects[i], &page) || page->slab_key != mag->key ||
-		    objects[i] == top)
+		if (KMM_DEBUG || !cpu_frame(cpu, objects[i], &page) ||
+		    READ_ONCE(page->slab_key) != mag->key || objects[i] == top)
 			break;
 		top = mag->objects[old + i] = objects[i];
 	}

@@ -20,6 +20,8 @@
 #define TIDE_MAX	   ((40960 - sizeof(struct magazine)) / sizeof(void *))
 #define FINE_SHARE	   8 /* eight fine classes together hold back what one other does */
 #define REMOTE_MAX	   ((512 - sizeof(struct magazine)) / sizeof(void *))
+#define APART_BYTES	   (256UL << 10) /* free in slabs of others before a slot takes of these */
+#define APART_SLABS	   4
 #define DEPOT_BYTES	   (4UL << 20)	 /* of objects that a depot may hold back */
 #define DEPOT_MEMORY_SHARE 256		 /* and never more than this part of a node */
 #define DEPOT_MAX	   16384UL	 /* objects in a depot */
@@ -74,6 +76,8 @@ static void cache_tune(struct kmem_cache *cache)
 	unsigned int share = cache_is_fine(cache) ? FINE_SHARE : 1;
 	unsigned long depot_bytes =
 		min_t(unsigned long, DEPOT_BYTES, node_bytes / DEPOT_MEMORY_SHARE) / share;
+	unsigned long apart_bytes =
+		min_t(unsigned long, APART_BYTES, node_bytes / DEPOT_MEMORY_SHARE) / share;
 	unsigned long cpu_share = node_bytes / DEPOT_MEMORY_SHARE / nr_cpus_a_node;
 	unsigned long hold = MAGAZINE_BYTES / share / cache->size;
 
@@ -84,12 +88,15 @@ static void cache_tune(struct kmem_cache *cache)
 		unsigned long, cache->mag_capacity,
 		min_t(unsigned long, TIDE_MAX,
 		      min_t(unsigned long, TIDE_BYTES, cpu_share) / share / cache->size));
-	if (cache->nr_nodes > 1)
+	cache->owned = cache->size < CACHELINE_SIZE;
+	if (cache->nr_nodes > 1 || cache->owned)
 		cache->remote_capacity = (u16)min_t(unsigned long, REMOTE_MAX,
 						    max_t(unsigned long, 2, cache->mag_capacity));
 	cache->depot_max = (u32)min_t(unsigned long, DEPOT_MAX, depot_bytes / cache->size);
 	if (cache->depot_max < cache->batch)
 		cache->depot_max = 0;
+	cache->apart = (u32)max_t(unsigned long, apart_bytes / cache->size,
+				  APART_SLABS * slab_objects(cache, cache->order));
 	cache->max_empty =
 		(u32)max_t(unsigned long, cache_is_fine(cache) ? 0 : 1,
 			   min_t(unsigned long, EMPTY_MAX, EMPTY_BYTES / share / slab_bytes));
@@ -101,11 +108,19 @@ static size_t magazine_bytes(unsigned int capacity)
 			(size_t)CACHELINE_SIZE);
 }
 
+/* Of its remote magazine, which lies before the other: that one is long, and of its end little is
+ * touched. */
+static size_t remote_bytes(const struct kmem_cache *cache)
+{
+	return cache->remote_capacity
+		       ? ALIGN_UP(magazine_bytes(cache->remote_capacity), MAGAZINE_ALIGN)
+		       : 0;
+}
+
 /* Bytes of a cache's magazines in each slot. */
 static size_t cache_percpu_bytes(const struct kmem_cache *cache)
 {
-	return magazine_bytes(cache->mag_max) +
-	       (cache->remote_capacity ? magazine_bytes(cache->remote_capacity) : 0);
+	return remote_bytes(cache) + magazine_bytes(cache->mag_max);
 }
 
 /* What caches are made of is wanted too seldom for the pages that magazines would cost. */
@@ -136,13 +151,13 @@ static void cache_open_magazines(struct kmem_cache *cache)
 		cache->mag_offset = cache->machine->slab->closed_magazine;
 		cache->mag_capacity = cache->mag_max = 0;
 		cache->remote_capacity = 0;
+		cache->owned = false;
 		/* Without a batch there is no use in a depot, and slabs find double frees. */
 		cache->depot_max = 0;
 		return;
 	}
-	cache->mag_offset = (u32)offset;
-	if (cache->remote_capacity)
-		cache->remote_offset = (u32)(offset + magazine_bytes(cache->mag_max));
+	cache->remote_offset = (u32)offset;
+	cache->mag_offset = (u32)(offset + remote_bytes(cache));
 }
 
 static void wipe_magazine(struct magazine *mag)
@@ -165,7 +180,7 @@ void cache_close_magazines(struct kmem_cache *cache)
 		if (cache->remote_capacity)
 			wipe_magazine(cache_remote_magazine(cache, cpu));
 	}
-	percpu_free(cache->machine, cache->mag_offset, bytes);
+	percpu_free(cache->machine, cache->remote_offset, bytes);
 }
 
 /* Fill in a zeroed cache, all but its nodes and its name. 0 or -errno. */

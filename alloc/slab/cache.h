@@ -5,13 +5,28 @@
  *	 kmem_cache_alloc/free            this CPU only, no lock
  *	        |  ^
  *	 magazine (one a cache and slot)  a stack of free objects of this CPU's node
- *	 remote magazine                  the same for objects of other nodes, if there are any
+ *	 remote magazine                  the same for objects of other nodes, and of other slots' slabs
  *	        |  ^    a batch at a time: half of what a magazine holds at first
  *	 depot (one a cache and node)     a stack of free objects; cache_node->lock
  *	        |  ^    what the depot cannot give or hold
  *	 slabs                            blocks of pages, with a bit a free object; the same lock
  *	        |  ^    empty slabs, beyond a few
  *	 page allocator
+ *
+ * Where objects are smaller than a cache line, one line is of several, and two CPUs that write to
+ * neighbours send it to and fro. (Larger ones share at most two lines, with one each: too few to pay
+ * for.) So slabs of such a cache are owned: a slot takes objects out of its
+ * own slabs, or empty ones, or new ones; its number is in their slab_key, so that a free by any other
+ * slot fails the fast path's one comparison, and the object goes into the remote magazine and from
+ * there home, to the depot while that is the owner's, else to its slab:
+ *
+ *	slot 0:  alloc  <- magazine <- depot, or slabs with key |1|      <-.
+ *	slot 1:  alloc  <- magazine <- slabs with key |2|                  | in batches
+ *	         free of an object in a slab with key |1| -> remote magazine
+ *
+ * A slot takes from the slabs of others only when so much is free in these (`apart`, and an eighth)
+ * that lines shared are the lesser evil, or when there is no memory; a slab that is mostly in use
+ * stays whose it was. Slots of threads that have ended own what they did, for their heirs.
  *
  * An object is in one place: with the user, in a magazine, in a depot, or free in its slab. A slab
  * counts all but the last as in use, so for each node of a cache
@@ -98,7 +113,9 @@ struct magazine {
 #define MAGAZINE_ALIGN	  128UL	     /* of magazines in a slot: the size table counts in it */
 #define MAGAZINE_TIDE_MAX (1U << 24) /* no tide is counted as higher */
 
-#define SLAB_KEY 0x80000000U /* in every slab_key but 0 */
+#define SLAB_KEY	 0x80000000U /* in every slab_key but 0 */
+#define SLAB_OWNER_SHIFT 23
+#define SLAB_OWNERS	 255U /* slots that have a number of their own */
 
 _Static_assert(offsetof(struct magazine, objects) == offsetof(struct magazine, bottom) + 8,
 	       "the bottom is the word under the first object");
@@ -114,6 +131,7 @@ struct cache_node {
 	u32 depot_nr, depot_capacity;
 	u32 depot_low;	 /* lowest depot_nr since the last trim: what nobody needed */
 	u32 depot_ticks; /* puts until the next trim */
+	u32 depot_owner; /* slab_owner() of who put in what is there */
 
 	struct list_head slabs[NR_SLAB_FILLS];
 	u32 nr_empty;
@@ -143,6 +161,7 @@ struct kmem_cache {
 	u32 align;
 	u32 depot_max; /* objects a node's depot may hold */
 	u32 max_empty; /* empty slabs a node keeps */
+	u32 apart; /* objects free on a node up to which no slot takes of another's slabs */
 	slab_flags_t flags;
 	gfp_t gfp;	  /* what every page of it is asked for with */
 	u32 red_left;	  /* from where an object's room begins to the object; see debug.c */
@@ -151,6 +170,7 @@ struct kmem_cache {
 	void (*ctor)(void *);
 	struct kmm *machine;
 	const char *name;
+	bool owned; /* objects share cache lines, so slabs, and depots, belong to slots */
 	bool boot; /* one of the layer's own: the name is a literal, and it ends with the machine */
 	u32 nr_nodes;
 
@@ -202,7 +222,8 @@ unsigned int slab_page_index(const struct kmem_cache *cache, struct page *slab, 
 
 /* node.c: depot and lists. All take the node's lock themselves. */
 int node_init(struct cache_node *node, const struct kmem_cache *cache);
-unsigned int node_take(struct kmem_cache *cache, int nid, void **objects, unsigned int want);
+unsigned int node_take(struct kmem_cache *cache, int nid, void **objects, unsigned int want,
+		       bool any);
 unsigned int node_add_slab(struct kmem_cache *cache, struct page *slab, void **objects,
 			   unsigned int want);
 void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr);
@@ -266,6 +287,7 @@ unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int ni
 /* kmalloc.c */
 KMM_COLD void *kmalloc_slow(size_t size, gfp_t gfp);
 KMM_COLD void kfree_slow(void *object);
+bool kfree_foreign(struct kmm_cpu *cpu, const struct page *page, u32 key, void *object);
 
 /* kmalloc_classes.c */
 int kmalloc_boot(struct kmm *machine);
@@ -433,7 +455,35 @@ static inline u32 slab_key(const struct kmem_cache *cache, int nid)
  * kfree_inline(). */
 static inline u32 slab_key_offset(u32 key)
 {
-	return key & ~(SLAB_KEY | (CACHELINE_SIZE - 1U));
+	return key & (PERCPU_SIZE - CACHELINE_SIZE);
+}
+
+_Static_assert(PERCPU_SIZE <= 1U << SLAB_OWNER_SHIFT, "an owner's number lies above all offsets");
+
+/* Whose slab a key is of; the same as slab_owner() of that slot. */
+static inline u32 slab_key_owner(u32 key)
+{
+	return key & SLAB_OWNERS << SLAB_OWNER_SHIFT;
+}
+
+static inline u32 cpu_owner(const struct kmm_cpu *cpu)
+{
+	return (cpu->slot % SLAB_OWNERS + 1) << SLAB_OWNER_SHIFT;
+}
+
+/*
+ * Slot cpu as the owner of slabs, in their key: 0 where objects are a cache line or more, as there it
+ * hardly matters. Where there are more slots than numbers some have one together, and share lines.
+ */
+static inline u32 slab_owner(const struct kmem_cache *cache, const struct kmm_cpu *cpu)
+{
+	return cache->owned ? cpu_owner(cpu) : 0;
+}
+
+/* The key of a slab of slot cpu on node nid. */
+static inline u32 slab_own_key(const struct kmem_cache *cache, const struct kmm_cpu *cpu, int nid)
+{
+	return slab_key(cache, nid) | slab_owner(cache, cpu);
 }
 
 _Static_assert(KMM_MAX_NODES <= 64, "slab_key keeps the node in the low bits of a multiple of 64");

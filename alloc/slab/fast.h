@@ -35,7 +35,7 @@ static inline void kmem_cache_free_inline(struct kmem_cache *cache, void *object
 
 	if (KMM_DEBUG)
 		cache_check_free(cache, object);
-	if (likely(cpu_frame(cpu, object, &page)) && likely(page->slab_key == mag->key) &&
+	if (likely(cpu_frame(cpu, object, &page)) && likely(READ_ONCE(page->slab_key) == mag->key) &&
 	    likely(magazine_push(mag, object)))
 		return;
 	cache_free_slow(cache, object);
@@ -76,7 +76,8 @@ static inline void *kmalloc_inline(size_t size, gfp_t gfp)
 _Static_assert(offsetof(struct magazine, key) == offsetof(struct kmm_cpu, kmalloc_table),
 	       "key 0 meets an offset that is not 0");
 
-/* Half of kfree: false when the slot has no room for the object, or it is none of a cache's here. */
+/* Half of kfree: false when the slot has no room for the object, or it is none of a cache's here. What
+ * is in another slot's slab costs a call. */
 static inline bool kfree_push(struct kmm_cpu *cpu, void *object)
 {
 	struct magazine *mag;
@@ -85,11 +86,12 @@ static inline bool kfree_push(struct kmm_cpu *cpu, void *object)
 
 	if (unlikely(!cpu_frame(cpu, object, &page)))
 		return false;
-	key = page->slab_key;
+	key = READ_ONCE(page->slab_key);
 	if (KMM_DEBUG && key)
 		cache_check_free(page->slab_cache, object);
 	mag = percpu_ptr(cpu, slab_key_offset(key));
-	return likely(mag->key == key) && likely(magazine_push(mag, object));
+	return likely(mag->key == key) ? likely(magazine_push(mag, object))
+				       : kfree_foreign(cpu, page, key, object);
 }
 
 static inline void kfree_inline(void *object)

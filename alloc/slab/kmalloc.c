@@ -112,6 +112,24 @@ void kfree_slow(void *object)
 		kfree_large(cpu, page, object);
 }
 
+/*
+ * An object of another slot's slab, whose page has this key, into the remote magazine: false when that is
+ * not open or is full, or the slab is nobody's or this slot's.
+ */
+bool kfree_foreign(struct kmm_cpu *cpu, const struct page *page, u32 key, void *object)
+{
+	const u32 owner = slab_key_owner(key);
+	struct magazine *mag;
+
+	if (!owner || owner == cpu_owner(cpu))
+		return false;
+	mag = cache_remote_magazine(page->slab_cache, cpu);
+	if (!magazine_push(mag, object))
+		return false;
+	WRITE_ONCE(mag->slow_frees, mag->slow_frees + 1);
+	return true;
+}
+
 void kfree(const void *object)
 {
 	kfree_inline((void *)(uintptr_t)object);

@@ -5,6 +5,9 @@
  *	depot      [ coldest | ... | latest ]    taken from and put onto the right end, in batches
  *	slabs[]    empty | < 1/4 | < 2/4 | < 3/4 | < 4/4 | full    taken from the fullest not full
  *
+ * Where slabs are owned (cache.h) the depot is of one slot, until it is empty: the slot that put in what
+ * is there, or whose objects others brought home. All others go past it, to the slabs.
+ *
  * So most batches cost one lock and one memcpy. The depot ages by its working set: of the objects
  * that nobody took out during TRIM_PUTS puts, half go back to their slabs. Empty slabs beyond a few
  * go back to the page allocator.
@@ -16,7 +19,9 @@
 #include "phys/page_alloc.h"
 #include "slab/cache.h"
 
-#define TRIM_PUTS 256
+#define TRIM_PUTS   256
+#define OWN_LOOKS   16 /* slabs that are looked at for one that is this slot's */
+#define APART_SHARE 8  /* of a node's objects, this part may be free in slabs of others */
 
 /* Make a zeroed node ready. 0 or -errno. */
 int node_init(struct cache_node *node, const struct kmem_cache *cache)
@@ -51,6 +56,20 @@ static void requeue_locked(struct cache_node *node, struct page *slab, enum slab
 	node->nr_empty += (u32)((fill == FILL_EMPTY) - (old == FILL_EMPTY));
 }
 
+/*
+ * Make a slab, of which some objects were just taken, this slot's. One that is mostly in use stays
+ * whose it was, for the objects are: what was taken from it goes home when it is freed.
+ */
+static void own_locked(const struct kmem_cache *cache, struct page *slab, unsigned int taken)
+{
+	const u32 key = slab_own_key(cache, this_cpu, slab->nid);
+
+	if (slab->slab_key == key || 2U * (slab->inuse - taken) > slab->objects)
+		return;
+	for (unsigned long i = 0; i < 1UL << slab->order; i++)
+		WRITE_ONCE(slab[i].slab_key, key);
+}
+
 static unsigned int take_from_slab_locked(struct kmem_cache *cache, struct cache_node *node,
 					  struct page *slab, void **objects, unsigned int want)
 {
@@ -59,6 +78,29 @@ static unsigned int take_from_slab_locked(struct kmem_cache *cache, struct cache
 
 	node->nr_free -= nr;
 	requeue_locked(node, slab, old);
+	if (cache->owned)
+		own_locked(cache, slab, nr);
+	return nr;
+}
+
+/* From slabs that are this slot's, as far as they are soon found, and empty ones, which are
+ * nobody's. */
+static unsigned int take_own_locked(struct kmem_cache *cache, struct cache_node *node,
+				    void **objects, unsigned int want)
+{
+	const u32 owner = slab_owner(cache, this_cpu);
+	unsigned int nr = 0, looks = OWN_LOOKS;
+	struct page *slab, *next;
+
+	for (int fill = FILL_FULL - 1; fill >= FILL_EMPTY; fill--)
+		list_for_each_entry_safe(slab, next, &node->slabs[fill], slab_list) {
+			if (nr == want || (fill != FILL_EMPTY && !looks))
+				break;
+			looks -= fill != FILL_EMPTY;
+			if (fill == FILL_EMPTY || slab_key_owner(slab->slab_key) == owner)
+				nr += take_from_slab_locked(cache, node, slab, objects + nr,
+							    want - nr);
+		}
 	return nr;
 }
 
@@ -128,23 +170,50 @@ static void release_slabs(struct kmem_cache *cache, struct list_head *cut)
 		slab_page_release(cache, slab);
 }
 
+static unsigned int take_from_depot_locked(struct cache_node *node, void **objects,
+					   unsigned int want)
+{
+	unsigned int nr = min_t(unsigned int, want, node->depot_nr);
+
+	if (!nr)
+		return 0;
+	node->depot_nr -= nr;
+	memcpy(objects, node->depot + node->depot_nr, nr * sizeof(*objects));
+	node->depot_low = min_t(u32, node->depot_low, node->depot_nr);
+	return nr;
+}
+
+/* Whether the depot is that slot's, or nobody's. */
+static bool depot_is_of(const struct cache_node *node, u32 owner)
+{
+	return !node->depot_nr || node->depot_owner == owner;
+}
+
+/* Whether so much is free on the node that slots must share slabs. */
+static bool must_share(const struct kmem_cache *cache, const struct cache_node *node)
+{
+	return node->nr_free + node->depot_nr > cache->apart + node->nr_objects / APART_SHARE;
+}
+
 /*
- * Up to want free objects of node nid, without a new slab; returns how many. Takes the node's lock
- * once.
+ * Up to want free objects of node nid, without a new slab; returns how many. Those of other slots
+ * if there are too many of them, or with `any`. Takes the node's lock once.
  */
-unsigned int node_take(struct kmem_cache *cache, int nid, void **objects, unsigned int want)
+unsigned int node_take(struct kmem_cache *cache, int nid, void **objects, unsigned int want,
+		       bool any)
 {
 	struct cache_node *node = cache->nodes[nid];
-	unsigned int nr;
+	unsigned int nr = 0;
 
 	lock_acquire(&node->lock);
-	nr = min_t(unsigned int, want, node->depot_nr);
-	if (nr) {
-		node->depot_nr -= nr;
-		memcpy(objects, node->depot + node->depot_nr, nr * sizeof(*objects));
-		node->depot_low = min_t(u32, node->depot_low, node->depot_nr);
-	} else {
+	if (depot_is_of(node, slab_owner(cache, this_cpu)))
+		nr = take_from_depot_locked(node, objects, want);
+	if (!nr && cache->owned)
+		nr = take_own_locked(cache, node, objects, want);
+	if (!nr && (any || !cache->owned || must_share(cache, node))) {
 		nr = take_from_slabs_locked(cache, node, objects, want);
+		if (!nr)
+			nr = take_from_depot_locked(node, objects, want);
 	}
 	node->nr_taken += nr;
 	lock_release(&node->lock);
@@ -209,28 +278,35 @@ static void grow_depot(struct kmem_cache *cache, int nid)
 	lock_acquire(&node->lock);
 }
 
-/*
- * Give back nr objects, all of node nid and of this cache. Takes the node's lock once, or thrice
- * when the depot grows. The caller has checked whose they are; that each starts an object and was
- * not free already is checked when it reaches its slab.
- */
-void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr)
+static bool put_into_depot(struct kmem_cache *cache, int nid, void **objects, unsigned int nr,
+			   u32 owner)
+{
+	struct cache_node *node = cache->nodes[nid];
+
+	if (!depot_is_of(node, owner))
+		return false;
+	if (node->depot_nr + nr > node->depot_capacity && node->depot_capacity < cache->depot_max)
+		grow_depot(cache, nid);
+	/* Once more, as the lock was given back. */
+	if (node->depot_nr + nr > node->depot_capacity || !depot_is_of(node, owner))
+		return false;
+	memcpy(node->depot + node->depot_nr, objects, nr * sizeof(*objects));
+	node->depot_nr += nr;
+	node->depot_owner = owner;
+	return true;
+}
+
+static void put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr, u32 owner)
 {
 	struct cache_node *node = cache->nodes[nid];
 	struct list_head cut = LIST_HEAD_INIT(cut);
 
 	lock_acquire(&node->lock);
-	if (node->depot_nr + nr > node->depot_capacity && node->depot_capacity < cache->depot_max)
-		grow_depot(cache, nid);
-	node->nr_put += nr;
-	if (node->depot_nr + nr <= node->depot_capacity) {
-		memcpy(node->depot + node->depot_nr, objects, nr * sizeof(*objects));
-		node->depot_nr += nr;
-	} else {
+	if (!put_into_depot(cache, nid, objects, nr, owner))
 		put_into_slabs_locked(cache, node, objects, nr);
-	}
+	node->nr_put += nr;
 	if (--node->depot_ticks == 0) {
-		depot_to_slabs_locked(cache, node, node->depot_low / 2);
+		depot_to_slabs_locked(cache, node, (node->depot_low + 1) / 2);
 		node->depot_low = node->depot_nr;
 		node->depot_ticks = TRIM_PUTS;
 	}
@@ -239,25 +315,38 @@ void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr
 	release_slabs(cache, &cut);
 }
 
-/* The same for objects of any nodes, one node after the other. Reorders the array. */
+/*
+ * Give back nr objects of this slot, all of node nid and of this cache. Takes the node's lock once,
+ * or thrice when the depot grows. The caller has checked whose they are; that each starts an object
+ * and was not free already is checked when it reaches its slab.
+ */
+void node_put(struct kmem_cache *cache, int nid, void **objects, unsigned int nr)
+{
+	put(cache, nid, objects, nr, slab_owner(cache, this_cpu));
+}
+
+/*
+ * The same for objects of any nodes and slots, those of one key after the other. Reorders the array.
+ */
 void node_put_any(struct kmem_cache *cache, void **objects, unsigned int nr)
 {
 	while (nr) {
 		unsigned int same = 0;
-		int nid = 0;
+		u32 key = 0;
 
 		for (unsigned int i = 0; i < nr; i++) {
-			int object_nid = object_frame(cache, objects[i])->nid;
+			u32 object_key = READ_ONCE(object_frame(cache, objects[i])->slab_key);
 			void *object = objects[i];
 
 			if (!i)
-				nid = object_nid;
-			if (object_nid != nid)
+				key = object_key;
+			if (object_key != key)
 				continue;
 			objects[i] = objects[same];
 			objects[same++] = object;
 		}
-		node_put(cache, nid, objects, same);
+		put(cache, object_frame(cache, objects[0])->nid, objects, same,
+		    slab_key_owner(key));
 		objects += same;
 		nr -= same;
 	}

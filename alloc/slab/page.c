@@ -179,7 +179,7 @@ struct page *slab_page_new(struct kmem_cache *cache, gfp_t gfp, int nid)
 	page_set_type(slab, PG_TYPE_SLAB);
 	for (unsigned long i = 0; i < 1UL << order; i++) {
 		slab[i].slab_cache = cache;
-		slab[i].slab_key = slab_key(cache, slab->nid);
+		slab[i].slab_key = slab_own_key(cache, this_cpu, slab->nid);
 		WRITE_ONCE(slab[i].head, slab);
 	}
 	slab_page_format(cache, slab);

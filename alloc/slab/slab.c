@@ -3,9 +3,9 @@
  * Objects in and out of a cache: what the fast paths fall into.
  *
  * The fast paths are in slab/fast.h. The slab_key of an object's struct page says in one comparison
- * that the object is in a slab of this cache on this CPU's node. A thread that is not attached, a
- * closed magazine, NULL and an object of another node all look like an empty or full magazine or a
- * key that differs, so they cost the fast paths nothing.
+ * that the object is in a slab of this cache on this CPU's node, and this slot's where slabs are
+ * owned. A thread that is not attached, a closed magazine, NULL and an object of another node or slot
+ * all look like an empty or full magazine or a key that differs, so they cost the fast paths nothing.
  *
  * What a caller's bug meets, in every build:
  *	free of what is in no slab, or another cache's       at once
@@ -46,14 +46,18 @@ static unsigned int supply_new(struct kmem_cache *cache, int nid, gfp_t gfp, voi
 
 /*
  * Up to want objects of node nid itself, and how many: from what the cache has there, or a new slab
- * if that is easily had.
+ * if that is easily had; else from what it has there of other slots.
  */
 static unsigned int supply_node(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
 				unsigned int want)
 {
-	unsigned int nr = node_take(cache, nid, objects, want);
+	unsigned int nr = node_take(cache, nid, objects, want, false);
 
-	return nr ? nr : supply_new(cache, nid, gfp_easy(gfp) | __GFP_THISNODE, objects, want);
+	if (!nr)
+		nr = supply_new(cache, nid, gfp_easy(gfp) | __GFP_THISNODE, objects, want);
+	if (!nr && cache->owned)
+		nr = node_take(cache, nid, objects, want, true);
+	return nr;
 }
 
 /* The same from any node, the near ones first. */
@@ -63,7 +67,7 @@ static unsigned int supply_easy(struct kmem_cache *cache, int nid, gfp_t gfp, vo
 	unsigned int nr = 0;
 
 	for (u32 i = 0; i < cache->nr_nodes && !nr; i++)
-		nr = node_take(cache, (int)(((u32)nid + i) % cache->nr_nodes), objects, want);
+		nr = node_take(cache, (int)(((u32)nid + i) % cache->nr_nodes), objects, want, true);
 	return nr ? nr : supply_new(cache, nid, gfp_easy(gfp), objects, want);
 }
 
@@ -148,7 +152,7 @@ static void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, void *caller)
 
 	if (!cache->mag_capacity)
 		return alloc_direct(cache, gfp, cpu->nid, cache->object_size, caller);
-	magazine_open(mag, cache->mag_capacity, slab_key(cache, cpu->nid));
+	magazine_open(mag, cache->mag_capacity, slab_own_key(cache, cpu, cpu->nid));
 	if (!magazine_nr(mag)) {
 		unsigned int nr = supply(cache, cpu->nid, gfp, mag->objects, cache->batch);
 
@@ -269,8 +273,8 @@ static KMM_COLD __attribute__((noreturn)) void wrong_cache(const struct kmem_cac
 }
 
 /*
- * The magazine is full or not open, the thread not attached, or the object NULL, of another node,
- * or a mistake.
+ * The magazine is full or not open, the thread not attached, or the object NULL, of another node or
+ * another slot's slab, or a mistake.
  */
 void cache_free_slow(struct kmem_cache *cache, void *object)
 {
@@ -291,11 +295,11 @@ void cache_free_slow(struct kmem_cache *cache, void *object)
 		node_put(cache, page->nid, &object, 1);
 		return;
 	}
-	if (page->nid != cpu->nid) {
+	if (READ_ONCE(page->slab_key) != slab_own_key(cache, cpu, cpu->nid)) {
 		free_remote(cache, cpu, object);
 		return;
 	}
-	magazine_open(mag, cache->mag_capacity, slab_key(cache, cpu->nid));
+	magazine_open(mag, cache->mag_capacity, slab_own_key(cache, cpu, cpu->nid));
 	WRITE_ONCE(mag->slow_frees, mag->slow_frees + 1);
 	if (magazine_nr(mag) >= mag->capacity && mag->top != object)
 		flush(cache, cpu, mag);
@@ -349,7 +353,8 @@ void cache_forget_slot(struct kmem_cache *cache, struct kmm_cpu *cpu)
 KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object)
 {
 	struct kmm_cpu *cpu = cache_cpu(cache);
-	struct magazine *mag = cache_magazine(cache, cpu);
+	const struct magazine *mag = cache_magazine(cache, cpu);
+	const struct magazine *remote = cache_remote_magazine(cache, cpu);
 	struct page *page;
 	unsigned int i;
 	bool free;
@@ -362,6 +367,8 @@ KMM_COLD void cache_check_free(struct kmem_cache *cache, void *object)
 	lock_release(&cache->nodes[page->nid]->lock);
 	for (i = magazine_nr(mag); i--;)
 		free |= mag->objects[i] == object;
+	for (i = cache->remote_capacity ? magazine_nr(remote) : 0; i--;)
+		free |= remote->objects[i] == object;
 	KMM_BUG_ON(free, "object %p of cache %s freed twice", object, cache->name);
 }
 

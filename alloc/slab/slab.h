@@ -121,7 +121,7 @@ KMM_API void slab_for_each(struct kmm *machine, void (*visit)(const struct slab_
 	X(free_fast)                                                                               \
 	X(free_slow)                                                                               \
 	X(free_direct) /* the same */                                                              \
-	X(free_remote) /* objects sent home to another node */                                     \
+	X(free_remote) /* objects sent home to another node or slot */                             \
 	X(slab_new)                                                                                \
 	X(slab_release)
 struct slab_counters {

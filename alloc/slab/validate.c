@@ -66,6 +66,7 @@ unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int ni
 {
 	unsigned int nr_free = 0, words = (slab->objects + 63U) / 64;
 	const u64 *bits = slab_bits(slab);
+	const u32 owner = slab_key_owner(slab->slab_key);
 
 	KMM_BUG_ON(slab->type != PG_TYPE_SLAB || slab->nid != nid,
 		   "cache %s: slab %p has type %u, node %u", cache->name, (void *)slab, slab->type,
@@ -74,7 +75,8 @@ unsigned int slab_page_check(struct kmem_cache *cache, struct page *slab, int ni
 		   "cache %s: slab %p has %u objects", cache->name, (void *)slab, slab->objects);
 	for (unsigned long i = 0; i < 1UL << slab->order; i++)
 		KMM_BUG_ON(slab[i].slab_cache != cache || slab[i].head != slab ||
-				   slab[i].slab_key != slab_key(cache, nid),
+				   slab[i].slab_key != (slab_key(cache, nid) | owner) ||
+				   !owner == cache->owned,
 			   "cache %s: frame %lu of slab %p is marked wrong", cache->name, i,
 			   (void *)slab);
 	for (unsigned int w = 0; w < words; w++)

@@ -7,7 +7,7 @@ static struct kmm *machine;
 static void fill(struct kmem_cache *cache, void **objects, unsigned int nr)
 {
 	for (unsigned int have = 0; have < nr;) {
-		unsigned int got = node_take(cache, 0, objects + have, nr - have);
+		unsigned int got = node_take(cache, 0, objects + have, nr - have, false);
 
 		if (!got)
 			got = node_add_slab(cache, slab_page_new(cache, GFP_KERNEL, 0),
@@ -27,7 +27,7 @@ static void the_depot_gives_the_latest_batch_first(void)
 		node_put(cache, 0, objects + 100 * i, 100);
 	ok_eq(node->depot_nr, 300);
 	slab_validate(machine);
-	ok_eq(node_take(cache, 0, again, 100), 100);
+	ok_eq(node_take(cache, 0, again, 100, false), 100);
 	ok(!memcmp(again, objects + 200, sizeof(again)), "not the last batch");
 	node_put(cache, 0, again, 100);
 	node_drain(cache, 0);
@@ -52,7 +52,7 @@ static void slabs_are_taken_from_fullest_first(void)
 	node_put(cache, 0, objects + 32, 15);
 	node_put(cache, 0, objects, 1);
 	slab_validate(machine);
-	ok_eq(node_take(cache, 0, &one, 1), 1);
+	ok_eq(node_take(cache, 0, &one, 1, false), 1);
 	ok(one == objects[0], "taken from another slab than the fullest");
 	ok_eq(nearly->inuse, 16);
 	objects[0] = one;
@@ -110,7 +110,7 @@ static void a_depot_that_nobody_needs_ages(void)
 	ok_eq(node->depot_nr, 2000);
 	/* From now on only one batch comes and goes. */
 	for (int i = 0; i < 20 * 256; i++)
-		node_put(cache, 0, batch, node_take(cache, 0, batch, 100));
+		node_put(cache, 0, batch, node_take(cache, 0, batch, 100, false));
 	idle = node->depot_nr;
 	ok(idle >= 100 && idle < 200, "%u objects are still idle", idle);
 	slab_validate(machine);

@@ -281,7 +281,7 @@ static void closed_magazines_leave_zeros(unsigned int nr_nodes)
 {
 	struct kmem_cache *cache = kmem_cache_create("closed", 64, 0, 0, NULL);
 	struct magazine *mag = cache_magazine(cache, cpu_get());
-	u64 *words = (u64 *)mag;
+	const u64 *words = percpu_ptr(cpu_get(), cache->remote_offset); /* that one lies first */
 	static void *objects[2000];
 	unsigned int nr;
 
@@ -291,8 +291,8 @@ static void closed_magazines_leave_zeros(unsigned int nr_nodes)
 		for (int i = 0; i < 2000; i++)
 			kmem_cache_free(cache, objects[i]);
 	}
-	nr = (unsigned int)((cache->remote_offset - cache->mag_offset + sizeof(*mag)) / 8) +
-	     cache->remote_capacity;
+	nr = (unsigned int)((cache->mag_offset - cache->remote_offset + sizeof(*mag)) / 8) +
+	     cache->mag_max;
 	ok(mag->capacity > cache->mag_capacity, "it has not grown");
 	kmm_drain(machine);
 	ok_eq(mag->capacity, 0);
