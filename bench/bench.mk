@@ -51,8 +51,9 @@ nodist_libbench_la_SOURCES = bench/build.h
 
 bin_PROGRAMS += kmm
 kmm_SOURCES  = bench/main.c bench/commands/topo.c bench/commands/bench.c bench/commands/convert.c bench/commands/replay.c bench/commands/show.c \
-	       bench/commands/pagetable.c bench/commands/tlb.c
-kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' \
+	       bench/commands/pagetable.c bench/commands/tlb.c \
+	       bench/commands/record.h bench/commands/record.c bench/commands/record_kernel.c bench/commands/record_run.c
+kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' -DKMM_PKGLIBDIR='"$(pkglibdir)"' \
 	       -DKMM_SOURCE_SCRIPTS='"$(abs_top_srcdir)/scripts"'
 kmm_CFLAGS   = $(AM_CFLAGS)
 kmm_LDFLAGS  = $(AM_LDFLAGS) -static-libtool-libs

@@ -30,6 +30,7 @@ int command_convert(int argc, char **argv);   /* convert.c */
 int command_show(int argc, char **argv);      /* show.c */
 int command_pagetable(int argc, char **argv); /* pagetable.c */
 int command_tlb(int argc, char **argv);	      /* tlb.c */
+int command_record(int argc, char **argv);    /* record.c */
 int command_script(int argc, char **argv);    /* main.c: plot, report and compare */
 
 /* Print `kmm: ` and the message, as one line, to stderr. Returns EXIT_BAD_INPUT, to be returned in

@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{"topo", "the machine as found: packages, nodes, CPUs, distances", command_topo, false},
 	{"bench", "measure kmm and other allocators, and replay traces", command_bench, true},
 	{"replay", "a trace against one or more allocators", command_replay, true},
+	{"record", "the malloc calls of a program, or the kernel's, as traces", command_record, false},
 	{"convert", "other programs' traces to .kmt", command_convert, false},
 	{"show", "the state of a machine, as /proc shows the kernel's", command_show, false},
 	{"pagetable", "page tables of any format, for any addresses", command_pagetable, false},

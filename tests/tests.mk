@@ -419,6 +419,10 @@ check_PROGRAMS += tests/fuzz/tlb_file_fuzz
 tests_fuzz_tlb_file_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/tlb_file_fuzz.c alloc/virt/tlb_file.c
 tests_fuzz_tlb_file_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_tlb_file_fuzz_LDADD = $(test_ldadd)
+check_PROGRAMS += tests/fuzz/record_fuzz
+tests_fuzz_record_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/record_fuzz.c $(libworkloads_la_SOURCES)
+tests_fuzz_record_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
+tests_fuzz_record_fuzz_LDADD = $(ZSTD_LIBS) -lm
 endif
 
 # tests/numa: what runs on the machine that check-numa boots, in this order. Not part of make check.
@@ -463,3 +467,21 @@ check-long: $(long_tests)
 	TEST_OPS=$$(($(LONG_OPS) / 56)) tests/alloc/slab/random_test
 	TEST_OPS=$(LONG_OPS) tests/alloc/virt/oracle_test
 	TEST_OPS=$$(($(LONG_OPS) / 100)) tests/alloc/virt/pgtable_test
+
+# kmm record: programs to be recorded and to count by, driven by a script.
+record_programs = tests/workloads/record/sums tests/workloads/record/work
+check_PROGRAMS += $(record_programs)
+record_tests = tests/workloads/record/merge_test tests/fuzz/record_corpus_test
+check_PROGRAMS += $(record_tests)
+TESTS += $(record_tests) tests/workloads/record/record.sh
+EXTRA_DIST += tests/workloads/record/record.sh tests/fuzz/corpus/record/short.bin tests/fuzz/corpus/record/threads.bin \
+	tests/fuzz/corpus/record/wide.bin
+tests_workloads_record_merge_test_LDADD = libworkloads.la
+tests_fuzz_record_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/record_fuzz.c
+tests_fuzz_record_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/record"'
+tests_fuzz_record_corpus_test_LDADD = libworkloads.la
+tests_workloads_record_sums_SOURCES = tests/workloads/record/sums.c
+tests_workloads_record_sums_LDADD = libworkloads.la
+tests_workloads_record_work_SOURCES = tests/workloads/record/work.c
+tests_workloads_record_work_CFLAGS = $(AM_CFLAGS) -fno-builtin -Wno-unknown-warning-option -Wno-use-after-free \
+	-Wno-alloc-size-larger-than

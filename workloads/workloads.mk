@@ -35,9 +35,28 @@ libworkloads_la_SOURCES = \
 	workloads/pattern.h \
 	workloads/perf_script.c \
 	workloads/perf_script.h \
+	workloads/record/chunks.c \
+	workloads/record/chunks.h \
+	workloads/record/merge.c \
+	workloads/record/merge.h \
+	workloads/record/raw.h \
 	workloads/text_input.c \
 	workloads/text_input.h
 libworkloads_la_LIBADD  = $(ZSTD_LIBS) -lm
+
+# What kmm record preloads. It records malloc, so it must not be instrumented, and a thread-local must not need
+# an allocation.
+if RECORD_LIBRARY
+pkglib_LTLIBRARIES += libkmm-record.la
+endif
+libkmm_record_la_SOURCES = workloads/record/preload.c workloads/record/raw.h workloads/record/stream.c \
+			   workloads/record/stream.h
+libkmm_record_la_CFLAGS  = -std=gnu11 -D_GNU_SOURCE= $(WARN_CFLAGS) -fno-strict-aliasing -pthread -fvisibility=hidden \
+			   -ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc \
+			   -fno-builtin-free
+libkmm_record_la_LDFLAGS = -pthread -shared -module -avoid-version -Wl,-z,now -Wl,-z,nodelete
+libkmm_record_la_LIBADD  = -ldl
+libkmm_record_la_LIBTOOLFLAGS = --tag=disable-static
 EXTRA_DIST += \
 	workloads/FORMAT.md \
 	workloads/samples/README.md \

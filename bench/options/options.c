@@ -24,7 +24,9 @@ int next_option(int argc, char **argv, const char *short_options, const struct o
 	char with_colon[64];
 	int option, at = optind ? optind : 1;
 
-	snprintf(with_colon, sizeof(with_colon), ":%s", short_options);
+	/* "+": options end where the first argument stands. It has to come first. */
+	snprintf(with_colon, sizeof(with_colon), "%s:%s", *short_options == '+' ? "+" : "",
+		 short_options + (*short_options == '+'));
 	opterr = 0;
 	option = getopt_long(argc, argv, with_colon, long_options, NULL);
 	if (option == -1)

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* Raw recordings made by hand, word by word, and the traces that come of them. */
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/compiler.h"
+#include "tests/tap/tap.h"
+#include "workloads/record/merge.h"
+#include "workloads/record/raw.h"
+
+#define HZ     1000000000ULL
+#define BASE   1000ULL
+#define CHUNKS 4
+
+static struct raw_header header;
+static u64 words[CHUNKS][64];
+static size_t nr[CHUNKS];
+static char out[64], error[KMT_ERROR_SIZE];
+static struct record_process process;
+static struct kmt_event events[64];
+static struct kmt_counts counts;
+static ssize_t nr_events;
+
+static void begin(void)
+{
+	header = (struct raw_header){.magic = RAW_MAGIC,
+				     .chunk_bytes = RAW_CHUNK_BYTES,
+				     .pid = 42,
+				     .parent = 1,
+				     .clock_hz = HZ,
+				     .base = BASE,
+				     .base_ns = 5000,
+				     .nr_chunks = CHUNKS,
+				     .command = "work\nhard"};
+	memset(nr, 0, sizeof(nr));
+	memset(words, 0, sizeof(words));
+}
+
+static void word(int chunk, u64 value)
+{
+	words[chunk][nr[chunk]++] = value;
+}
+
+static void thread(int chunk, s32 tid)
+{
+	word(chunk, (u64)(u32)tid << 4 | RAW_THREAD);
+}
+
+static void event(int chunk, enum raw_kind kind, u64 address, u64 clock, u64 size)
+{
+	word(chunk, address << 16 | 3 << 4 | kind);
+	word(chunk, clock << (4 + RAW_SIZE_BITS) | size << 4 | RAW_TAIL);
+}
+
+static void resize(int chunk, u64 old, u64 address, u64 from, u64 to, u64 size)
+{
+	event(chunk, RAW_REALLOC, address, to, size);
+	word(chunk, old << 16 | (to - from) << 4 | RAW_TAIL);
+}
+
+static int raw_file(void)
+{
+	int fd = memfd_create("raw", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)CHUNKS * RAW_CHUNK_BYTES) ||
+	    pwrite(fd, &header, sizeof(header), 0) != sizeof(header))
+		abort();
+	for (int i = 1; i < CHUNKS; i++) {
+		struct raw_chunk chunk = {nr[i] ? RAW_CHUNK_MAGIC : 0, BASE};
+		off_t at = (off_t)i * RAW_CHUNK_BYTES;
+
+		if (pwrite(fd, &chunk, sizeof(chunk), at) != sizeof(chunk) ||
+		    pwrite(fd, words[i], sizeof(words[i]), at + (off_t)sizeof(chunk)) !=
+			    sizeof(words[i]))
+			abort();
+	}
+	return fd;
+}
+
+static void read_back(void)
+{
+	struct kmt_reader *reader = kmt_open(out, error);
+
+	ok(reader != NULL, "%s", error);
+	nr_events = reader ? kmt_read(reader, events, ARRAY_SIZE(events)) : -1;
+	if (reader && nr_events >= 0) {
+		ok_eq(kmt_read(reader, events, 0), 0);
+		while (kmt_read(reader, &events[nr_events], 1) > 0)
+			nr_events++;
+		counts = *kmt_counts(reader);
+	}
+	kmt_close(reader);
+	unlink(out);
+}
+
+static int merge(void)
+{
+	int fd = raw_file(), result, named;
+
+	snprintf(out, sizeof(out), "/tmp/kmm-merge.XXXXXX");
+	named = mkstemp(out);
+	if (named < 0)
+		abort();
+	close(named);
+	error[0] = '\0';
+	result = record_merge(fd, "raw", out, &process, error);
+	close(fd);
+	if (result)
+		unlink(out);
+	else
+		read_back();
+	return result;
+}
+
+static void chunks_are_merged_by_time(void)
+{
+	begin();
+	thread(1, 7);
+	event(1, RAW_MALLOC, 0x1000, 10, 100);
+	event(1, RAW_FREE, 0x2000, 40, 0);
+	thread(2, 8);
+	event(2, RAW_CALLOC, 0x2000, 20, 200);
+	event(2, RAW_FREE, 0x1000, 30, 0);
+	thread(2, 9); /* the chunk goes on as another thread's */
+	event(2, RAW_MALLOC, 0x1000, 50, 300);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 5);
+	ok(events[0].kind == KMT_MALLOC && events[0].tid == 7 && events[0].arg == 100, "%d %d",
+	   events[0].kind, events[0].tid);
+	ok(events[1].kind == KMT_CALLOC && events[1].tid == 8 && events[1].arg == 200, "%d %d",
+	   events[1].kind, events[1].tid);
+	ok(events[2].kind == KMT_FREE && events[2].tid == 8 && events[2].id == events[0].id, "%d",
+	   events[2].kind);
+	ok(events[3].kind == KMT_FREE && events[3].id == events[1].id, "%d", events[3].kind);
+	ok(events[4].tid == 9 && events[4].cpu == 3 && events[4].time_ns == 40, "%d %d %llu",
+	   events[4].tid, events[4].cpu, (unsigned long long)events[4].time_ns);
+	ok_eq(counts.missed_object_frees + counts.unknown_object_frees, 0);
+	ok(!strcmp(process.command, "work?hard"), "%s", process.command);
+	ok_eq(process.pid, 42);
+}
+
+/* While realloc runs its old address is another thread's already. */
+static void a_realloc_gives_its_address_up_before_it_returns(void)
+{
+	begin();
+	thread(1, 1);
+	event(1, RAW_MALLOC, 0x1000, 10, 100);
+	resize(1, 0x1000, 0x3000, 20, 40, 500);
+	thread(2, 2);
+	event(2, RAW_MALLOC, 0x1000, 30, 100);
+	event(2, RAW_FREE, 0x3000, 50, 0);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 4);
+	ok_eq(events[1].kind, KMT_MALLOC);
+	ok(events[2].kind == KMT_REALLOC && events[2].id == events[0].id && events[2].arg == 500,
+	   "%d %u", events[2].kind, events[2].id);
+	ok(events[3].kind == KMT_FREE && events[3].id == events[0].id, "%u", events[3].id);
+	ok_eq(counts.missed_object_frees + counts.unknown_object_frees, 0);
+}
+
+static void a_realloc_that_fails_leaves_its_object(void)
+{
+	begin();
+	event(1, RAW_MALLOC, 0x1000, 10, 100);
+	resize(1, 0x1000, 0, 20, 30, 100000);
+	resize(1, 0x1000, 0, 40, 50, 0); /* frees */
+	event(1, RAW_MALLOC, 0, 60, 1);
+	event(1, RAW_FREE, 0, 70, 0);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 2);
+	ok(events[1].kind == KMT_FREE && events[1].time_ns == 40, "%d", events[1].kind);
+	ok_eq(counts.failed_allocs, 2);
+	ok_eq(counts.null_frees, 1);
+}
+
+static void what_was_cut_short_is_passed_over(void)
+{
+	begin();
+	event(1, RAW_MALLOC, 0x1000, 10, 100);
+	word(1, 0); /* reserved, never written */
+	word(1, 99ULL << 4 | RAW_TAIL);
+	event(1, RAW_MALLOC, 0x2000, 20, 200);
+	word(1, 5000ULL << 4 | RAW_SIZE); /* its head never came */
+	word(1, 0);
+	event(1, RAW_MALLOC, 0x3000, 30, 300);
+	word(1, 0x4000ULL << 16 | RAW_FREE); /* a head alone */
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 3);
+	ok_eq(events[2].arg, 300);
+}
+
+static void what_does_not_fit_is_said_in_front(void)
+{
+	begin();
+	word(1, (BASE + 100000000000000ULL) << 4 | RAW_TIME);
+	word(1, 1ULL << 40 << 4 | RAW_SIZE);
+	word(1, 12 << 4 | RAW_ALIGN);
+	event(1, RAW_MEMALIGN, 0x100000, 0, 0);
+	word(1, 70000ULL << 4 | RAW_SPAN);
+	word(1, (BASE + 100000000100000ULL) << 4 | RAW_TIME);
+	resize(1, 0x100000, 0x200000, 0, 0, 77);
+	event(2, RAW_MALLOC, 0x300000, 0, 1);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 3);
+	ok(events[1].kind == KMT_MEMALIGN && events[1].order == 12 && events[1].arg == 1ULL << 40,
+	   "%d %d", events[1].kind, events[1].order);
+	ok(events[2].kind == KMT_REALLOC && events[2].time_ns == 100000000100000ULL, "%llu",
+	   (unsigned long long)events[2].time_ns);
+}
+
+/* A handler's calls stand before the one that it interrupted, and have later times. */
+static void time_does_not_go_back_in_a_chunk(void)
+{
+	begin();
+	event(1, RAW_MALLOC, 0x1000, 20, 1);
+	event(1, RAW_FREE, 0x1000, 30, 0);
+	event(1, RAW_MALLOC, 0x1000, 10, 2);
+	event(2, RAW_FREE, 0x1000, 40, 0);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 4);
+	ok_eq(counts.missed_object_frees + counts.unknown_object_frees, 0);
+}
+
+static void frees_that_do_not_match_are_counted(void)
+{
+	begin();
+	event(1, RAW_FREE, 0x9000, 5, 0);
+	event(1, RAW_MALLOC, 0x1000, 10, 1);
+	event(1, RAW_MALLOC, 0x1000, 20, 2);
+	resize(1, 0x5000, 0x6000, 30, 40, 60);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 4); /* with the implied free; the unknown object begins by realloc */
+	ok_eq(counts.unknown_object_frees, 2);
+	ok_eq(counts.missed_object_frees, 1);
+}
+
+static void a_process_without_events_has_no_trace(void)
+{
+	begin();
+	ok_eq(merge(), -ENODATA);
+	header = (struct raw_header){0};
+	ok_eq(merge(), -ENODATA);
+}
+
+static void other_files_are_refused_in_one_line(void)
+{
+	begin();
+	header.magic[6] = '9';
+	ok(merge() == -EINVAL && strstr(error, "raw: is no raw recording"), "%s", error);
+	begin();
+	header.clock_hz = 0;
+	ok(merge() == -EINVAL && strstr(error, "raw: has a header"), "%s", error);
+	begin();
+	header.chunk_bytes = 4096;
+	ok(merge() == -EINVAL && strstr(error, "raw: has a header"), "%s", error);
+}
+
+int main(void)
+{
+	RUN(chunks_are_merged_by_time);
+	RUN(a_realloc_gives_its_address_up_before_it_returns);
+	RUN(a_realloc_that_fails_leaves_its_object);
+	RUN(what_was_cut_short_is_passed_over);
+	RUN(what_does_not_fit_is_said_in_front);
+	RUN(time_does_not_go_back_in_a_chunk);
+	RUN(frees_that_do_not_match_are_counted);
+	RUN(a_process_without_events_has_no_trace);
+	RUN(other_files_are_refused_in_one_line);
+	return done();
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See merge.h. The objects of the trace are found by address, as in convert.c; a realloc's object is
+ * without one between its two halves, and waits in the run that has the event.
+ */
+#include "workloads/record/merge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/compiler.h"
+#include "workloads/live_map.h"
+#include "workloads/record/chunks.h"
+
+/* Sizes beyond seldom repeat: they are written with each event instead of as shapes. */
+#define SHAPE_SIZE_MAX 4096
+
+struct merge {
+	const char *out;
+	struct raw_chunks chunks;
+	struct kmt_writer *writer; /* NULL until the first event */
+	struct record_process *process;
+	struct live_map objects; /* address -> id */
+	u64 now;		 /* the clock, from the first event; never back */
+	u64 begin;
+	u32 cpu;
+	s32 tid;
+	char *error;
+};
+
+static int no_memory(struct merge *m)
+{
+	snprintf(m->error, KMT_ERROR_SIZE, "no memory for live objects");
+	return -ENOMEM;
+}
+
+/* Clock ticks in ns, for 500 years. */
+static u64 ticks_ns(const struct merge *m, u64 ticks)
+{
+	return (u64)((unsigned __int128)ticks * 1000000000 / m->chunks.header->clock_hz);
+}
+
+static int begin(struct merge *m, u64 clock)
+{
+	const struct raw_header *header = m->chunks.header;
+	struct kmt_info info = {.time_unit_ns = 1};
+
+	m->begin = m->now = clock;
+	info.start_time_ns =
+		header->base_ns + (clock > header->base ? ticks_ns(m, clock - header->base) : 0);
+	snprintf(info.description, sizeof(info.description), "%.200s (pid %d)", m->process->command,
+		 m->process->pid);
+	m->writer = kmt_writer_create(m->out, &info, m->error);
+	return m->writer ? 0 : -EIO;
+}
+
+static int put(struct merge *m, enum kmt_kind kind, u32 align, u64 size, u8 flags, u32 *id)
+{
+	bool own_shape = size <= SHAPE_SIZE_MAX;
+	struct kmt_shape shape = {.kind = (u8)kind,
+				  .flags = flags | (own_shape ? 0 : KMT_ARG_INLINE),
+				  .order = (u8)align,
+				  .migratetype = KMT_NO_MOBILITY,
+				  .node = KMT_NO_NODE,
+				  .cache = KMT_NO_CACHE,
+				  .requested = own_shape ? size : 0};
+	int error = kmt_write(m->writer, ticks_ns(m, m->now - m->begin), m->cpu, m->tid, &shape,
+			      own_shape ? 0 : size, id);
+
+	if (error)
+		memcpy(m->error, kmt_writer_error(m->writer), KMT_ERROR_SIZE);
+	return error;
+}
+
+/* Something is at this address from now on: what was before is gone, whether we saw it or not. */
+static int make_free(struct merge *m, u64 address)
+{
+	u32 id = live_map_get(&m->objects, address);
+
+	if (id == LIVE_MAP_NONE)
+		return 0;
+	m->process->counts.missed_object_frees++;
+	live_map_remove(&m->objects, address);
+	return put(m, KMT_FREE, 0, 0, KMT_IMPLIED, &id);
+}
+
+static int allocate(struct merge *m, const struct raw_record *r, enum kmt_kind kind)
+{
+	u32 id;
+	int error;
+
+	if (!r->address) {
+		m->process->counts.failed_allocs++;
+		return 0;
+	}
+	if (r->size > KMT_MAX_SIZE || r->align > 47) {
+		m->process->counts.other_events++;
+		return 0;
+	}
+	error = make_free(m, r->address);
+	if (!error)
+		error = put(m, kind, r->align, r->size, 0, &id);
+	if (error)
+		return error;
+	return live_map_add(&m->objects, r->address, id) ? no_memory(m) : 0;
+}
+
+static int release(struct merge *m, u64 address)
+{
+	u32 id = live_map_get(&m->objects, address);
+
+	if (!address) {
+		m->process->counts.null_frees++;
+		return 0;
+	}
+	if (id == LIVE_MAP_NONE) {
+		m->process->counts.unknown_object_frees++;
+		return 0;
+	}
+	live_map_remove(&m->objects, address);
+	return put(m, KMT_FREE, 0, 0, 0, &id);
+}
+
+/* Put an object where realloc has moved it, or left it. */
+static int place(struct merge *m, u64 address, u32 id)
+{
+	int error = make_free(m, address);
+
+	if (error)
+		return error;
+	return live_map_add(&m->objects, address, id) ? no_memory(m) : 0;
+}
+
+static int end_realloc(struct merge *m, const struct raw_run *run)
+{
+	const struct raw_record *r = &run->record;
+	u32 id = run->realloc_id;
+	int error;
+
+	if (!r->address && !r->size)
+		return id == LIVE_MAP_NONE ? 0 : put(m, KMT_FREE, 0, 0, 0, &id);
+	if (!r->address || r->size > KMT_MAX_SIZE) {
+		m->process->counts.failed_allocs++;
+		return id == LIVE_MAP_NONE ? 0 : place(m, r->old, id);
+	}
+	/* An object from before the recording begins with its new size. */
+	if (id == LIVE_MAP_NONE)
+		return allocate(m, r, KMT_MALLOC);
+	error = place(m, r->address, id);
+	return error ? error : put(m, KMT_REALLOC, 0, r->size, 0, &id);
+}
+
+static int apply(struct merge *m, struct raw_run *run)
+{
+	const struct raw_record *r = &run->record;
+
+	switch (r->kind) {
+	case RAW_MALLOC:
+		return allocate(m, r, KMT_MALLOC);
+	case RAW_CALLOC:
+		return allocate(m, r, KMT_CALLOC);
+	case RAW_MEMALIGN:
+		return allocate(m, r, KMT_MEMALIGN);
+	case RAW_FREE:
+		return release(m, r->address);
+	default:
+		if (run->begun)
+			return end_realloc(m, run);
+		run->realloc_id = live_map_get(&m->objects, r->old);
+		m->process->counts.unknown_object_frees += run->realloc_id == LIVE_MAP_NONE;
+		live_map_remove(&m->objects, r->old);
+		return 0;
+	}
+}
+
+static int merge_events(struct merge *m)
+{
+	struct raw_run *run;
+	int result;
+
+	while ((result = raw_chunks_peek(&m->chunks, &run)) > 0) {
+		if (!m->writer && (result = begin(m, run->due)))
+			return result;
+		if (run->due > m->now)
+			m->now = run->due;
+		m->cpu = run->record.cpu;
+		m->tid = run->record.tid;
+		m->process->counts.source_lines += !run->begun;
+		result = apply(m, run);
+		if (result)
+			return result;
+		raw_chunks_pass(&m->chunks);
+	}
+	if (result < 0)
+		return no_memory(m);
+	return m->writer ? 0 : -ENODATA;
+}
+
+/* --- files --- */
+
+static int bad(const char *name, const char *what, char error[KMT_ERROR_SIZE])
+{
+	snprintf(error, KMT_ERROR_SIZE, "%.300s: %s", name, what);
+	return -EINVAL;
+}
+
+/* The header, mapped with as much of the file as is used. */
+static int map_header(int fd, const char *name, const struct raw_header **header, size_t *bytes,
+		      char error[KMT_ERROR_SIZE])
+{
+	struct raw_header first;
+	struct stat status;
+	ssize_t n = pread(fd, &first, sizeof(first), 0);
+	void *file;
+
+	if (n < 0 || fstat(fd, &status))
+		return bad(name, strerror(errno), error);
+	if (n != sizeof(first))
+		return n ? bad(name, "is cut off in its header", error) : -ENODATA;
+	if (!first.nr_chunks && !first.magic[0])
+		return -ENODATA; /* begun, and never used */
+	if (memcmp(first.magic, RAW_MAGIC, sizeof(first.magic)))
+		return bad(name, "is no raw recording of this version", error);
+	if (first.chunk_bytes != RAW_CHUNK_BYTES || !first.clock_hz || !first.nr_chunks)
+		return bad(name, "has a header that cannot be", error);
+	*bytes = (size_t)status.st_size;
+	if (first.nr_chunks < *bytes / RAW_CHUNK_BYTES)
+		*bytes = first.nr_chunks * RAW_CHUNK_BYTES;
+	file = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (file == MAP_FAILED)
+		return bad(name, strerror(errno), error);
+	*header = file;
+	return 0;
+}
+
+static void describe(const struct raw_header *header, struct record_process *process)
+{
+	*process = (struct record_process){.pid = header->pid,
+					   .parent = header->parent,
+					   .image = header->image,
+					   .lost = READ_ONCE(header->lost)};
+	for (size_t i = 0; i < sizeof(process->command) - 1 && header->command[i]; i++) {
+		unsigned char c = (unsigned char)header->command[i];
+
+		process->command[i] = c < ' ' || c == 127 ? '?' : (char)c;
+	}
+}
+
+int record_describe(int fd, const char *name, struct record_process *process,
+		    char error[KMT_ERROR_SIZE])
+{
+	const struct raw_header *header;
+	size_t bytes;
+	int result = map_header(fd, name, &header, &bytes, error);
+
+	if (result)
+		return result;
+	describe(header, process);
+	munmap((void *)header, bytes);
+	return 0;
+}
+
+int record_merge(int fd, const char *name, const char *out, struct record_process *process,
+		 char error[KMT_ERROR_SIZE])
+{
+	struct merge m = {.out = out, .process = process, .error = error};
+	const struct raw_header *header;
+	size_t bytes;
+	int result = map_header(fd, name, &header, &bytes, error);
+
+	if (result)
+		return result;
+	describe(header, process);
+	result = raw_chunks_begin(&m.chunks, header, bytes);
+	if (result) {
+		no_memory(&m);
+	} else {
+		result = merge_events(&m);
+		raw_chunks_end(&m.chunks);
+	}
+	if (result)
+		kmt_writer_abort(m.writer);
+	else
+		result = kmt_writer_commit(m.writer, &process->counts, error);
+	live_map_free(&m.objects);
+	munmap((void *)header, bytes);
+	return result;
+}
