@@ -219,7 +219,7 @@ static unsigned long seed;
 static void *get_and_put(void *arg)
 {
 	unsigned long me = (unsigned long)arg, random = (seed ^ (me + 1) * 0x9e3779b97f4a7c15) | 1;
-	unsigned long nr_ops = nr_operations("GROUP_OPS", 10000), *other;
+	unsigned long nr_ops = tap_number("GROUP_OPS", 10000), *other;
 
 	kmm_attach(machine, (int)me % 2);
 	for (unsigned long op = 0; op < nr_ops; op++) {
