@@ -435,7 +435,8 @@ static void a_boot_that_fails_anywhere_leaves_nothing(void)
 			ok(!err || *kmm_boot_error(), "call %lu: no reason is given", nth);
 			nr_survived += !err;
 		}
-		ok(nr_survived <= 1, "%lu boots went well without what they asked for",
+		/* Without huge pages, or guards in mappings. */
+		ok(nr_survived <= 2, "%lu boots went well without what they asked for",
 		   nr_survived);
 		ok(nth > 12, "boot asks the host for %lu things only", nth - 1);
 	}
