@@ -15,9 +15,10 @@
 #include "arch/host.h"
 #include "base/compiler.h"
 
-/* Of linux/mman.h and linux/pidfd.h, which may be older than the kernel. */
+/* Of linux/mman.h and linux/pidfd.h, which may be older than the kernel: MADV_GUARD_INSTALL,
+ * PIDFD_SELF_THREAD. */
 #define GUARD_INSTALL 102
-#define PIDFD_OF_SELF (-10001)
+#define PIDFD_OF_SELF (-10000)
 
 #define BATCH 256 /* stretches a call; the kernel takes 1024 */
 

@@ -18,8 +18,8 @@ enum zone_layout { ZONES_X86_64, ZONES_I386, ZONES_PLAIN, NR_ZONE_LAYOUTS };
 /*
  * Which sizes kmalloc has caches of; all else is rounded up to one of them.
  *	kernel	8 16 32 64 96 128 192 256 512 1k 2k 4k 8k; beyond, powers of two
- *	fine	the multiples of 8 to 128, then 8 sizes to each doubling up to 32k: of a size beyond 64
- *		a ninth is wasted at worst; beyond, whole pages
+ *	fine	the multiples of 8 to 128 (of 16 on a plain machine), then 8 sizes to each doubling up
+ *		to 32k: of a size beyond 128 a ninth is wasted at worst; beyond, whole pages
  */
 enum kmalloc_classes { KMALLOC_CLASSES_KERNEL, KMALLOC_CLASSES_FINE, NR_KMALLOC_CLASSES };
 

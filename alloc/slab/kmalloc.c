@@ -96,7 +96,7 @@ static bool is_null(const void *object)
 	return !object || object == ZERO_SIZE_PTR;
 }
 
-/* NULL, large, full, another node's, not attached, or a mistake. */
+/* NULL, large, full, another node's or slot's, not attached, or a mistake. */
 void kfree_slow(void *object)
 {
 	struct kmm_cpu *cpu;

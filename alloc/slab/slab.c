@@ -252,7 +252,7 @@ static void free_remote(struct kmem_cache *cache, struct kmm_cpu *cpu, void *obj
 
 	magazine_open(mag, cache->remote_capacity, 0);
 	WRITE_ONCE(mag->slow_frees, mag->slow_frees + 1);
-	if (magazine_nr(mag) == mag->capacity)
+	if (magazine_nr(mag) == mag->capacity && mag->top != object)
 		empty_magazine(cache, mag);
 	KMM_BUG_ON(!magazine_push(mag, object), "object %p of cache %s freed twice", object,
 		   cache->name);

@@ -13,7 +13,7 @@ struct parser {
 	struct tlb_file *file;
 	char *error;
 	int line;
-	bool has_lines, has_cycles[4];
+	bool has_cycles[4];
 	char *words[MAX_WORDS + 1];
 	int nr_words;
 };

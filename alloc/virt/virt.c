@@ -355,7 +355,7 @@ void vmalloc_validate(struct kmm *machine)
 		   virt->nr_mappings);
 	vmap_lazy_validate_locked(virt);
 	/* Areas that are being made or unmapped are in the tables in part. */
-	KMM_BUG_ON(!nr_busy && nr_pages != READ_ONCE(virt->kernel->nr_mapped),
+	KMM_BUG_ON(!nr_busy && !virt->nr_unmaking && nr_pages != READ_ONCE(virt->kernel->nr_mapped),
 		   "areas have %lu pages, the kernel page tables %lu", nr_pages,
 		   virt->kernel->nr_mapped);
 	pgtable_validate(virt->kernel);

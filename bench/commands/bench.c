@@ -340,6 +340,8 @@ static int run_cases(struct bench *b, struct supervised *run)
 	status = status ? status : tell_plan(b, run->results);
 	status = status ? status : measure_all(&measure);
 	status = status ? status : add_skipped(b, run->results, results_measured);
+	if (!status)
+		run->running[0] = '\0'; /* what fails from here on is no case's fault */
 	status = status ? status : shut_down(b);
 	status = status ? status : replay_all(b, run->results, &progress);
 	status = status ? status : finish(run->results, &progress);

@@ -102,7 +102,7 @@ static int check_program(const char *name)
 	char path[PATH_MAX];
 	const char *why;
 	int error = find_program(name, path, sizeof(path));
-	int fd = error ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	int fd = error ? -1 : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (error)
 		return complain("%s: %s", name, strerror(-error));
@@ -279,7 +279,7 @@ static int record_program(const struct record_options *options)
 {
 	struct recorded recorded = {.options = options};
 	struct record_folder folder = {0};
-	int wait_status, status = check_program(options->command[0]);
+	int wait_status = 0, status = check_program(options->command[0]);
 
 	if (!status)
 		status = record_folder_make(&folder, options->out);

@@ -91,6 +91,7 @@ int record_run(char *const *command, int *wait_status, pid_t *pid)
 	/* What the command leaves running becomes ours to wait for. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	fflush(stdout);
+	signal(SIGCHLD, SIG_DFL); /* where it is ignored, nobody tells of the end */
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	*pid = fork();
 	if (*pid < 0)

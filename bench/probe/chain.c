@@ -184,7 +184,8 @@ double probe_core_per_clock(void)
  */
 static double least_cycles(void **at, u64 round)
 {
-	u64 nr = round < LEAST_RUN ? ALIGN_UP(LEAST_RUN, round) : round, least = UINT64_MAX;
+	u64 nr = round < LEAST_RUN ? (LEAST_RUN + round - 1) / round * round : round;
+	u64 least = UINT64_MAX;
 
 	probe_chain_run(&at, nr);
 	for (int run = 0; run < NR_RUNS; run++)

@@ -325,7 +325,8 @@ static void add_row(const struct crew *crew, const struct member *member)
 	if (member->missing)
 		snprintf(note, sizeof(note), "skipped: %s", member->why);
 	else
-		snprintf(note, sizeof(note), "one thread in recorded order%s",
+		snprintf(note, sizeof(note), "%sone thread in recorded order%s",
+			 member->leaked_bytes > 0 ? "failed: leaked; " : "",
 			 member->emulated ? "; emulated" : "");
 	for (int i = 0; i < member->nr_repetitions; i++)
 		ns_per_op[i] = 2 * member->ns_per_event[i];

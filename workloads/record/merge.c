@@ -221,7 +221,7 @@ static int map_header(int fd, const char *name, const struct raw_header **header
 		return bad(name, strerror(errno), error);
 	if (n != sizeof(first))
 		return n ? bad(name, "is cut off in its header", error) : -ENODATA;
-	if (!first.nr_chunks && !first.magic[0])
+	if (!first.magic[0])
 		return -ENODATA; /* begun, and never used */
 	if (memcmp(first.magic, RAW_MAGIC, sizeof(first.magic)))
 		return bad(name, "is no raw recording of this version", error);

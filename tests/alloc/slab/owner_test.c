@@ -159,8 +159,7 @@ static void what_another_frees_comes_home(void)
 		most = max_t(u64, most, nr_slabs(cache));
 	}
 	slabs = cache->mag_capacity / info_of(machine, "post").objperslab;
-	ok(most <= 2 * slabs + 4, "%llu slabs for 100 objects at a time",
-	   (unsigned long long)most);
+	ok(most <= 2 * slabs + 4, "%llu slabs for 100 objects at a time", (unsigned long long)most);
 	slab_validate(machine);
 	play(0);
 	ok_eq(kmem_cache_destroy(cache), 0);
@@ -454,6 +453,29 @@ static void a_second_free_by_another_is_found(void)
 	end();
 }
 
+/* Whichever number of others wait in the remote magazine: at one of them it is full. */
+static void a_second_free_is_found_however_full_the_magazine_is(void)
+{
+	struct kmem_cache *cache;
+	static void *objects[200];
+	void *object;
+
+	begin(ONE_NODE, 64 << 20);
+	cache = kmem_cache_create("twice", 48, 0, 0, NULL);
+	allocate(cache, objects, ARRAY_SIZE(objects));
+	allocate(cache, &object, 1);
+	play(1);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		ok_dies("freed twice", kmem_cache_free(cache, object),
+			kmem_cache_free(cache, object));
+		kmem_cache_free(cache, objects[i]);
+	}
+	kmem_cache_free(cache, object);
+	play(0);
+	ok_eq(kmem_cache_destroy(cache), 0);
+	end();
+}
+
 int main(void)
 {
 	RUN(what_is_dealt_out_and_freed_is_shared_no_more);
@@ -469,5 +491,6 @@ int main(void)
 	RUN(objects_of_a_line_and_more_have_no_owner);
 	RUN(nodes_and_slots_do_not_mix);
 	RUN(a_second_free_by_another_is_found);
+	RUN(a_second_free_is_found_however_full_the_magazine_is);
 	return done();
 }
