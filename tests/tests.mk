@@ -45,7 +45,11 @@ tests_bench_results_results_test_LDADD = $(bench_ldadd)
 tests_bench_paths_test_LDADD = $(bench_ldadd)
 tests_bench_run_case_run_test_LDADD = $(bench_ldadd)
 tests_bench_run_supervise_test_LDADD = $(bench_ldadd)
-TESTS += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh
+# Whole runs of the command take minutes there, and suites_test has their threads.
+if !SANITIZED_THREADS
+TESTS += tests/bench/commands/command.sh
+endif
+TESTS += tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh
 EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh \
 	tests/bench/results/folder.h
 
@@ -180,7 +184,9 @@ SH_LOG_COMPILER = $(SHELL)
 script_tests = tests/scripts/setup_test.sh tests/scripts/compare_test.sh tests/scripts/plot_report_test.sh \
 	tests/scripts/flamegraph_test.sh tests/scripts/layers_test.sh tests/scripts/man_test.sh \
 	tests/scripts/check_programs_test.sh tests/scripts/check_numa_test.sh
+if !SANITIZED
 TESTS += $(script_tests)
+endif
 EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 
 # alloc/virt, and its text in alloc/report
@@ -325,7 +331,11 @@ tests_fuzz_perf_script_corpus_test_LDADD = libworkloads.la
 # bench: kmm tlb
 probe_tests = tests/bench/probe/chain_test tests/bench/probe/fit_test
 check_PROGRAMS += $(probe_tests)
-TESTS += $(probe_tests) tests/bench/commands/tlb.sh tests/bench/probe/probe.sh
+# One thread's arithmetic, which takes a minute there.
+if !SANITIZED_THREADS
+TESTS += $(probe_tests)
+endif
+TESTS += tests/bench/commands/tlb.sh tests/bench/probe/probe.sh
 EXTRA_DIST += tests/bench/commands/tlb.sh tests/bench/probe/probe.sh
 tests_bench_probe_chain_test_LDADD = $(bench_ldadd)
 tests_bench_probe_fit_test_LDADD = $(bench_ldadd)
