@@ -181,10 +181,12 @@ int probe_run(double seconds, const char *path, const char *name)
 {
 	struct probe *probe = calloc(1, sizeof(*probe));
 	cpu_set_t cpus;
-	int error, status;
+	int error, status = path ? probe_check_path(path) : EXIT_OK;
 
-	if (!probe)
-		return complain("--probe: %s", strerror(ENOMEM));
+	if (status || !probe) {
+		free(probe);
+		return status ? status : complain("--probe: %s", strerror(ENOMEM));
+	}
 	probe->seconds = seconds;
 	read_processor(probe);
 	stay(probe, &cpus);

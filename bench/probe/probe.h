@@ -199,6 +199,8 @@ struct probe {
 /* Print what was found, and not; where something was, write the preset to path (NULL: nowhere). An
  * exit status. */
 int probe_report(const struct probe *probe, const char *path, const char *name);
+/* Whether a preset can be written there, asked before half a minute is measured. EXIT_OK, or a complaint. */
+int probe_check_path(const char *path);
 
 /* The command: how long it may take, where the preset goes (NULL: nowhere), its name. An exit
  * status. */

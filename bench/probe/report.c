@@ -163,6 +163,30 @@ static int write_file(const struct tlb_preset *preset, const char *part, const c
 	return complain("%s: %s", path, strerror(-error));
 }
 
+/* Where the preset is written before it gets its name. EXIT_OK, or a complaint. */
+static int part_name(const char *path, char *part, size_t size)
+{
+	if ((size_t)snprintf(part, size, "%s.part", path) < size)
+		return EXIT_OK;
+	return complain("%.100s: %s", path, strerror(ENAMETOOLONG));
+}
+
+int probe_check_path(const char *path)
+{
+	char part[4096];
+	int status = part_name(path, part, sizeof(part));
+	FILE *out;
+
+	if (status)
+		return status;
+	out = fopen(part, "we");
+	if (!out)
+		return complain("%s: %s", path, strerror(errno));
+	fclose(out);
+	remove(part);
+	return EXIT_OK;
+}
+
 static int write_preset(const struct probe *probe, const char *path, const char *name)
 {
 	struct tlb_preset preset = {.name = name,
@@ -171,12 +195,12 @@ static int write_preset(const struct probe *probe, const char *path, const char 
 				    .config = probe->fit.config};
 	char sources[512], part[4096];
 	sigset_t stops, were;
-	int status;
+	int status = part_name(path, part, sizeof(part));
 
+	if (status)
+		return status;
 	write_sources(probe, sources, sizeof(sources));
 	preset.sources = sources;
-	if ((size_t)snprintf(part, sizeof(part), "%s.part", path) >= sizeof(part))
-		return complain("%.100s: %s", path, strerror(ENAMETOOLONG));
 	/* Who stops it now finds the old file or the new one, and no part. */
 	sigemptyset(&stops);
 	sigaddset(&stops, SIGINT);

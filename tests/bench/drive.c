@@ -114,3 +114,15 @@ struct bench_case *find_case(struct case_list *list, const char *suite, const ch
 	ok(false, "no %s/%s", suite, name);
 	return NULL;
 }
+
+int load_peers(char **argv, struct object_peer *peers)
+{
+	int err = peers_prepare(argv), nr = 0;
+
+	for (int i = 0; !err && object_peer_names[i]; i++) {
+		char error[256];
+
+		nr += !object_peer_load(object_peer_names[i], &peers[nr], error, sizeof(error));
+	}
+	return err ? err : nr;
+}

@@ -12,6 +12,8 @@
 struct kmm *boot(const char *synthetic, uint64_t node_bytes);
 /* As many threads as the machine has CPUs, and no peers. */
 struct bench_env env_of(struct kmm *machine);
+/* This process ready for peers, which takes its arguments, and all that are installed: how many, or -errno. */
+int load_peers(char **argv, struct object_peer *peers);
 /* The cases of all suites into a new list, whose cases the caller frees. */
 void enumerate_all(const struct bench_env *env, struct case_list *list);
 struct bench_case *find_case(struct case_list *list, const char *suite, const char *name);

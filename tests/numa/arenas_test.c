@@ -152,15 +152,10 @@ static void cases_find_their_memory_where_their_placement_says(void)
 int main(int argc, char **argv)
 {
 	(void)argc;
-	if (peers_prepare(argv)) {
-		perror("peers_prepare");
+	nr_peers = load_peers(argv, peers);
+	if (nr_peers < 0) {
+		fprintf(stderr, "peers: %s\n", strerror(-nr_peers));
 		return 1;
-	}
-	for (int i = 0; object_peer_names[i]; i++) {
-		char error[256];
-
-		if (!object_peer_load(object_peer_names[i], &peers[nr_peers], error, sizeof(error)))
-			nr_peers++;
 	}
 	RUN(jemallocs_arenas_hand_out_their_nodes_memory);
 	RUN(cases_find_their_memory_where_their_placement_says);

@@ -70,6 +70,13 @@ want_lines() {
 	return 1
 }
 
+# want_refusal PATTERN COMMAND...: bad input: status 2, one line on stderr that matches, nothing on stdout.
+want_refusal() {
+	refusal=$1
+	shift
+	want_status 2 "$@" && want_lines "$work/err" 1 && want_line "$work/err" "^kmm: .*$refusal" && want_lines "$work/out" 0
+}
+
 # want_file FILE: it is there and holds something.
 want_file() {
 	[ -s "$1" ] && return 0

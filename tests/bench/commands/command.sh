@@ -11,10 +11,7 @@ cd "$work"
 refuses() {
 	pattern=$1
 	shift
-	want_status 2 "$kmm" "$@"
-	want_lines err 1
-	want_line err "^kmm: .*$pattern"
-	want_lines out 0
+	want_refusal "$pattern" "$kmm" "$@"
 	[ ! -e results ] || [ -z "$(ls -A results)" ] || { ls -A results; return 1; }
 }
 

@@ -10,10 +10,7 @@ cd "$work"
 refuses() {
 	pattern=$1
 	shift
-	want_status 2 "$kmm" tlb "$@"
-	want_lines err 1
-	want_line err "^kmm: .*$pattern"
-	want_lines out 0
+	want_refusal "$pattern" "$kmm" tlb "$@"
 }
 
 shows() {

@@ -9,10 +9,7 @@ cd "$work"
 refuses() {
 	pattern=$1
 	shift
-	want_status 2 "$kmm" tlb "$@"
-	want_lines err 1
-	want_line err "^kmm: .*$pattern"
-	want_lines out 0
+	want_refusal "$pattern" "$kmm" tlb "$@"
 }
 
 bad_input() {
@@ -22,6 +19,7 @@ bad_input() {
 	refuses '--name: a b: not a word' --probe --name 'a b'
 	refuses '--out is of --probe' --out x --pattern random
 	refuses '--name is of --probe' --name x --pattern random
+	refuses 'nowhere/x: No such file' --probe --out nowhere/x
 }
 
 bad_presets() {

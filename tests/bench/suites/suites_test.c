@@ -322,15 +322,10 @@ static void a_batch_fits_memory(void)
 int main(int argc, char **argv)
 {
 	(void)argc;
-	if (peers_prepare(argv)) {
-		perror("peers_prepare");
+	nr_peers = load_peers(argv, peers);
+	if (nr_peers < 0) {
+		fprintf(stderr, "peers: %s\n", strerror(-nr_peers));
 		return 1;
-	}
-	for (int i = 0; object_peer_names[i]; i++) {
-		char error[256];
-
-		if (!object_peer_load(object_peer_names[i], &peers[nr_peers], error, sizeof(error)))
-			nr_peers++;
 	}
 	RUN(every_suite_has_its_cases_and_no_row_twice);
 	RUN(every_case_of_every_suite_runs_and_passes_its_checks);
