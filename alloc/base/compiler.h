@@ -23,6 +23,9 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* A fast path, or one that is specialised by constant arguments: in line whatever its callers. */
+#define KMM_ALWAYS_INLINE static inline __attribute__((always_inline))
+
 /* A slow path: out of line, and laid out away from the fast paths. */
 #define KMM_COLD __attribute__((noinline, cold))
 

@@ -85,7 +85,7 @@ static __attribute__((noinline)) enum tlb_found miss(struct tlb *tlb, const stru
 	return found;
 }
 
-static inline enum tlb_found access_one(struct tlb *tlb, const struct tlb_port *port, u64 va,
+KMM_ALWAYS_INLINE enum tlb_found access_one(struct tlb *tlb, const struct tlb_port *port, u64 va,
 					u64 pcid_bits)
 {
 	u64 number = va << 7 >> port->l1_shift, tag = number | port->l1_tag | pcid_bits;

@@ -155,7 +155,7 @@ static inline u32 tlb_array_scan(const struct tlb_array *array, u32 first, u64 t
 }
 
 /* Look the tag up; count, and touch it if it is there. number is the tag's. */
-static inline bool tlb_array_lookup(struct tlb_array *array, u64 tag, u64 number)
+KMM_ALWAYS_INLINE bool tlb_array_lookup(struct tlb_array *array, u64 tag, u64 number)
 {
 	u16 *guess = tlb_array_guess(array, number);
 	u32 slot = *guess;

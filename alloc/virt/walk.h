@@ -26,8 +26,6 @@
 
 #include "virt/pgtable_formats.h"
 
-#define KMM_ALWAYS_INLINE static inline __attribute__((always_inline))
-
 /* Where a larger leaf has the bits of its address that 32 bits have no room for (PSE-36). */
 #define PGTABLE_HIGH_SHIFT 13
 
