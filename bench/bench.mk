@@ -11,7 +11,7 @@ noinst_LTLIBRARIES += libsuites.la
 libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers/peers_internal.h bench/peers/peers.c bench/peers/peers_env.c \
 		       bench/peers/page_peers.h bench/peers/page_peers.c \
 		       bench/results/latency.h bench/results/latency.c \
-		       bench/suites/common.h bench/suites/common.c bench/suites/tables.c \
+		       bench/suites/common.h bench/suites/common.c bench/suites/tables.c bench/suites/loops.h \
 		       bench/suites/objects.h bench/suites/objects.c bench/suites/object_cases.c \
 		       bench/suites/verify.h bench/suites/verify.c \
 		       bench/suites/arena.h bench/suites/arena.c bench/suites/xcpu.h bench/suites/xcpu.c \

@@ -10,36 +10,7 @@
 
 #include "bench/peers/page_peers.h"
 #include "bench/suite.h"
-
-#define BENCH_SEED 0x6b6d6d2d62656e63UL
-#define BATCH_COUNT                                                                                \
-	4096 /* objects live at once in bulk, shuffle and mixed, where they fit memory */
-
-/* The compiler must take it that the object's memory is read and changed here, so nothing of it can
- * be removed. */
-static inline void compiler_barrier(void *object)
-{
-	__asm__ volatile("" : : "r"(object) : "memory");
-}
-
-/* The first word, or (stride) the first word of each stride bytes. */
-static inline void touch(void *object, size_t size, size_t stride)
-{
-	*(volatile uint64_t *)object = (uint64_t)object;
-	if (stride)
-		for (size_t at = stride; at < size; at += stride)
-			*(volatile uint64_t *)((char *)object + at) = at;
-	compiler_barrier(object);
-}
-
-/* xorshift64*; state must not be 0. */
-static inline uint64_t bench_random(uint64_t *state)
-{
-	*state ^= *state >> 12;
-	*state ^= *state << 25;
-	*state ^= *state >> 27;
-	return *state * 0x2545F4914F6CDD1DUL;
-}
+#include "bench/suites/loops.h"
 
 /* A line that says what went wrong in a case; good until 64 more have been made. Any thread. */
 const char *error_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

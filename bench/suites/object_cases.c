@@ -34,12 +34,7 @@ uint64_t node_memory_bytes(const struct bench_env *env)
 
 int batch_count(const struct bench_env *env, size_t object_bytes, uint64_t memory_bytes)
 {
-	uint64_t fit = memory_bytes / 4 / object_bytes / (uint64_t)(env->nr_threads_max ?: 1);
-	int count = 16;
-
-	while (count < BATCH_COUNT && (uint64_t)count * 2 <= fit)
-		count *= 2;
-	return count;
+	return batch_count_in(object_bytes, memory_bytes, env->nr_threads_max);
 }
 
 /* What all threads hold at once, in the timed loop or in a check, leaves a quarter of memory. */

@@ -8,12 +8,6 @@
 #include "bench/suites/arena.h"
 #include "bench/suites/objects.h"
 
-/* As much for every allocator. Pairs that touch every page cost the host a fault each: fewer will
- * do. */
-#define WARM_UP_PAIRS	1024
-#define WARM_UP_MAPPED	32
-#define WARM_UP_BATCHES 2
-
 /* Of the one case that runs, between its prepare and its finish. */
 static uint64_t allocated_before;
 static bool allocated_known;
@@ -33,11 +27,6 @@ static void bulk_run(struct bench_case *c, int thread, void *arg, uint64_t n);
 static bool is_mixed(const struct bench_case *c)
 {
 	return suite_of(c)->draw_size != NULL;
-}
-
-size_t mixed_size(uint64_t *random)
-{
-	return MIXED_MIN + bench_random(random) % (MIXED_MAX - MIXED_MIN + 1);
 }
 
 /*
@@ -96,19 +85,6 @@ static void *carve(char **at, size_t size)
 	return piece;
 }
 
-static void shuffle_order(uint16_t *order, int nr, uint64_t *random)
-{
-	for (int i = 0; i < nr; i++)
-		order[i] = (uint16_t)i;
-	for (int i = nr - 1; i > 0; i--) {
-		int j = (int)(bench_random(random) % (uint64_t)(i + 1));
-		uint16_t swap = order[i];
-
-		order[i] = order[j];
-		order[j] = swap;
-	}
-}
-
 static struct object_thread *make_state(struct bench_case *c, int thread)
 {
 	bool mixed = is_mixed(c);
@@ -116,7 +92,7 @@ static struct object_thread *make_state(struct bench_case *c, int thread)
 	size_t count = (size_t)(c->count > 0 ? c->count : 1), nr = (size_t)nr_verify;
 	size_t bytes =
 		sizeof(struct object_thread) + count * (18 + 4 * NR_PERMS) + nr * 32 + PAGE_SIZE;
-	uint64_t random = (c->seed ^ (uint64_t)(thread + 1) * 0x9E3779B97F4A7C15UL) | 1;
+	uint64_t random = thread_seed(c->seed, thread);
 	struct object_thread *state;
 	char *at = harness_alloc(bytes, true, false);
 
@@ -258,47 +234,24 @@ static const char *end(struct bench_case *c, int thread, void *state)
 }
 
 /*
- * The timed loops.
+ * The timed loops, which are loops.h's.
  */
 static void pair_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 {
-	void *(*alloc)(size_t) = c->peer->alloc;
-	void (*release)(void *) = c->peer->free;
 	struct object_thread *state = arg;
-	size_t size = c->size_bytes, stride = state->suite->touch_stride;
 
 	(void)thread;
-	while (n--) {
-		void *object = alloc(size);
-
-		if (unlikely(!object)) {
-			state->failed = true;
-			return;
-		}
-		touch(object, size, stride);
-		release(object);
-	}
+	if (!loop_pair(c->peer->alloc, c->peer->free, c->size_bytes, state->suite->touch_stride, n))
+		state->failed = true;
 }
 
 static void bulk_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 {
-	void *(*alloc)(size_t) = c->peer->alloc;
-	void (*release)(void *) = c->peer->free;
 	struct object_thread *state = arg;
-	void **objects = state->objects;
-	size_t size = c->size_bytes;
-	int count = c->count;
 
 	(void)thread;
-	while (n--) {
-		for (int i = 0; i < count; i++) {
-			objects[i] = alloc(size);
-			if (unlikely(!objects[i]))
-				state->failed = true;
-		}
-		for (int i = 0; i < count; i++)
-			release(objects[i]);
-	}
+	loop_bulk(c->peer->alloc, c->peer->free, state->objects, c->count, c->size_bytes, n,
+		  &state->failed);
 }
 
 static void shuffle_run(struct bench_case *c, int thread, void *arg, uint64_t n)
@@ -306,7 +259,6 @@ static void shuffle_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 	void *(*alloc)(size_t) = c->peer->alloc;
 	void (*release)(void *) = c->peer->free;
 	struct object_thread *state = arg;
-	void **objects = state->objects;
 	size_t size = c->size_bytes, stride = state->suite->touch_stride;
 	int count = c->count;
 
@@ -314,15 +266,8 @@ static void shuffle_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 	while (n--) {
 		const uint16_t *perm = state->perms[state->next_perm++ % NR_PERMS];
 
-		for (int i = 0; i < count; i++) {
-			objects[i] = alloc(size);
-			if (unlikely(!objects[i]))
-				state->failed = true;
-			else if (stride)
-				touch(objects[i], size, stride);
-		}
-		for (int i = 0; i < count; i++)
-			release(objects[perm[i]]);
+		loop_shuffle(alloc, release, state->objects, count, size, stride, perm,
+			     &state->failed);
 	}
 }
 
@@ -331,21 +276,14 @@ static void mixed_run(struct bench_case *c, int thread, void *arg, uint64_t n)
 	void *(*alloc)(size_t) = c->peer->alloc;
 	void (*release)(void *) = c->peer->free;
 	struct object_thread *state = arg;
-	void **objects = state->objects;
 	int count = c->count;
 
 	(void)thread;
 	while (n--) {
 		unsigned int turn = state->next_perm++ % NR_PERMS;
-		const uint16_t *perm = state->perms[turn], *sizes = state->sizes[turn];
 
-		for (int i = 0; i < count; i++) {
-			objects[i] = alloc(sizes[i]);
-			if (unlikely(!objects[i]))
-				state->failed = true;
-		}
-		for (int i = 0; i < count; i++)
-			release(objects[perm[i]]);
+		loop_mixed(alloc, release, state->objects, count, state->sizes[turn],
+			   state->perms[turn], &state->failed);
 	}
 }
 
@@ -360,6 +298,13 @@ static void bulk_api_run(struct bench_case *c, int thread, void *arg, uint64_t n
 	size_t size = c->size_bytes, count = (size_t)c->count;
 
 	(void)thread;
+	while (alloc_bulk && free_bulk && n) {
+		if (!loop_bulk_call(alloc_bulk, free_bulk, objects, count, size)) {
+			state->failed = true;
+			return;
+		}
+		n--;
+	}
 	while (n--) {
 		for (size_t i = 0; !alloc_bulk && i < count; i++) {
 			objects[i] = alloc(size);

@@ -10,8 +10,8 @@
  *	bulk_api	bulk, by one call for all allocations and one for all frees, where the allocator
  *		has such a call
  *
- * The timed loops are the same code for every allocator: function pointers loaded once from the
- * case's table. Nothing but the allocator touches the objects in all but pair, unless the
+ * The timed loops (loops.h) are the same code for every allocator: function pointers loaded once from
+ * the case's table. Nothing but the allocator touches the objects in all but pair, unless the
  * suite has a touch_stride: then shuffle touches as pair does. Before and
  * after the timed runs, untimed, each thread fills a set of objects with words made of their address
  * and number, and checks that they lie apart and that every word is still there when each is freed
@@ -22,10 +22,6 @@
 
 #include "bench/suites/common.h"
 #include "bench/suites/verify.h"
-
-#define NR_PERMS  4 /* free orders, used in turn */
-#define MIXED_MIN 8
-#define MIXED_MAX 2048
 
 /* What a suite adds to the patterns. All hooks may be NULL. */
 struct object_suite {
@@ -64,9 +60,6 @@ enum pattern { PATTERN_BULK, PATTERN_SHUFFLE, PATTERN_MIXED, PATTERN_BULK_API, P
 
 /* The operations of a pattern. A case's count is 16 to 32768, and for pair 1. */
 const struct case_ops *pattern_ops(enum pattern pattern);
-
-/* MIXED_MIN to MIXED_MAX, for a suite's draw_size; PATTERN_MIXED wants one that draws. */
-size_t mixed_size(uint64_t *random);
 
 /* The parts that other patterns share: prepare and finish of all, begin and end of a thread. */
 const char *objects_prepare(struct bench_case *c);

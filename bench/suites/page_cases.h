@@ -42,14 +42,6 @@ const char *page_fill_refused(const struct bench_env *env, const struct object_p
 const struct object_suite *fill_suite(unsigned int percent);
 unsigned int fill_percent(const struct object_suite *suite); /* of one of those */
 
-/* The order drawn from a random number: 0 half of the time, each next one half as often, up to most. */
-static inline unsigned int random_order(uint64_t random, unsigned int most)
-{
-	unsigned int order = (unsigned int)__builtin_ctzl(random | 1UL << 63);
-
-	return order <= most ? order : (unsigned int)((random >> 32) % (most + 1));
-}
-
 /* A block of 2^order pages from any allocator, and back: by order where the allocator has orders. */
 static inline void *block_alloc(const struct object_peer *peer, unsigned int order)
 {

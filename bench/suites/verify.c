@@ -23,14 +23,6 @@ int verify_count(const struct bench_case *c, size_t size_bytes)
 	return count < 8 ? 8 : (int)count;
 }
 
-static inline uint64_t word_at(const char *addr, uint64_t salt, uint64_t number)
-{
-	uint64_t x = (uint64_t)addr ^ salt ^ number << 48;
-
-	x *= 0x9E3779B97F4A7C15UL;
-	return x ^ x >> 29;
-}
-
 /* The places of a large object's words: its first, its last, and starts of pages between. */
 static char *next_word(const char *object, size_t size, const char *at)
 {
@@ -50,16 +42,16 @@ void verify_fill(void *object, size_t size, uint64_t salt, uint64_t number)
 
 	if (size > PAGE_SIZE) {
 		for (; at; at = next_word(object, size, at)) {
-			word = word_at(at, salt, number);
+			word = verify_word(at, salt, number);
 			memcpy(at, &word, sizeof(word));
 		}
 		return;
 	}
 	for (; size >= sizeof(word); at += sizeof(word), size -= sizeof(word)) {
-		word = word_at(at, salt, number);
+		word = verify_word(at, salt, number);
 		memcpy(at, &word, sizeof(word));
 	}
-	word = word_at(at, salt, number);
+	word = verify_word(at, salt, number);
 	memcpy(at, &word, size);
 }
 
@@ -70,18 +62,18 @@ long verify_check(const void *object, size_t size, uint64_t salt, uint64_t numbe
 
 	if (size > PAGE_SIZE) {
 		for (; at; at = next_word(object, size, at)) {
-			word = word_at(at, salt, number);
+			word = verify_word(at, salt, number);
 			if (memcmp(at, &word, sizeof(word)))
 				return at - (const char *)object;
 		}
 		return -1;
 	}
 	for (; size >= sizeof(word); at += sizeof(word), size -= sizeof(word)) {
-		word = word_at(at, salt, number);
+		word = verify_word(at, salt, number);
 		if (memcmp(at, &word, sizeof(word)))
 			return at - (const char *)object;
 	}
-	word = word_at(at, salt, number);
+	word = verify_word(at, salt, number);
 	return memcmp(at, &word, size) ? at - (const char *)object : -1;
 }
 
