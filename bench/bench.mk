@@ -23,7 +23,8 @@ libsuites_la_SOURCES = bench/suite.h bench/peer.h bench/peers/peers_internal.h b
 		       bench/suites/page_fill.c bench/suites/page_stress.c \
 		       bench/suites/page_ageing.c bench/suites/slab.c bench/suites/kmalloc.c \
 		       bench/suites/map_ram.c bench/suites/map_unmap.c bench/suites/ranges.c bench/suites/ranges.h \
-		       bench/suites/vmalloc.c bench/suites/walk.c bench/suites/tlb.c bench/suites/tlb_trace.h bench/suites/tlb_trace.c
+		       bench/suites/vmalloc.c bench/suites/walk.c bench/suites/tlb.c bench/suites/tlb_trace.h bench/suites/tlb_trace.c \
+		       bench/suites/tree.c bench/suites/tree_loop.h
 libsuites_la_LIBADD  = libworkloads.la -lm
 
 # Everything of the command that tests exercise apart from main: a convenience library too.
@@ -35,6 +36,8 @@ libbench_la_SOURCES = bench/command.h bench/options/options.h bench/options/opti
 		      bench/results/results_rows.c bench/results/journal.c bench/results/keep.c bench/results/machine_json.c \
 		      bench/run/gbench.h bench/run/gbench.cc bench/options/choose.h bench/options/choose.c bench/run/case_run.h bench/run/case_run.c \
 		      bench/run/measure.h bench/run/measure.c bench/run/rounds.c bench/run/alone.h bench/run/alone.c bench/run/alone_worker.c \
+		      bench/run/linux_run.h bench/run/linux_run.c bench/run/linux_lines.h bench/run/linux_lines.c \
+		      bench/run/linux_rows.c bench/run/linux_traces.c \
 		      bench/run/count.c bench/paths.h bench/paths.c bench/results/summary.h bench/results/summary.c \
 		      bench/results/fragmentation.h bench/results/fragmentation.c bench/replay/replay_internal.h \
 		      bench/run/worker.h bench/run/worker.c bench/replay/replay_ops.h bench/replay/replay_ops.c bench/replay/replay_run.h bench/replay/replay_run.c \
@@ -50,7 +53,8 @@ bench_ldadd = libbench.la libsuites.la libworkloads.la libkmmcore.la $(BENCHMARK
 nodist_libbench_la_SOURCES = bench/build.h
 
 bin_PROGRAMS += kmm
-kmm_SOURCES  = bench/main.c bench/commands/topo.c bench/commands/bench.c bench/commands/convert.c bench/commands/replay.c bench/commands/show.c \
+kmm_SOURCES  = bench/main.c bench/commands/topo.c bench/commands/bench.c bench/commands/bench_linux.h bench/commands/bench_linux.c \
+	       bench/commands/convert.c bench/commands/replay.c bench/commands/show.c \
 	       bench/commands/pagetable.c bench/commands/tlb.c \
 	       bench/commands/record.h bench/commands/record.c bench/commands/record_kernel.c bench/commands/record_run.c
 kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' -DKMM_PKGLIBDIR='"$(pkglibdir)"' \
@@ -72,6 +76,14 @@ bench/build.h: FORCE
 	if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 FORCE:
 .PHONY: FORCE
+
+# What scripts/linux builds into a kernel, and the headers that it shares with the command.
+kmmbenchdir = $(pkgdatadir)
+nobase_dist_kmmbench_DATA = bench/linux/Kbuild bench/linux/config bench/linux/README.md \
+	bench/linux/kmm_linux.h bench/linux/trace_format.h bench/linux/main.c bench/linux/say.c \
+	bench/linux/measure.c bench/linux/page.c bench/linux/object.c bench/linux/tree.c \
+	bench/linux/ageing.c bench/linux/replay.c bench/linux/state.c \
+	bench/suites/loops.h bench/suites/tree_loop.h
 
 EXTRA_DIST    += bench/README.md
 dist_man_MANS += bench/kmm.1

@@ -8,6 +8,7 @@
 #define KMM_BENCH_COMMAND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum exit_status {
 	EXIT_OK = 0,
@@ -32,6 +33,9 @@ int command_pagetable(int argc, char **argv); /* pagetable.c */
 int command_tlb(int argc, char **argv);	      /* tlb.c */
 int command_record(int argc, char **argv);    /* record.c */
 int command_script(int argc, char **argv);    /* main.c: plot, report and compare */
+
+/* Where a script of scripts/ is. 0; or -ENOENT. */
+int script_path(const char *name, char *path, size_t size); /* main.c */
 
 /* Print `kmm: ` and the message, as one line, to stderr. Returns EXIT_BAD_INPUT, to be returned in
  * turn. */

@@ -51,7 +51,7 @@ static int version(void)
 
 /* Where the scripts are: told by the environment, beside the sources when run from a build tree, or
  * installed. */
-static int script_path(const char *name, char *path, size_t size)
+int script_path(const char *name, char *path, size_t size)
 {
 	const char *told = getenv("KMM_DATADIR");
 	const char *const folders[] = {told, told ? NULL : KMM_SOURCE_SCRIPTS,

@@ -2,7 +2,7 @@
 # Set-up, plots, reports and the targets of the user's make. Results are written below the build folder.
 
 # What `kmm plot`, `kmm report` and `kmm compare` run is installed with it.
-dist_pkgdata_SCRIPTS += scripts/plot scripts/report scripts/compare
+dist_pkgdata_SCRIPTS += scripts/plot scripts/report scripts/compare scripts/linux
 dist_pkgdata_DATA += scripts/runfolder.py
 EXTRA_DIST += scripts/setup scripts/bootstrap scripts/packages.debian scripts/packages.ci scripts/perf \
 	scripts/flamegraph scripts/lint scripts/check-programs scripts/check-numa \
@@ -43,6 +43,15 @@ bench-quick: all
 bench-full: all
 	./kmm bench --full $(KMM_BENCH_ARGS) $(kmm_samples)
 	@$(kmm_after_run)
+
+# The same with the Linux kernel beside it, built where it is not yet. Where it cannot be, one line says why, the
+# others are measured without it, and the status is 2 at the end.
+bench-linux: all
+	@with=--with-linux; $(srcdir)/scripts/linux --install >/dev/null || with=; \
+		echo "./kmm bench --quick $$with $(KMM_BENCH_ARGS)"; \
+		./kmm bench --quick $$with $(KMM_BENCH_ARGS) $(kmm_samples); status=$$?; \
+		$(kmm_after_run) || exit; \
+		test "$$with" || exit 2; exit $$status
 
 plot:
 	@$(srcdir)/scripts/plot $(RUN)

@@ -53,6 +53,17 @@ TESTS += tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh
 EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh \
 	tests/bench/results/folder.h
 
+# bench: the Linux kernel as a peer
+linux_tests = tests/bench/run/linux_lines_test tests/fuzz/linux_lines_corpus_test
+check_PROGRAMS += $(linux_tests)
+TESTS += $(linux_tests) tests/bench/commands/linux.sh
+tests_bench_run_linux_lines_test_LDADD = libbench.la
+tests_fuzz_linux_lines_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/linux_lines_fuzz.c
+tests_fuzz_linux_lines_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/linux_lines"'
+tests_fuzz_linux_lines_corpus_test_LDADD = libbench.la
+EXTRA_DIST += tests/bench/commands/linux.sh \
+	tests/fuzz/corpus/linux_lines/run.txt tests/fuzz/corpus/linux_lines/state.txt
+
 # alloc/base
 alloc_base_tests = \
 	tests/alloc/base/bits_test \
@@ -183,7 +194,7 @@ tests_alloc_report_buddyinfo_test_LDADD = $(test_ldadd)
 SH_LOG_COMPILER = $(SHELL)
 script_tests = tests/scripts/setup_test.sh tests/scripts/compare_test.sh tests/scripts/plot_report_test.sh \
 	tests/scripts/flamegraph_test.sh tests/scripts/layers_test.sh tests/scripts/man_test.sh \
-	tests/scripts/check_programs_test.sh tests/scripts/check_numa_test.sh
+	tests/scripts/check_programs_test.sh tests/scripts/check_numa_test.sh tests/scripts/linux_test.sh
 if !SANITIZED
 TESTS += $(script_tests)
 endif
@@ -433,6 +444,10 @@ check_PROGRAMS += tests/fuzz/record_fuzz
 tests_fuzz_record_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/record_fuzz.c $(libworkloads_la_SOURCES)
 tests_fuzz_record_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 tests_fuzz_record_fuzz_LDADD = $(ZSTD_LIBS) -lm
+check_PROGRAMS += tests/fuzz/linux_lines_fuzz
+tests_fuzz_linux_lines_fuzz_SOURCES = tests/fuzz/fuzz.h tests/fuzz/linux_lines_fuzz.c bench/run/linux_lines.h \
+	bench/run/linux_lines.c
+tests_fuzz_linux_lines_fuzz_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 endif
 
 # tests/numa: what runs on the machine that check-numa boots, in this order. Not part of make check.

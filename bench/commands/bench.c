@@ -16,6 +16,7 @@
 #include "bench/run/alone.h"
 #include "bench/options/choose.h"
 #include "bench/command.h"
+#include "bench/commands/bench_linux.h"
 #include "bench/options/fleet_options.h"
 #include "bench/run/measure.h"
 #include "bench/options/options.h"
@@ -25,7 +26,7 @@
 
 struct bench {
 	struct common_options common;
-	bool full;
+	bool full, with_linux;
 	struct choice choice;
 	long max_threads;     /* 0: all CPUs */
 	long profile_seconds; /* 0: measure */
@@ -56,6 +57,7 @@ enum {
 	OPTION_TRACES,
 	OPTION_FLEET,
 	OPTION_FLEET_SIZE,
+	OPTION_WITH_LINUX,
 	OPTION_HELP,
 	/* How the command calls itself; see alone.h. */
 	OPTION_ALONE,
@@ -76,6 +78,7 @@ static const struct option long_options[] = {
 	{"traces", required_argument, NULL, OPTION_TRACES},
 	{"fleet", required_argument, NULL, OPTION_FLEET},
 	{"fleet-size", required_argument, NULL, OPTION_FLEET_SIZE},
+	{"with-linux", no_argument, NULL, OPTION_WITH_LINUX},
 	{"alone", required_argument, NULL, OPTION_ALONE},
 	{"alone-memory", required_argument, NULL, OPTION_ALONE_MEMORY},
 	{"alone-case", required_argument, NULL, OPTION_ALONE_CASE},
@@ -96,6 +99,8 @@ static int help(void)
 	     "      --traces FILE       the same as TRACE\n"
 	     "      --fleet FILE        case fleet: a table size,alloc_rate,num_live; repeatable\n"
 	     "      --fleet-size SIZE   its live bytes (64M; with --full 256M)\n"
+	     "      --with-linux        the Linux kernel too, where `make bench-linux' has built "
+	     "it\n"
 	     "      --profile-seconds N run the chosen cases for N seconds in all, and write "
 	     "nothing\n"
 	     "      --benchmark_*       Google Benchmark's own: _filter=REGEX, _repetitions=N,\n"
@@ -144,6 +149,9 @@ static int bench_option(struct bench *b, int option, const char *argument)
 		return fleet_options_add(&b->fleet, argument);
 	case OPTION_FLEET_SIZE:
 		return fleet_options_size(&b->fleet, argument);
+	case OPTION_WITH_LINUX:
+		b->with_linux = true;
+		return EXIT_OK;
 	case OPTION_ALONE_MEMORY:
 		alone_without_huge_pages();
 		return take_alone(b, argument);
@@ -316,8 +324,9 @@ static int run_cases(struct bench *b, struct supervised *run)
 {
 	struct progress progress;
 	struct measure measure = {.progress = &progress, .results = run->results};
+	struct bench_linux with;
 	double seconds;
-	int status;
+	int status, without = EXIT_OK;
 
 	plan(b, &measure);
 	if (measure_init(&measure, &b->list)) {
@@ -328,6 +337,7 @@ static int run_cases(struct bench *b, struct supervised *run)
 	seconds = measure_expected_s(&measure);
 	for (int i = 0; i < b->nr_traces; i++)
 		seconds += replay_seconds(b->traces[i], &b->common);
+	seconds += b->with_linux ? LINUX_SECONDS : 0;
 	progress_start(&progress, seconds, run->running);
 	if (b->profile_seconds) {
 		status = profile(b, &measure);
@@ -342,9 +352,13 @@ static int run_cases(struct bench *b, struct supervised *run)
 	status = status ? status : add_skipped(b, run->results, results_measured);
 	if (!status)
 		run->running[0] = '\0'; /* what fails from here on is no case's fault */
+	with = bench_linux_plan(&b->env, &b->common, &b->choice, b->traces, b->nr_traces);
 	status = status ? status : shut_down(b);
 	status = status ? status : replay_all(b, run->results, &progress);
+	if (!status && b->with_linux)
+		without = bench_linux_run(&with, run->results, &progress);
 	status = status ? status : finish(run->results, &progress);
+	status = status ? status : without;
 out:
 	measure_destroy(&measure);
 	return status;

@@ -85,6 +85,14 @@ static int check_words(const struct choice *choice, const struct case_list *list
 	return status;
 }
 
+bool choose_wants(const struct choice *choice, const struct bench_case *c)
+{
+	char name[CASE_NAME];
+
+	case_name(c, name, sizeof(name));
+	return (!choice->cases || case_is_in(choice->cases, c->name)) && gbench_selected(name);
+}
+
 static bool chosen(const struct choice *choice, const struct bench_case *c)
 {
 	char name[CASE_NAME];
@@ -92,7 +100,7 @@ static bool chosen(const struct choice *choice, const struct bench_case *c)
 	case_name(c, name, sizeof(name));
 	if (choice->one)
 		return !strcmp(name, choice->one);
-	return (!choice->cases || case_is_in(choice->cases, c->name)) && gbench_selected(name) &&
+	return choose_wants(choice, c) &&
 	       (!strcmp(c->suite, "floor") || list_has(choice->allocators, c->allocator));
 }
 

@@ -19,6 +19,8 @@ int choose_check_suites(const struct choice *choice);
 /* Fill an empty list with the cases. A word that is the name of nothing is refused, and so is a
  * choice of no case. */
 int choose_cases(const struct choice *choice, const struct bench_env *env, struct case_list *list);
+/* Does a case pass --case and the filter? Its suite and its allocator are not looked at. */
+bool choose_wants(const struct choice *choice, const struct bench_case *c);
 /* Print their names, a line each; behind a case that is skipped, why. */
 int choose_print(const struct case_list *list);
 

@@ -100,7 +100,7 @@ const char *const csv_table_names[NR_CSV_TABLES] = {
 #undef TABLE_NAME
 };
 
-FILE *results_create(const struct results *results, const char *name)
+static FILE *open_file(const struct results *results, const char *name, const char *mode)
 {
 	char path[PATH_MAX];
 
@@ -108,7 +108,17 @@ FILE *results_create(const struct results *results, const char *name)
 		errno = ENAMETOOLONG;
 		return NULL;
 	}
-	return fopen(path, "we");
+	return fopen(path, mode);
+}
+
+FILE *results_create(const struct results *results, const char *name)
+{
+	return open_file(results, name, "we");
+}
+
+FILE *results_file(struct results *results, const char *name)
+{
+	return open_file(results, name, "ae");
 }
 
 static int open_tables(struct results *results)

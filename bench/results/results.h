@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "bench/peer.h"
 #include "bench/results/stats.h"
@@ -206,6 +207,10 @@ int results_numa(struct results *results, const struct numa_row *row);
 int results_locks(struct results *results, const struct locks_row *row);
 int results_paths(struct results *results, const struct paths_row *row);
 int results_caches(struct results *results, const struct caches_row *row);
+
+/* A file of another kind in the run's folder, opened to be added to; the caller closes it. NULL and
+ * errno. */
+FILE *results_file(struct results *results, const char *name);
 
 /* A line for the summary on the terminal; beyond a hundred or so they are left out. */
 void results_remark(struct results *results, const char *fmt, ...)

@@ -97,10 +97,21 @@ static size_t choose_columns(const struct measured *rows, size_t nr, bool all,
 	return n;
 }
 
+/* The column of the Linux kernel, if it took part. */
+static const char *kernel_name(const char *const *names, size_t nr_names)
+{
+	for (size_t i = 0; i < nr_names; i++)
+		if (!strncmp(names[i], "linux-", 6))
+			return names[i];
+	return NULL;
+}
+
 static void print_line(const struct measured *rows, size_t nr, const struct measurement *line,
 		       const char *const *names, size_t nr_names, FILE *out)
 {
-	const struct measured *kmm = cell(rows, nr, line, "kmm");
+	const char *linux_name = kernel_name(names, nr_names);
+	const struct measured *kmm = cell(rows, nr, line, "kmm"),
+			      *kernel = linux_name ? cell(rows, nr, line, linux_name) : NULL;
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s/%s", line->suite, line->name);
@@ -110,12 +121,16 @@ static void print_line(const struct measured *rows, size_t nr, const struct meas
 							    : floor_cell(rows, nr, line->threads);
 
 		if (m && m->key.nr_samples)
-			fprintf(out, " %8.*f", m->summary.median < 1000 ? 1 : 0, m->summary.median);
+			fprintf(out, " %9.*f", m->summary.median < 1000 ? 1 : 0, m->summary.median);
 		else
-			fprintf(out, " %8s", "-");
+			fprintf(out, " %9s", "-");
 	}
 	if (kmm && isfinite(kmm->vs_jemalloc))
-		fprintf(out, "  %6.2f %s", kmm->vs_jemalloc, verdict_name(kmm->verdict));
+		fprintf(out, "  %6.2f %-6s", kmm->vs_jemalloc, verdict_name(kmm->verdict));
+	else if (kernel)
+		fprintf(out, "  %13s", "");
+	if (kmm && kernel && kmm->key.nr_samples && kernel->key.nr_samples)
+		fprintf(out, "  %9.2f", kmm->summary.median / kernel->summary.median);
 	fputc('\n', out);
 }
 
@@ -237,8 +252,9 @@ void summary_print(const struct results *results, FILE *out)
 		if (!any) {
 			fprintf(out, "\n%-16s %8s %3s", "ns per operation", "size", "thr");
 			for (size_t j = 0; j < nr_names; j++)
-				fprintf(out, " %8.8s", names[j]);
-			fputs("  kmm/jemalloc\n", out);
+				fprintf(out, " %9.9s", names[j]);
+			fputs("  kmm/jemalloc", out);
+			fputs(kernel_name(names, nr_names) ? "   kmm/linux\n" : "\n", out);
 			any = true;
 		}
 		print_line(rows, nr, &rows[i].key, names, nr_names, out);

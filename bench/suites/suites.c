@@ -11,5 +11,6 @@ const struct suite *const suites[] = {
 	&vmalloc_bench_suite,
 	&walk_bench_suite,
 	&tlb_bench_suite,
+	&tree_bench_suite,
 	NULL,
 };

@@ -153,6 +153,7 @@ static void every_suite_has_its_cases_and_no_row_twice(void)
 		{"walk", "zipf_batch", "kmm"},
 		{"walk", "map", "kmm"},
 		{"tlb", "hits", "kmm"},
+		{"tree", "rbtree", "kmm"},
 		{"tlb", "misses", "kmm"},
 		{"tlb", "lackey", "kmm"},
 		{"tlb", "champsim", "kmm"},
@@ -253,8 +254,8 @@ static void placements_are_where_they_say_on_two_emulated_nodes(void)
 		ok(strstr(c->note, "emulated"), "%s/%s: note '%s'", c->suite, c->name, c->note);
 		/* Page tables are looked at, no memory that is placed. */
 		if (c->skipped || strcmp(c->allocator, "kmm") || !strcmp(c->suite, "walk") ||
-		    !strcmp(c->suite, "tlb") || !strcmp(c->name, "map_unmap") ||
-		    is_one_more_size(&list, i))
+		    !strcmp(c->suite, "tlb") || !strcmp(c->suite, "tree") ||
+		    !strcmp(c->name, "map_unmap") || is_one_more_size(&list, i))
 			continue;
 		error = drive(c, few(c), false, NULL);
 		ok(!error, CASE_FORMAT "%s", CASE_ARGS(c), error);
