@@ -160,6 +160,7 @@ libkmmcore_la_SOURCES += \
 	alloc/virt/tlb_file.c \
 	alloc/virt/tlb_presets.c \
 	alloc/virt/tlb_space.c \
+	alloc/virt/tlb_stream.c \
 	alloc/virt/tlb_wide.c
 nobase_kmminclude_HEADERS += \
 	alloc/virt/tlb.h \

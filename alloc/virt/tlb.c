@@ -20,6 +20,8 @@
 
 #include "base/check.h"
 
+#define BATCH 1024U /* accesses that an array goes through before the next one does */
+
 _Static_assert(TLB_LEAVES * 4 + TLB_KIND_MASK <= TLB_GLOBAL, "a port for each kind and leaf");
 
 const struct tlb_paging tlb_paging_i386 = {2, {0, 12, 22}};
@@ -43,12 +45,13 @@ static __attribute__((noinline)) void touch_lines(struct tlb *tlb, u64 va, unsig
 	}
 }
 
-static void walk(struct tlb *tlb, u64 va, unsigned int leaf)
+/* The levels from `from` up are looked for; what is below is known not to be cached. */
+static void walk_from(struct tlb *tlb, u64 va, unsigned int leaf, unsigned int from)
 {
 	unsigned int levels = tlb->config.paging.levels, level;
 	u64 numbers[TLB_MAX_LEVELS + 1], tags[TLB_MAX_LEVELS + 1];
 
-	for (level = leaf + 1; level <= levels; level++) {
+	for (level = from; level <= levels; level++) {
 		if (!tlb->cache_of[level])
 			continue;
 		numbers[level] = va << 7 >> (7 + tlb->config.paging.shift[level]);
@@ -57,11 +60,10 @@ static void walk(struct tlb *tlb, u64 va, unsigned int leaf)
 		if (tlb_array_lookup(tlb->cache_of[level], tags[level], numbers[level]))
 			break;
 	}
-	tlb->walks++;
 	tlb->references += level - leaf;
 	if (unlikely(tlb->lines.tags))
 		touch_lines(tlb, va, level - 1, leaf);
-	while (--level > leaf)
+	while (--level >= from)
 		if (tlb->cache_of[level])
 			tlb_array_fill(tlb->cache_of[level], tags[level], numbers[level]);
 }
@@ -77,7 +79,8 @@ static __attribute__((noinline)) enum tlb_found miss(struct tlb *tlb, const stru
 		tlb->l2_hits++;
 		found = TLB_IN_L2;
 	} else {
-		walk(tlb, va, port->leaf);
+		tlb->walks++;
+		walk_from(tlb, va, port->leaf, port->leaf + 1U);
 		if (likely(port->l2))
 			tlb_array_fill(port->l2, tag, number);
 	}
@@ -86,7 +89,7 @@ static __attribute__((noinline)) enum tlb_found miss(struct tlb *tlb, const stru
 }
 
 KMM_ALWAYS_INLINE enum tlb_found access_one(struct tlb *tlb, const struct tlb_port *port, u64 va,
-					u64 pcid_bits)
+					    u64 pcid_bits)
 {
 	u64 number = va << 7 >> port->l1_shift, tag = number | port->l1_tag | pcid_bits;
 
@@ -101,13 +104,51 @@ enum tlb_found tlb_access(struct tlb *tlb, u64 va, unsigned int how)
 			  tlb->pcid_bits[how / TLB_GLOBAL & 1]);
 }
 
+/* Walks of a batch, whose list is used up: a level at a time, up to where one cache has several
+ * levels, or where the lines count that each walk reads. */
+static void run_walks(struct tlb *tlb, u64 *va, size_t nr, unsigned int leaf)
+{
+	unsigned int levels = tlb->config.paging.levels, level = leaf + 1;
+
+	tlb->walks += nr;
+	for (; nr && level <= levels && !tlb->walk_alone[level]; level++) {
+		u64 tag_bits = tlb->pcid_bits[0] | TLB_VALID | (u64)level << TLB_LEVEL_SHIFT;
+		size_t left;
+
+		if (!tlb->cache_of[level])
+			continue;
+		left = tlb_array_stream(tlb->cache_of[level], va, nr,
+					7U + tlb->config.paging.shift[level], tag_bits, va);
+		tlb->references += (nr - left) * (level - leaf);
+		nr = left;
+	}
+	if (level <= levels || tlb->lines.tags)
+		for (size_t i = 0; i < nr; i++)
+			walk_from(tlb, va[i], leaf, level);
+	else
+		tlb->references += nr * (level - leaf);
+}
+
 void tlb_run(struct tlb *tlb, const u64 *va, size_t nr, unsigned int how)
 {
-	const struct tlb_port port = tlb->ports[how & (TLB_GLOBAL - 1)];
-	u64 pcid_bits = tlb->pcid_bits[how / TLB_GLOBAL & 1];
+	const struct tlb_port *port = &tlb->ports[how & (TLB_GLOBAL - 1)];
+	u64 pcid_bits = tlb->pcid_bits[how / TLB_GLOBAL & 1], missed[BATCH];
 
-	for (size_t i = 0; i < nr; i++)
-		access_one(tlb, &port, va[i], pcid_bits);
+	for (size_t done = 0, now; done < nr; done += now) {
+		size_t left;
+
+		now = min_t(size_t, nr - done, BATCH);
+		left = tlb_array_stream(port->l1, va + done, now, port->l1_shift,
+					port->l1_tag | pcid_bits, missed);
+		if (left && port->l2) {
+			tlb->l2_hits += left;
+			left = tlb_array_stream(port->l2, missed, left, port->l2_shift,
+						port->l2_tag | pcid_bits, missed);
+			tlb->l2_hits -= left;
+		}
+		if (left)
+			run_walks(tlb, missed, left, port->leaf);
+	}
 }
 
 /*
@@ -178,11 +219,11 @@ static int init_arrays(struct tlb *tlb)
 		for (int i = 0; i < TLB_MAX_ARRAYS && !error; i++)
 			if (config->arrays[depth][i].entries)
 				error = tlb_array_init(&tlb->arrays[depth][i],
-						       &config->arrays[depth][i]);
+						       &config->arrays[depth][i], depth == 0);
 	for (int i = 0; i < TLB_MAX_CACHES && !error; i++) {
 		if (!config->caches[i].entries)
 			continue;
-		error = tlb_array_init(&tlb->caches[i], &config->caches[i]);
+		error = tlb_array_init(&tlb->caches[i], &config->caches[i], false);
 		for (unsigned int level = 2; level <= TLB_MAX_LEVELS && !error; level++) {
 			if (!(config->caches[i].levels >> level & 1))
 				continue;
@@ -190,10 +231,16 @@ static int init_arrays(struct tlb *tlb)
 			tlb->cache_of[level] = &tlb->caches[i];
 		}
 	}
+	for (unsigned int level = 2; level <= TLB_MAX_LEVELS; level++) {
+		tlb->walk_alone[level] = config->lines.entries != 0;
+		for (unsigned int other = 2; other <= TLB_MAX_LEVELS; other++)
+			tlb->walk_alone[level] |= other != level && tlb->cache_of[level] &&
+						  tlb->cache_of[other] == tlb->cache_of[level];
+	}
 	/* A line of 64 bytes has 16 entries of 4 bytes or 8 of 8. */
 	tlb->line_bits = config->paging.levels == 2 ? 4 : 3;
 	if (config->lines.entries && !error)
-		error = tlb_array_init(&tlb->lines, &config->lines);
+		error = tlb_array_init(&tlb->lines, &config->lines, false);
 	return error;
 }
 
@@ -205,7 +252,7 @@ int tlb_create(const struct tlb_config *config, struct tlb **out)
 	if (!paging_is_good(&config->paging) || config->pti > TLB_PTI_PCID ||
 	    (config->pti != TLB_PTI_OFF && config->pcid != (config->pti == TLB_PTI_PCID)))
 		return -EINVAL;
-	tlb = calloc(1, sizeof(*tlb));
+	tlb = tlb_zeroed(sizeof(*tlb));
 	if (!tlb)
 		return -ENOMEM;
 	tlb->config = *config;
@@ -243,7 +290,7 @@ void tlb_destroy(struct tlb *tlb)
 static void read_array(const struct tlb_array *array, struct tlb_array_counts *counts)
 {
 	counts->name = array->tags ? array->name : NULL;
-	counts->lookups = tlb_array_lookups(array);
+	counts->lookups = array->lookups;
 	counts->misses = array->misses;
 }
 

@@ -8,23 +8,17 @@
 
 #include "base/check.h"
 
-#define MIN_GUESS_BITS 4U
-#define MAX_GUESS_BITS 11U
-
-static unsigned int log2_up(u32 n)
-{
-	return n > 1 ? 32U - (unsigned int)__builtin_clz(n - 1) : 0;
-}
-
 static bool is_power(u32 n)
 {
 	return n && !(n & (n - 1));
 }
 
-static void *zeroed(size_t size_bytes)
+void *tlb_zeroed(size_t size_bytes)
 {
-	void *memory = aligned_alloc(CACHELINE_SIZE, ALIGN_UP(size_bytes, (size_t)CACHELINE_SIZE));
+	void *memory;
 
+	size_bytes = ALIGN_UP(size_bytes, (size_t)CACHELINE_SIZE);
+	memory = aligned_alloc(CACHELINE_SIZE, size_bytes);
 	if (memory)
 		memset(memory, 0, size_bytes);
 	return memory;
@@ -43,68 +37,142 @@ static void make_tree(struct tlb_array *array)
 	}
 }
 
-static int init_tree(struct tlb_array *array)
+static int init_trees(struct tlb_array *array)
 {
-	if (!is_power(array->ways) || array->ways > 64)
-		return -EINVAL;
-	array->stride_shift = (u8)log2_up(array->stride);
-	array->trees = zeroed(array->nr_sets * sizeof(*array->trees));
-	array->tree_clear = zeroed(array->ways * sizeof(*array->tree_clear));
-	array->tree_set = zeroed(array->ways * sizeof(*array->tree_set));
-	if (!array->trees || !array->tree_clear || !array->tree_set)
+	array->words = tlb_zeroed(array->nr_sets * sizeof(*array->words));
+	array->empty_ways = tlb_zeroed(array->nr_sets * sizeof(*array->empty_ways));
+	array->tree_clear = tlb_zeroed(array->ways * sizeof(*array->tree_clear));
+	array->tree_set = tlb_zeroed(array->ways * sizeof(*array->tree_set));
+	if (!array->words || !array->empty_ways || !array->tree_clear || !array->tree_set)
 		return -ENOMEM;
 	make_tree(array);
+	for (u32 set = 0; set < array->nr_sets; set++)
+		array->empty_ways[set] = ~0UL >> (64 - array->ways);
 	return 0;
 }
 
-int tlb_array_init(struct tlb_array *array, const struct tlb_geometry *geometry)
+/* Ways that have entries keep their order; those that have none go to the list's end. */
+static void settle_list(struct tlb_array *array, u32 set)
+{
+	const u64 *tags = array->tags + (size_t)set * array->stride;
+	u64 list = 0;
+	u32 shift = 0;
+
+	for (u32 i = 0; i < array->ways; i++) {
+		u64 way = array->words[set] >> 4 * i & 0xf;
+
+		if (!tags[way])
+			continue;
+		list |= way << shift;
+		shift += 4;
+	}
+	for (u32 way = array->ways; way-- > 0;) {
+		if (tags[way])
+			continue;
+		list |= (u64)way << shift;
+		shift += 4;
+	}
+	array->words[set] = list;
+}
+
+static int init_lists(struct tlb_array *array)
+{
+	array->words = tlb_zeroed(array->nr_sets * sizeof(*array->words));
+	if (!array->words)
+		return -ENOMEM;
+	for (u32 set = 0; set < array->nr_sets; set++)
+		settle_list(array, set);
+	return 0;
+}
+
+static int init_stamps(struct tlb_array *array)
+{
+	u32 nr_slots = array->nr_sets * array->stride;
+
+	array->stamps = tlb_zeroed(nr_slots * sizeof(*array->stamps));
+	if (!array->stamps)
+		return -ENOMEM;
+	for (u32 slot = 0; slot < nr_slots; slot++)
+		if (slot % array->stride >= array->ways)
+			array->stamps[slot] = TLB_STAMP_PAD;
+	return array->order == TLB_ORDER_WIDE ? tlb_wide_init(array) : 0;
+}
+
+static int init_order(struct tlb_array *array)
+{
+	switch (array->order) {
+	case TLB_ORDER_TREE:
+		return init_trees(array);
+	case TLB_ORDER_LIST:
+		return init_lists(array);
+	default:
+		return init_stamps(array);
+	}
+}
+
+static enum tlb_order order_of(const struct tlb_geometry *geometry, u32 ways, bool guessed)
+{
+	if (geometry->replacement == TLB_PLRU)
+		return TLB_ORDER_TREE;
+	if (ways <= TLB_LIST_WAYS && !guessed)
+		return TLB_ORDER_LIST;
+	return ways <= TLB_NARROW ? TLB_ORDER_STAMPS : TLB_ORDER_WIDE;
+}
+
+int tlb_array_init(struct tlb_array *array, const struct tlb_geometry *geometry, bool guessed)
 {
 	u32 ways = geometry->ways ? geometry->ways : geometry->entries;
-	u32 nr_slots, guess_bits;
+	u32 nr_slots;
 
 	if (!geometry->entries || ways > TLB_MAX_WAYS || geometry->entries % ways)
 		return -EINVAL;
 	array->name = geometry->name;
 	array->ways = ways;
+	array->order = (u8)order_of(geometry, ways, guessed);
 	array->nr_sets = geometry->entries / ways;
-	array->stride = ALIGN_UP(ways, TLB_VECTOR);
+	/* Two small sets share a vector of prints; wide ones have none. */
+	array->stride = ways <= TLB_VECTOR || array->order == TLB_ORDER_WIDE
+				? ALIGN_UP(ways, TLB_VECTOR)
+				: ALIGN_UP(ways, TLB_PRINTS);
 	array->sets_power = is_power(array->nr_sets);
 	array->set_mask = array->nr_sets - 1;
 	if (geometry->hash && (!array->sets_power || 1UL << geometry->hash != array->nr_sets))
 		return -EINVAL;
 	array->fold = geometry->hash ? geometry->hash : 63;
-	nr_slots = array->nr_sets * array->stride;
-	if (nr_slots >= UINT16_MAX)
+	if (array->order == TLB_ORDER_TREE && (!is_power(ways) || ways > 64))
 		return -EINVAL;
-	guess_bits = min_t(u32, max_t(u32, log2_up(nr_slots) + 3, MIN_GUESS_BITS), MAX_GUESS_BITS);
-	array->guess_shift = (u8)(64 - guess_bits);
-	/* With one more, a pad: where an empty chain of a wide array ends. */
-	array->tags = zeroed((nr_slots + 1) * sizeof(*array->tags));
-	array->stamps = zeroed(nr_slots * sizeof(*array->stamps));
-	array->guess = zeroed((sizeof(*array->guess)) << guess_bits);
-	if (!array->tags || !array->stamps || !array->guess)
+	array->stride_shift = (u8)__builtin_ctz(array->stride);
+	nr_slots = array->nr_sets * array->stride;
+	/* Guesses are a matter of speed. */
+	guessed &= nr_slots <= UINT16_MAX;
+	/* tlb_wide.c numbers them with 16 bits. */
+	if (array->order == TLB_ORDER_WIDE && nr_slots >= UINT16_MAX)
+		return -EINVAL;
+	/* A vector more, which the last set's prints may be read with. Where an empty chain of a
+	 * wide array ends is in it. */
+	array->tags = tlb_zeroed((nr_slots + TLB_PRINTS) * sizeof(*array->tags));
+	array->prints = tlb_zeroed((nr_slots + TLB_PRINTS) * sizeof(*array->prints));
+	if (guessed)
+		array->guesses = tlb_zeroed(sizeof(*array->guesses) << TLB_GUESS_BITS);
+	if (!array->tags || !array->prints || (guessed && !array->guesses))
 		return -ENOMEM;
-	for (u32 slot = 0; slot < nr_slots; slot++) {
-		if (slot % array->stride < ways)
-			continue;
-		array->tags[slot] = TLB_PAD;
-		array->stamps[slot] = TLB_STAMP_PAD;
-	}
-	array->tags[nr_slots] = TLB_PAD;
-	if (geometry->replacement == TLB_PLRU)
-		return init_tree(array);
-	return ways > TLB_NARROW ? tlb_wide_init(array) : 0;
+	for (u32 slot = 0; slot < nr_slots + TLB_PRINTS; slot++)
+		if (slot >= nr_slots || slot % array->stride >= ways)
+			array->tags[slot] = TLB_PAD;
+	return init_order(array);
 }
 
 void tlb_array_free(struct tlb_array *array)
 {
 	free(array->tags);
-	free(array->stamps);
-	free(array->guess);
-	tlb_wide_free(array);
-	free(array->trees);
+	free(array->prints);
+	free(array->guesses);
+	free(array->words);
+	free(array->empty_ways);
 	free(array->tree_clear);
 	free(array->tree_set);
+	free(array->stamps);
+	tlb_wide_free(array);
 	memset(array, 0, sizeof(*array));
 }
 
@@ -126,16 +194,23 @@ void tlb_array_age(struct tlb_array *array)
 	if (array->wide)
 		tlb_wide_reorder(array);
 	/* The tick that is under way is the first after the renumbering. */
-	array->ticks_before += array->clock - (array->ways + 1);
 	array->clock = array->ways + 1;
 }
 
 static void drop(struct tlb_array *array, u32 slot)
 {
+	u32 set = slot / array->stride;
+
 	if (array->wide)
 		tlb_wide_unlink(array, slot);
 	array->tags[slot] = 0;
-	array->stamps[slot] = 0;
+	array->prints[slot] = 0;
+	if (array->order == TLB_ORDER_TREE)
+		array->empty_ways[set] |= 1UL << slot % array->stride;
+	else if (array->order == TLB_ORDER_LIST)
+		settle_list(array, set);
+	else
+		array->stamps[slot] = 0;
 }
 
 static bool holds(const struct tlb_array *array, u32 slot)
@@ -179,28 +254,59 @@ u32 tlb_array_drop_page(struct tlb_array *array, const struct tlb_paging *paging
 	return nr;
 }
 
+/* What says which way of the set is next. */
+static void validate_order(const struct tlb_array *array, u32 set)
+{
+	const u64 *tags = array->tags + (size_t)set * array->stride;
+	u64 seen = 0, empty = 0;
+	bool ended = false;
+
+	for (u32 way = 0; way < array->ways; way++)
+		empty |= (u64)!tags[way] << way;
+	if (array->order == TLB_ORDER_TREE)
+		KMM_BUG_ON(array->empty_ways[set] != empty,
+			   "%s: set %u: empty ways %#llx, not %#llx", array->name, set,
+			   (unsigned long long)array->empty_ways[set], (unsigned long long)empty);
+	if (array->order != TLB_ORDER_LIST)
+		return;
+	for (u32 i = 0; i < array->ways; i++) {
+		u32 way = tlb_list_last(array->words[set], i + 1);
+
+		KMM_BUG_ON(way >= array->ways || seen >> way & 1 || (ended && tags[way]),
+			   "%s: set %u: list %#llx", array->name, set,
+			   (unsigned long long)array->words[set]);
+		seen |= 1UL << way;
+		ended |= !tags[way];
+	}
+}
+
+static void validate_slot(const struct tlb_array *array, u32 slot)
+{
+	u64 tag = array->tags[slot], number = tag & TLB_NUMBER_BITS;
+	u32 first = slot / array->stride * array->stride;
+
+	KMM_BUG_ON(tlb_array_set(array, number) * array->stride != first,
+		   "%s: slot %u: tag %#llx is of another set", array->name, slot,
+		   (unsigned long long)tag);
+	KMM_BUG_ON((array->wide ? tlb_wide_find(array, tag, number)
+				: tlb_array_find(array, first, array->stride, tag)) != slot,
+		   "%s: slot %u: tag %#llx is held twice, or is not found", array->name, slot,
+		   (unsigned long long)tag);
+	KMM_BUG_ON(array->stamps && (!array->stamps[slot] || array->stamps[slot] > array->clock),
+		   "%s: slot %u: stamp %u at %u", array->name, slot, array->stamps[slot],
+		   array->clock);
+}
+
 void tlb_array_validate(const struct tlb_array *array)
 {
 	for (u32 slot = 0; slot < array->nr_sets * array->stride; slot++) {
-		u64 tag = array->tags[slot];
-		u32 first = slot / array->stride * array->stride;
+		bool pad = slot % array->stride >= array->ways;
 
-		if ((slot - first >= array->ways) != (tag == TLB_PAD))
-			KMM_BUG("%s: slot %u: tag %#llx", array->name, slot,
-				(unsigned long long)tag);
-		if (!holds(array, slot))
-			continue;
-		KMM_BUG_ON(tlb_array_set(array, tag & TLB_NUMBER_BITS) != first,
-			   "%s: slot %u: tag %#llx is of another set", array->name, slot,
-			   (unsigned long long)tag);
-		KMM_BUG_ON(tlb_array_scan(array, first, tag) != slot ||
-				   (array->wide &&
-				    tlb_wide_find(array, tag, tag & TLB_NUMBER_BITS) != slot),
-			   "%s: slot %u: tag %#llx is held twice", array->name, slot,
-			   (unsigned long long)tag);
-		KMM_BUG_ON(!array->trees &&
-				   (!array->stamps[slot] || array->stamps[slot] > array->clock),
-			   "%s: slot %u: stamp %u at %u", array->name, slot, array->stamps[slot],
-			   array->clock);
+		KMM_BUG_ON(pad != (array->tags[slot] == TLB_PAD), "%s: slot %u: tag %#llx",
+			   array->name, slot, (unsigned long long)array->tags[slot]);
+		if (holds(array, slot))
+			validate_slot(array, slot);
 	}
+	for (u32 set = 0; set < array->nr_sets; set++)
+		validate_order(array, set);
 }

@@ -29,6 +29,7 @@ struct tlb {
 	/* Constant: */
 	struct tlb_port ports[TLB_GLOBAL];		/* [kind | leaf] */
 	struct tlb_array *cache_of[TLB_MAX_LEVELS + 1]; /* the page-walk cache of a level */
+	bool walk_alone[TLB_MAX_LEVELS + 1]; /* from such a level on, batches do not walk */
 	bool use_global;
 	struct tlb_config config;
 

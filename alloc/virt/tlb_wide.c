@@ -2,7 +2,7 @@
 /*
  * Wide sets, too many slots to search at each miss: chains find a tag, a queue finds the oldest.
  *
- *	guess[hash] -> slot -> next[slot] -> ... -> the pad behind the last slot
+ *	heads[hash] -> slot -> next[slot] -> ... -> the pad behind the last slot
  *
  *	order, of a set:  | taken so far | at: the oldest, then by age, as of sorted_at |
  *
@@ -21,29 +21,44 @@ struct tlb_wide_queue {
 	u32 sorted_at; /* stamps up to this were there when it was sorted */
 };
 
+#define MIN_HEADS_BITS 4U
+#define MAX_HEADS_BITS 11U
+
 struct tlb_wide {
+	u16 *heads;		       /* [hash of a page number] */
 	u16 *next;		       /* [slot] */
 	u16 *order;		       /* [slot]: of each set in its place */
 	struct tlb_wide_queue *queues; /* [set] */
+	u8 heads_shift;
 };
+
+static inline u16 *head_of(const struct tlb_wide *wide, u64 number)
+{
+	return &wide->heads[tlb_hash(number) >> wide->heads_shift];
+}
 
 int tlb_wide_init(struct tlb_array *array)
 {
 	u32 nr_slots = array->nr_sets * array->stride;
-	struct tlb_wide *wide = calloc(1, sizeof(*wide));
+	struct tlb_wide *wide = tlb_zeroed(sizeof(*wide));
+	u32 bits = MIN_HEADS_BITS;
 
 	array->wide = wide;
 	if (!wide)
 		return -ENOMEM;
-	wide->next = calloc(nr_slots, sizeof(*wide->next));
-	wide->order = calloc(nr_slots, sizeof(*wide->order));
-	wide->queues = calloc(array->nr_sets, sizeof(*wide->queues));
-	if (!wide->next || !wide->order || !wide->queues)
+	while (bits < MAX_HEADS_BITS && 1U << bits < 8 * nr_slots)
+		bits++;
+	wide->heads_shift = (u8)(64 - bits);
+	wide->heads = tlb_zeroed(sizeof(*wide->heads) << bits);
+	wide->next = tlb_zeroed(nr_slots * sizeof(*wide->next));
+	wide->order = tlb_zeroed(nr_slots * sizeof(*wide->order));
+	wide->queues = tlb_zeroed(array->nr_sets * sizeof(*wide->queues));
+	if (!wide->heads || !wide->next || !wide->order || !wide->queues)
 		return -ENOMEM;
 	for (u32 slot = 0; slot < nr_slots; slot++)
 		wide->order[slot] = (u16)slot;
-	for (u64 head = 0; head < 1UL << (64 - array->guess_shift); head++)
-		array->guess[head] = (u16)nr_slots;
+	for (u64 head = 0; head < 1UL << bits; head++)
+		wide->heads[head] = (u16)nr_slots;
 	tlb_wide_reorder(array);
 	return 0;
 }
@@ -52,6 +67,7 @@ void tlb_wide_free(struct tlb_array *array)
 {
 	if (!array->wide)
 		return;
+	free(array->wide->heads);
 	free(array->wide->next);
 	free(array->wide->order);
 	free(array->wide->queues);
@@ -60,7 +76,7 @@ void tlb_wide_free(struct tlb_array *array)
 
 u32 tlb_wide_find(const struct tlb_array *array, u64 tag, u64 number)
 {
-	u32 end = array->nr_sets * array->stride, slot = *tlb_array_guess(array, number);
+	u32 end = array->nr_sets * array->stride, slot = *head_of(array->wide, number);
 
 	while (slot != end && array->tags[slot] != tag)
 		slot = array->wide->next[slot];
@@ -69,7 +85,7 @@ u32 tlb_wide_find(const struct tlb_array *array, u64 tag, u64 number)
 
 void tlb_wide_unlink(struct tlb_array *array, u32 slot)
 {
-	u16 *link = tlb_array_guess(array, array->tags[slot] & TLB_NUMBER_BITS);
+	u16 *link = head_of(array->wide, array->tags[slot] & TLB_NUMBER_BITS);
 
 	while (*link != slot)
 		link = &array->wide->next[*link];
@@ -119,7 +135,7 @@ static u32 oldest(struct tlb_array *array, u32 first)
 u32 tlb_wide_replace(struct tlb_array *array, u32 first, u64 tag, u64 number)
 {
 	u32 slot = oldest(array, first);
-	u16 *head = tlb_array_guess(array, number);
+	u16 *head = head_of(array->wide, number);
 
 	if (array->tags[slot])
 		tlb_wide_unlink(array, slot);

@@ -105,6 +105,20 @@ static struct slow_array *cache_of(struct slow_tlb *tlb, unsigned int level)
 	return NULL;
 }
 
+/* The entry's line: as a page whose number is the line's. */
+static void read_line(struct slow_tlb *tlb, u64 va, unsigned int level)
+{
+	u64 entry_bytes = tlb->config->paging.levels == 2 ? 4 : 8;
+	struct slow_entry line = {.valid = true, .level = level, .pcid = tlb->pcid};
+
+	if (!tlb->lines.geometry)
+		return;
+	line.page = page_start(tlb, va, level) >> tlb->config->paging.shift[level];
+	line.page = line.page / (64 / entry_bytes) << tlb->config->paging.shift[level];
+	if (!lookup(tlb, &tlb->lines, &line))
+		fill(tlb, &tlb->lines, &line);
+}
+
 static void walk(struct slow_tlb *tlb, u64 va, unsigned int leaf)
 {
 	unsigned int levels = tlb->config->paging.levels, known = levels + 1;
@@ -120,6 +134,7 @@ static void walk(struct slow_tlb *tlb, u64 va, unsigned int leaf)
 	/* The walk reads the levels from the one below what is known to the leaf. */
 	for (unsigned int level = known - 1; level >= leaf; level--) {
 		tlb->references++;
+		read_line(tlb, va, level);
 		entry.level = level;
 		entry.page = page_start(tlb, va, level);
 		if (level > leaf && cache_of(tlb, level))
@@ -268,4 +283,6 @@ void slow_init(struct slow_tlb *tlb, const struct tlb_config *config)
 	for (int i = 0; i < TLB_MAX_CACHES; i++)
 		if (config->caches[i].entries)
 			tlb->caches[i].geometry = &config->caches[i];
+	if (config->lines.entries)
+		tlb->lines.geometry = &config->lines;
 }

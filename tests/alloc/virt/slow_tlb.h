@@ -27,7 +27,7 @@ struct slow_array {
 
 struct slow_tlb {
 	const struct tlb_config *config;
-	struct slow_array arrays[TLB_DEPTH][TLB_MAX_ARRAYS], caches[TLB_MAX_CACHES];
+	struct slow_array arrays[TLB_DEPTH][TLB_MAX_ARRAYS], caches[TLB_MAX_CACHES], lines;
 	unsigned int pcid;
 	u64 now, walks, references;
 };

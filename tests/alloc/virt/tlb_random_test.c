@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The TLB model against the slow one: random geometries, and on each random accesses, loads of
- * CR3 and invalidations. Where each access was found, and every counter, must be the same.
+ * The TLB model against the slow one: random geometries, and on each random accesses, runs of
+ * them, loads of CR3 and invalidations. Where each access was found, and every counter, must be the
+ * same.
  * TEST_OPS: operations in all.
  */
 #include "slow_tlb.h"
@@ -20,7 +21,7 @@ static u64 below(unsigned long *seed, u64 n)
 /* Of up to 128 entries. */
 static struct tlb_geometry random_geometry(unsigned long *seed)
 {
-	static const u16 ways[] = {1, 2, 3, 4, 6, 8, 12, 24, 33, 40, 64};
+	static const u16 ways[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 24, 32, 33, 40, 64};
 	struct tlb_geometry geometry = {.name = "random", .kinds = TLB_ALL};
 	u16 nr_sets, way = ways[below(seed, ARRAY_SIZE(ways))];
 
@@ -60,6 +61,19 @@ static void random_l1(struct tlb_config *config, unsigned long *seed)
 	}
 }
 
+/* Each level mostly has a cache of its own. */
+static void random_caches(struct tlb_config *config, unsigned long *seed)
+{
+	bool own = below(seed, 4);
+
+	for (int i = 0; i < TLB_MAX_CACHES; i++)
+		config->caches[i] = random_geometry(seed);
+	for (int level = 2; level <= TLB_MAX_LEVELS; level++)
+		if (below(seed, 4))
+			config->caches[own ? level - 2 : (int)below(seed, 2)].levels |=
+				(u8)TLB_LEVEL(level);
+}
+
 static struct tlb_config random_config(unsigned long *seed)
 {
 	const struct tlb_paging *pagings[] = {&tlb_paging_i386, &tlb_paging_pae,
@@ -71,14 +85,9 @@ static struct tlb_config random_config(unsigned long *seed)
 		config.arrays[1][0] = random_geometry(seed);
 		config.arrays[1][0].levels = TLB_LEVEL(1) | (below(seed, 2) ? TLB_LEVEL(2) : 0);
 	}
-	for (int i = 0; i < 3; i++) {
-		if (!below(seed, 3))
-			continue;
-		config.caches[i] = random_geometry(seed);
-		config.caches[i].levels = (u8)TLB_LEVEL(2 + i);
-		if (i == 2)
-			config.caches[i].levels |= TLB_LEVEL(5);
-	}
+	random_caches(&config, seed);
+	if (!below(seed, 4))
+		config.lines = random_geometry(seed);
 	config.pcid = below(seed, 2);
 	config.global = below(seed, 2);
 	if (below(seed, 2))
@@ -103,12 +112,27 @@ static u64 random_va(unsigned long *seed, u64 nr_pages, unsigned int *how)
 /* As if the array had seen so many lookups that its clock is about to wrap. */
 static void wind_clock(struct tlb_array *array, u32 left)
 {
-	u32 skipped = TLB_CLOCK_MAX - left - array->clock;
+	if (array->stamps && array->clock < TLB_CLOCK_MAX / 2)
+		array->clock = TLB_CLOCK_MAX - left;
+}
 
-	if (!array->tags || array->clock > TLB_CLOCK_MAX / 2)
-		return;
-	array->clock += skipped;
-	array->ticks_before -= skipped;
+/* Addresses of one sort, sometimes more than a batch. */
+static void random_run(struct tlb *tlb, unsigned long *seed, u64 nr_pages)
+{
+	static u64 va[3000];
+	size_t nr = below(seed, 100) ? below(seed, 64) : below(seed, ARRAY_SIZE(va));
+	unsigned int sort = 0, how;
+
+	for (size_t i = 0; i < nr; i++) {
+		va[i] = random_va(seed, nr_pages, &how);
+		/* An address has one leaf level and is global or not; its kind is free. */
+		if (!i)
+			sort = how;
+		else if ((how ^ sort) & ~TLB_KIND_MASK)
+			va[i] = va[i - 1];
+		slow_access(&slow, va[i], sort);
+	}
+	tlb_run(tlb, va, nr, sort);
 }
 
 static void random_step(struct tlb *tlb, unsigned long *seed, u64 nr_pages)
@@ -145,6 +169,13 @@ static void random_step(struct tlb *tlb, unsigned long *seed, u64 nr_pages)
 		for (int i = 0; i < TLB_MAX_ARRAYS; i++)
 			wind_clock(&tlb->arrays[below(seed, 2)][i], 1 + (u32)below(seed, 100));
 		wind_clock(&tlb->caches[below(seed, 3)], 1 + (u32)below(seed, 30));
+		wind_clock(&tlb->lines, 1 + (u32)below(seed, 30));
+		break;
+	case 7:
+	case 8:
+	case 9:
+	case 10:
+		random_run(tlb, seed, nr_pages);
 		break;
 	default:
 		want = slow_access(&slow, va, how);
@@ -166,6 +197,7 @@ static void compare(const struct tlb *tlb)
 	tlb_read_counts(tlb, &counts);
 	ok_eq(counts.walks, slow.walks);
 	ok_eq(counts.references, slow.references);
+	ok_eq(counts.far_references, slow.lines.misses);
 	for (int depth = 0; depth < TLB_DEPTH; depth++)
 		for (int i = 0; i < TLB_MAX_ARRAYS; i++)
 			same_counts(&slow.arrays[depth][i], &counts.arrays[depth][i]);
