@@ -8,6 +8,7 @@
  *	size, kind | threads, ops, nr_samples | six texts | samples  a struct measurement
  *
  * each appended by one write: whatever ends the writer, all records but perhaps the last are whole.
+ * One that a full disk cuts short is taken back, so that those behind it can be read.
  * It is a process's own language, read by the program that wrote it, and gone when the run is
  * whole.
  */
@@ -60,6 +61,20 @@ void journal_remove(struct results *results)
 	unlink(path);
 }
 
+/* What does not get there is missed only by a run that ends early. */
+static void append(struct results *results, const char *record, size_t size)
+{
+	ssize_t written;
+
+	if (results->journal_torn)
+		return;
+	written = write(results->journal, record, size);
+	if (written > 0 && (size_t)written < size)
+		results->journal_torn =
+			ftruncate(results->journal,
+				  lseek(results->journal, 0, SEEK_CUR) - written) != 0;
+}
+
 void journal_text(struct results *results, enum journal_kind kind, const char *text)
 {
 	const struct head head = {(uint32_t)strlen(text) + 1, kind};
@@ -69,8 +84,7 @@ void journal_text(struct results *results, enum journal_kind kind, const char *t
 		return;
 	memcpy(record, &head, sizeof(head));
 	memcpy(record + sizeof(head), text, head.size);
-	/* What does not get there is missed only by a run that ends early. */
-	(void)!write(results->journal, record, sizeof(head) + head.size);
+	append(results, record, sizeof(head) + head.size);
 	free(record);
 }
 
@@ -96,7 +110,7 @@ void journal_row(struct results *results, enum journal_kind kind, const struct m
 		at = stpcpy(at, *texts[i] ? *texts[i] : "") + 1;
 	if (samples_size)
 		memcpy(at, m->samples, samples_size);
-	(void)!write(results->journal, record, sizeof(head) + head.size);
+	append(results, record, sizeof(head) + head.size);
 	free(record);
 }
 
@@ -104,7 +118,7 @@ void journal_row(struct results *results, enum journal_kind kind, const struct m
  * Reading, by the parent.
  */
 
-/* The whole file, and nothing of one that is removed; or NULL. */
+/* The whole file, removed or not: a commit that fails behind that has lost nothing. Or NULL. */
 static char *read_all(int file, size_t *size)
 {
 	struct stat st;
@@ -114,7 +128,7 @@ static char *read_all(int file, size_t *size)
 
 	if (fstat(file, &st) || !(all = malloc((size_t)st.st_size + 1)))
 		return NULL;
-	while (st.st_nlink && got < (size_t)st.st_size &&
+	while (got < (size_t)st.st_size &&
 	       (n = pread(file, all + got, (size_t)st.st_size - got, (off_t)got)) > 0)
 		got += (size_t)n;
 	*size = got;

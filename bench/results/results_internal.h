@@ -23,7 +23,8 @@ struct results {
 	char tmp[PATH_MAX];  /* this run's, until the commit */
 	char path[PATH_MAX]; /* this run's, from then on */
 	FILE *files[NR_CSV_TABLES];
-	int journal; /* of a run that goes on; see journal.c */
+	int journal;	   /* of a run that goes on; see journal.c */
+	bool journal_torn; /* its last record is not whole: nothing can come behind it */
 
 	struct measured *rows; /* in the order they came */
 	size_t nr_rows, room_rows;

@@ -98,22 +98,24 @@ static const char *kept(bool is_kept)
 	return is_kept ? "what it had measured is kept" : "no results were written";
 }
 
-static int after_signal(const struct supervised *run, const char *what, int sig)
-{
-	bool committed = run->results && results_committed(run->results);
+#define WERE_WRITTEN "the results were written"
 
+static int after_signal(const struct supervised *run, const char *what, int sig, bool committed)
+{
 	complain("%s: ended by a signal (%s); %s", what, strsignal(sig),
-		 committed ? "the results were written"
+		 committed ? WERE_WRITTEN
 			   : kept(keep(run, NULL, "ended by a signal (%s)", strsignal(sig))));
 	return 128 + sig;
 }
 
-static int after_crash(const struct supervised *run, const char *what, const char *how)
+static int after_crash(const struct supervised *run, const char *what, const char *how,
+		       bool committed)
 {
 	char mark[64];
 
 	snprintf(mark, sizeof(mark), "crashed: %s", how);
-	complain("%s: %s; %s", what, mark, kept(keep(run, mark, "%s: %s", what, mark)));
+	complain("%s: %s; %s", what, mark,
+		 committed ? WERE_WRITTEN : kept(keep(run, mark, "%s: %s", what, mark)));
 	return EXIT_FAILED;
 }
 
@@ -123,9 +125,9 @@ static int exit_status(const struct supervised *run, int sig, int status)
 	bool committed = run->results && results_committed(run->results);
 
 	if (sig)
-		return after_signal(run, what, sig);
+		return after_signal(run, what, sig, committed);
 	if (!WIFEXITED(status))
-		return after_crash(run, what, strsignal(WTERMSIG(status)));
+		return after_crash(run, what, strsignal(WTERMSIG(status)), committed);
 	if (!WEXITSTATUS(status) && run->results && !committed) { /* a library called exit() */
 		complain("%s: ended the process; %s", what,
 			 kept(keep(run, "ended the process", "%s: ended the process", what)));

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -101,28 +102,37 @@ static int signals_often(struct supervised *run, void *arg)
 	return EXIT_OK;
 }
 
-/* A latency and two of three samples of one case; another one is to come. */
+static struct measurement pair_64(const double *samples, int nr_samples)
+{
+	return (struct measurement){.suite = "slab",
+				    .name = "pair",
+				    .allocator = "kmm",
+				    .placement = "local",
+				    .size = "64",
+				    .threads = 1,
+				    .ops = 100 * (uint64_t)nr_samples,
+				    .samples = samples,
+				    .nr_samples = nr_samples,
+				    .note = ""};
+}
+
+static void sample(struct supervised *run, double ns)
+{
+	const struct measurement m = pair_64(&ns, 1);
+
+	results_sample(run->results, &m);
+}
+
+/* Two of three samples of one case; another one is to come. */
 static void measures(struct supervised *run)
 {
-	const double samples[] = {3, 5};
-	struct measurement m = {.suite = "slab",
-				.name = "pair",
-				.allocator = "kmm",
-				.placement = "local",
-				.size = "64",
-				.threads = 1,
-				.samples = samples,
-				.note = ""};
-	struct measurement later = m;
+	struct measurement m = pair_64(NULL, 0);
 
-	later.size = "128";
 	results_planned(run->results, &m);
-	results_planned(run->results, &later);
-	m.ops = 100;
-	m.nr_samples = 1;
-	results_sample(run->results, &m);
-	m.samples++;
-	results_sample(run->results, &m);
+	m.size = "128";
+	results_planned(run->results, &m);
+	sample(run, 3);
+	sample(run, 5);
 }
 
 static int measures_and_signals(struct supervised *run, void *arg)
@@ -146,6 +156,65 @@ static int measures_and_fails(struct supervised *run, void *arg)
 	measures(run);
 	snprintf(run->running, PROGRESS_NAME, "slab/pair/64/kmm/local/threads:1 (memory)");
 	return complain("slab/pair: what is wrong");
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = bytes;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
+/* For a while no file can grow beyond a byte more than the journal has: as on a disk that is full. */
+static int measures_on_a_full_disk(struct supervised *run, void *arg)
+{
+	struct measurement m = pair_64(NULL, 0);
+	char path[sizeof(dir) + 300] = "";
+	struct dirent *entry;
+	struct stat st = {0};
+	DIR *d = opendir(dir);
+
+	results_planned(run->results, &m);
+	m.size = "128";
+	results_planned(run->results, &m);
+	sample(run, 3);
+	while (d && (entry = readdir(d)))
+		if (!strncmp(entry->d_name, ".tmp-", 5))
+			snprintf(path, sizeof(path), "%s/%s/journal", dir, entry->d_name);
+	if (!d || closedir(d) || stat(path, &st) || !st.st_size)
+		return EXIT_FAILED;
+	limit_files((rlim_t)st.st_size + 1);
+	sample(run, 4);
+	limit_files(RLIM_INFINITY);
+	sample(run, 5);
+	return signals(run, arg);
+}
+
+/* The rows have no room, nor has machine.json; but the journal has them. */
+static int commits_on_a_full_disk(struct supervised *run, void *arg)
+{
+	const double samples[] = {3, 5};
+	const struct measurement m = pair_64(samples, 2);
+	int error;
+
+	(void)arg;
+	measures(run);
+	results_measured(run->results, &m);
+	limit_files(1);
+	error = results_commit(run->results);
+	limit_files(RLIM_INFINITY);
+	return error ? EXIT_BAD_INPUT : EXIT_OK;
+}
+
+static int commits_and_crashes(struct supervised *run, void *arg)
+{
+	(void)arg;
+	if (!results_commit(run->results))
+		crash();
+	return EXIT_FAILED;
 }
 
 static int commits_and_signals(struct supervised *run, void *arg)
@@ -258,6 +327,16 @@ static void a_signal_behind_the_commit_takes_nothing_away(void)
 	ok_eq(nr_entries(dir), before + 1);
 }
 
+static void nor_does_a_crash(void)
+{
+	int before = nr_entries(dir);
+
+	ok_eq(supervised(dir, commits_and_crashes, NULL), EXIT_FAILED);
+	ok(strstr(said, "crashed: Segmentation fault; the results were written\n"), "said '%s'",
+	   said);
+	ok_eq(nr_entries(dir), before + 1);
+}
+
 /* The one run of this folder, whose throughput.csv and machine.json are to hold these lines. */
 static void ok_kept(const char *pair_64, const char *pair_128, const char *why)
 {
@@ -320,6 +399,24 @@ static void what_was_measured_before_the_end_is_kept(void)
 		"slab/pair/64/kmm/local/threads:1 (memory): failed");
 }
 
+static void a_sample_that_the_disk_does_not_take_is_the_only_one_lost(void)
+{
+	int sig = SIGINT;
+
+	fresh_dir();
+	ok_eq(supervised(dir, measures_on_a_full_disk, &sig), 128 + SIGINT);
+	ok_said("ended by a signal (Interrupt); what it had measured is kept\n");
+	ok_kept("", "not run: the run ended early", "ended by a signal (Interrupt)");
+}
+
+static void a_commit_that_fails_takes_nothing_away(void)
+{
+	fresh_dir();
+	ok_eq(supervised(dir, commits_on_a_full_disk, NULL), EXIT_BAD_INPUT);
+	ok_said(": cannot write the results: ");
+	ok_kept("", "not run: the run ended early", "the run: failed");
+}
+
 static void an_impossible_folder_is_bad_input(void)
 {
 	ok_eq(supervised("/proc/self/status/results", works, NULL), EXIT_BAD_INPUT);
@@ -349,7 +446,10 @@ int main(void)
 	RUN(a_signal_ends_all_and_leaves_nothing);
 	RUN(more_signals_change_nothing);
 	RUN(a_signal_behind_the_commit_takes_nothing_away);
+	RUN(nor_does_a_crash);
 	RUN(what_was_measured_before_the_end_is_kept);
+	RUN(a_sample_that_the_disk_does_not_take_is_the_only_one_lost);
+	RUN(a_commit_that_fails_takes_nothing_away);
 	RUN(an_impossible_folder_is_bad_input);
 	RUN(no_folder_is_made_when_none_is_asked_for);
 	status = done();
