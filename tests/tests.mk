@@ -33,7 +33,8 @@ tests_bench_suites_verify_test_LDADD = libsuites.la libkmmcore.la -ldl
 
 # bench: the command's core
 bench_tests = tests/bench/commands/pagetable_test tests/bench/results/stats_test tests/bench/options/options_test tests/bench/run/gbench_test \
-	tests/bench/results/results_test tests/bench/paths_test tests/bench/run/case_run_test tests/bench/run/supervise_test
+	tests/bench/results/results_test tests/bench/paths_test tests/bench/run/case_run_test tests/bench/run/measure_test \
+	tests/bench/run/supervise_test
 check_PROGRAMS += $(bench_tests)
 TESTS += $(bench_tests)
 tests_bench_commands_pagetable_test_LDADD = $(bench_ldadd)
@@ -44,6 +45,7 @@ tests_bench_run_gbench_test_LDADD  = $(bench_ldadd)
 tests_bench_results_results_test_LDADD = $(bench_ldadd)
 tests_bench_paths_test_LDADD = $(bench_ldadd)
 tests_bench_run_case_run_test_LDADD = $(bench_ldadd)
+tests_bench_run_measure_test_LDADD = $(bench_ldadd)
 tests_bench_run_supervise_test_LDADD = $(bench_ldadd)
 # Whole runs of the command take minutes there, and suites_test has their threads.
 if !SANITIZED_THREADS

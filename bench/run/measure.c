@@ -186,8 +186,13 @@ static void keep_sample(void *user, const struct gbench_result *result)
 	row.ops = (uint64_t)ops * (uint64_t)row.threads;
 	row.samples = &sample;
 	row.nr_samples = 1;
-	if (is_repeated(m)) /* it may have run out of memory just now */
+	if (m->run.c->skipped) { /* it has run out of memory just now: as in a whole run, no figures */
+		row.nr_samples = 0;
+		row.ops = 0;
+		results_planned(m->measure->results, &row);
+	} else if (is_repeated(m)) {
 		results_sample(m->measure->results, &row);
+	}
 }
 
 /* On an emulated machine no memory is bound, so no figure of nodes can be taken for one. */
