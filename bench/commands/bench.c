@@ -31,6 +31,7 @@ struct bench {
 	long max_threads;     /* 0: all CPUs */
 	long profile_seconds; /* 0: measure */
 	char **traces;
+	struct replay_trace *opened; /* the traces, in the child */
 	int nr_traces;
 	int argc; /* of the command line, for machine.json */
 	char **argv;
@@ -242,6 +243,8 @@ static int tell_plan(const struct bench *b, struct results *results)
 		if (!b->list.cases[i].skipped)
 			results_planned(results, &row);
 	}
+	for (int i = 0; i < b->nr_traces; i++)
+		replay_planned(results, &b->opened[i], &b->common, b->peers + b->nr_peers);
 	return add_skipped(b, results, results_planned);
 }
 
@@ -306,9 +309,32 @@ static int replay_all(const struct bench *b, struct results *results, struct pro
 	int status = EXIT_OK;
 
 	for (int i = 0; !status && i < b->nr_traces; i++)
-		status = replay_into(results, b->traces[i], &b->common, b->peers + b->nr_peers,
-				     progress);
+		status = replay_into(results, &b->opened[i],
+				     replay_seconds(b->traces[i], &b->common), &b->common,
+				     b->peers + b->nr_peers, progress);
 	return status;
+}
+
+/* Each is read through, but once: it may be a pipe. */
+static int open_traces(struct bench *b)
+{
+	int status = EXIT_OK;
+
+	b->opened = calloc((size_t)b->nr_traces + 1, sizeof(*b->opened));
+	if (!b->opened)
+		return complain("no memory for %d traces", b->nr_traces);
+	for (int i = 0; i < b->nr_traces; i++)
+		b->opened[i].fd = -1;
+	for (int i = 0; !status && i < b->nr_traces; i++)
+		status = replay_trace_open(b->traces[i], &b->opened[i]);
+	return status;
+}
+
+static void close_traces(struct bench *b)
+{
+	for (int i = 0; b->opened && i < b->nr_traces; i++)
+		replay_trace_close(&b->opened[i]);
+	free(b->opened);
 }
 
 static int finish(struct results *results, struct progress *progress)
@@ -333,6 +359,8 @@ static int run_cases(struct bench *b, struct supervised *run)
 		status = complain("no memory for %zu cases", b->list.nr);
 		goto out;
 	}
+	if (!b->profile_seconds && (status = open_traces(b)))
+		goto out;
 	say_missing(b->missing, b->nr_missing);
 	seconds = measure_expected_s(&measure);
 	for (int i = 0; i < b->nr_traces; i++)
@@ -360,6 +388,7 @@ static int run_cases(struct bench *b, struct supervised *run)
 	status = status ? status : finish(run->results, &progress);
 	status = status ? status : without;
 out:
+	close_traces(b);
 	measure_destroy(&measure);
 	return status;
 }

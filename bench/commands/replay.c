@@ -145,10 +145,11 @@ static int replay_supervised(struct supervised *run, void *arg)
 	r->plan.progress = &progress;
 	r->plan.progress_seconds = 1;
 	progress_start(&progress, r->plan.progress_seconds, run->running);
+	replay_plan_tell(&r->plan);
 	status = replay_plan_run(&r->plan);
-	progress_finish(&progress);
 	if (status)
 		return status;
+	progress_finish(&progress);
 	fflush(stdout);
 	if (results_commit(run->results))
 		return EXIT_BAD_INPUT;
@@ -211,28 +212,38 @@ int command_replay(int argc, char **argv)
 	return status;
 }
 
-int replay_into(struct results *results, const char *file, const struct common_options *common,
-		const struct object_peer *page_peers, struct progress *progress)
+static struct replay_plan whole_plan(struct results *results, const struct replay_trace *trace,
+				     const struct common_options *common,
+				     const struct object_peer *page_peers)
 {
-	struct replay_trace trace;
-	struct replay_plan plan = {
-		.trace = &trace,
+	return (struct replay_plan){
+		.trace = trace,
 		.common = common,
 		.page_peers = page_peers,
 		.populations = {true, true},
 		.repetitions = REPLAY_REPETITIONS,
 		.verify = true,
 		.results = results,
-		.progress = progress,
-		.progress_seconds = replay_seconds(file, common),
 	};
-	int status = replay_trace_open(file, &trace);
+}
 
-	if (status)
-		return status;
-	status = replay_plan_run(&plan);
-	replay_trace_close(&trace);
-	return status;
+int replay_into(struct results *results, const struct replay_trace *trace, double seconds,
+		const struct common_options *common, const struct object_peer *page_peers,
+		struct progress *progress)
+{
+	struct replay_plan plan = whole_plan(results, trace, common, page_peers);
+
+	plan.progress = progress;
+	plan.progress_seconds = seconds;
+	return replay_plan_run(&plan);
+}
+
+void replay_planned(struct results *results, const struct replay_trace *trace,
+		    const struct common_options *common, const struct object_peer *page_peers)
+{
+	const struct replay_plan plan = whole_plan(results, trace, common, page_peers);
+
+	replay_plan_tell(&plan);
 }
 
 /* From the file's size: events take about 1 byte in .kmt, 6 in compressed text, 180 in text; and 60

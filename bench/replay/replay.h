@@ -5,6 +5,7 @@
 #define KMM_BENCH_REPLAY_H
 
 #include "bench/options/options.h"
+#include "bench/replay/replay_trace.h"
 #include "bench/run/progress.h"
 #include "bench/results/results.h"
 
@@ -17,12 +18,16 @@ double replay_seconds(const char *trace, const struct common_options *common);
 
 /*
  * Replay one trace onto every allocator that the options ask for; add its fragmentation.csv rows
- * and, as suite "replay", its throughput rows. Steps `progress` by replay_seconds() in all. Each
+ * and, as suite "replay", its throughput rows. Steps `progress` by `seconds` in all. Each
  * allocator runs in a process of its own; rows are added by the calling one. page_peers are those of
  * the options, loaded, in their order: their names are wanted. Exit status: EXIT_OK;
  * EXIT_FAILED for a failed self-check; EXIT_BAD_INPUT; after one line of complaint.
  */
-int replay_into(struct results *results, const char *trace, const struct common_options *common,
-		const struct object_peer *page_peers, struct progress *progress);
+int replay_into(struct results *results, const struct replay_trace *trace, double seconds,
+		const struct common_options *common, const struct object_peer *page_peers,
+		struct progress *progress);
+/* What rows it will add, as results_planned() wants to know it. */
+void replay_planned(struct results *results, const struct replay_trace *trace,
+		    const struct common_options *common, const struct object_peer *page_peers);
 
 #endif

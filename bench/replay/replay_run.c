@@ -81,6 +81,71 @@ static void choose_members(struct crew *crew)
 	}
 }
 
+/* A crew on the heap, or NULL; it has no processes yet. */
+static struct crew *crew_new(const struct replay_plan *plan, enum kmt_population population)
+{
+	struct crew *crew = calloc(1, sizeof(*crew));
+
+	if (!crew)
+		return NULL;
+	crew->plan = plan;
+	crew->population = population;
+	choose_members(crew);
+	return crew;
+}
+
+/* A member's row in throughput.csv, without figures, and what it points into. */
+struct row {
+	struct measurement m;
+	char name[80], note[128];
+};
+
+/* A missing allocator's says why. */
+static void row_init(struct row *row, const struct crew *crew, const struct member *member)
+{
+	row->m = (struct measurement){
+		.suite = "replay",
+		.name = row->name,
+		.allocator = member->name,
+		.placement = "local",
+		.size = "trace",
+		.threads = 1,
+		.note = row->note,
+	};
+	snprintf(row->name, sizeof(row->name), "%s-%s", crew->plan->trace->name,
+		 population_name(crew->population));
+	if (member->missing)
+		snprintf(row->note, sizeof(row->note), "skipped: %s", member->why);
+	else
+		snprintf(row->note, sizeof(row->note), "%sone thread in recorded order%s",
+			 member->leaked_bytes > 0 ? "failed: leaked; " : "",
+			 member->emulated ? "; emulated" : "");
+}
+
+/* Should the run end early: what there will be of a member, or will not. */
+static void tell_row(const struct crew *crew, const struct member *member)
+{
+	struct row row;
+
+	row_init(&row, crew, member);
+	if (crew->plan->results)
+		results_planned(crew->plan->results, &row.m);
+}
+
+/* And what there is by now. */
+static void tell_repetition(const struct crew *crew, const struct member *member)
+{
+	const double ns_per_op = 2 * member->ns_per_event[member->nr_repetitions - 1];
+	struct row row;
+
+	row_init(&row, crew, member);
+	row.m.ops = member->events / 2;
+	row.m.samples = &ns_per_op;
+	row.m.nr_samples = 1;
+	if (crew->plan->results)
+		results_sample(crew->plan->results, &row.m);
+}
+
 /* With the worker's command line. */
 static int start_worker(const struct crew *crew, struct member *member)
 {
@@ -220,9 +285,11 @@ static int command_worker(struct crew *crew, struct member *member, char command
 		case REPLAY_DONE:
 			member->events = message.events;
 			member->emulated = message.emulated;
-			if (command == 't')
+			if (command == 't') {
 				member->ns_per_event[member->nr_repetitions++] =
 					message.ns / (double)message.events;
+				tell_repetition(crew, member);
+			}
 			return EXIT_OK;
 		case REPLAY_LEAKS:
 			member->leaked_bytes = message.leaked_bytes;
@@ -231,6 +298,7 @@ static int command_worker(struct crew *crew, struct member *member, char command
 			member->missing = true;
 			message.line[sizeof(message.line) - 1] = '\0';
 			snprintf(member->why, sizeof(member->why), "%.80s", message.line);
+			tell_row(crew, member);
 			return EXIT_OK;
 		case REPLAY_FAILED:
 			message.line[sizeof(message.line) - 1] = '\0';
@@ -242,11 +310,12 @@ static int command_worker(struct crew *crew, struct member *member, char command
 
 static void step(const struct crew *crew, const struct member *member)
 {
-	char what[160];
+	char name[RESULTS_CASE_NAME];
+	struct row row;
 
-	snprintf(what, sizeof(what), "replay of %s (%s) onto %s", crew->plan->trace->name,
-		 population_name(crew->population), member->name);
-	progress_step(crew->plan->progress, crew->step_seconds, what);
+	row_init(&row, crew, member);
+	results_case_name(&row.m, name, sizeof(name));
+	progress_step(crew->plan->progress, crew->step_seconds, name);
 }
 
 /* A repetition of each, in random order, so that what the machine does meanwhile falls on all
@@ -302,35 +371,18 @@ static int run_all(struct crew *crew)
 	return status;
 }
 
-/* A missing allocator's row says why. */
 static void add_row(const struct crew *crew, const struct member *member)
 {
 	double ns_per_op[REPLAY_REPETITIONS_MAX];
-	char name[80], note[128];
-	struct measurement row = {
-		.suite = "replay",
-		.name = name,
-		.allocator = member->name,
-		.placement = "local",
-		.size = "trace",
-		.threads = 1,
-		.ops = member->events / 2 * (u64)member->nr_repetitions,
-		.samples = ns_per_op,
-		.nr_samples = member->nr_repetitions,
-		.note = note,
-	};
+	struct row row;
 
-	snprintf(name, sizeof(name), "%s-%s", crew->plan->trace->name,
-		 population_name(crew->population));
-	if (member->missing)
-		snprintf(note, sizeof(note), "skipped: %s", member->why);
-	else
-		snprintf(note, sizeof(note), "%sone thread in recorded order%s",
-			 member->leaked_bytes > 0 ? "failed: leaked; " : "",
-			 member->emulated ? "; emulated" : "");
+	row_init(&row, crew, member);
+	row.m.ops = member->events / 2 * (u64)member->nr_repetitions;
+	row.m.samples = ns_per_op;
+	row.m.nr_samples = member->nr_repetitions;
 	for (int i = 0; i < member->nr_repetitions; i++)
 		ns_per_op[i] = 2 * member->ns_per_event[i];
-	results_measured(crew->plan->results, &row);
+	results_measured(crew->plan->results, &row.m);
 }
 
 /* "12.3M", in the units of a table. */
@@ -397,14 +449,11 @@ static int check_leaks(const struct crew *crew)
 static int run_population(const struct replay_plan *plan, enum kmt_population population,
 			  double seconds)
 {
-	struct crew *crew = calloc(1, sizeof(*crew));
+	struct crew *crew = crew_new(plan, population);
 	int status;
 
 	if (!crew)
 		return complain("replay: no memory");
-	crew->plan = plan;
-	crew->population = population;
-	choose_members(crew);
 	if (crew->nr_members)
 		crew->step_seconds = seconds / ((1 + plan->repetitions) * crew->nr_members);
 	status = run_all(crew);
@@ -419,15 +468,31 @@ static int run_population(const struct replay_plan *plan, enum kmt_population po
 	return status;
 }
 
+static u64 nr_events(const struct replay_plan *plan, enum kmt_population population)
+{
+	return plan->populations[population]
+		       ? kmt_counts_population(&plan->trace->counts, population)
+		       : 0;
+}
+
+void replay_plan_tell(const struct replay_plan *plan)
+{
+	for (int i = 0; i < KMT_NR_POPULATIONS; i++) {
+		struct crew *crew = nr_events(plan, i) ? crew_new(plan, i) : NULL;
+
+		for (int j = 0; crew && j < crew->nr_members; j++)
+			tell_row(crew, &crew->members[j]);
+		free(crew);
+	}
+}
+
 int replay_plan_run(const struct replay_plan *plan)
 {
 	double events[KMT_NR_POPULATIONS], all = 0;
 	int status = EXIT_OK;
 
 	for (int i = 0; i < KMT_NR_POPULATIONS; i++) {
-		events[i] = plan->populations[i]
-				    ? (double)kmt_counts_population(&plan->trace->counts, i)
-				    : 0;
+		events[i] = (double)nr_events(plan, i);
 		all += events[i];
 	}
 	for (int i = 0; !status && i < KMT_NR_POPULATIONS; i++)

@@ -23,6 +23,8 @@ struct replay_plan {
 #define REPLAY_REPETITIONS     9
 #define REPLAY_REPETITIONS_MAX 101
 
+/* Tell plan->results what rows the run will have, should it end early. */
+void replay_plan_tell(const struct replay_plan *plan);
 /* Exit status, after a line of complaint unless EXIT_OK. */
 int replay_plan_run(const struct replay_plan *plan);
 

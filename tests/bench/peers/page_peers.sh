@@ -180,6 +180,35 @@ broken_peers_in_a_replay() {
 	replay_finds none 'event 1: test has no memory'
 }
 
+# A crash between two timed repetitions: figures as far as they go, and
+# of the trace behind it that it was not run.
+a_replay_that_ends_early() {
+	fswalk=$samples/fswalk.kmt
+	rm -f "$log"
+	want_status 0 "$kmm" replay --allocators kmm --memory 1G --repetitions 1 --events page --page-peer "$test" \
+		--results results "$samples/nginx.kmt"
+	gets=$(sed 's/.* cpus, \([0-9]*\) gets.*/\1/' "$log")
+	(
+		KMM_TEST_PAGE_PEER="dies $((gets + gets / 4))"
+		export KMM_TEST_PAGE_PEER
+		want_status 1 "$kmm" replay --allocators kmm --memory 1G --repetitions 3 --events page --page-peer "$test" \
+			--results early "$samples/nginx.kmt"
+	)
+	want_line err '^kmm: nginx: page events onto test: the process ended: Segmentation fault'
+	want_line early/*/machine.json '"incomplete": "replay/nginx-page/trace/test/local/threads:1: failed"'
+	want_line early/*/throughput.csv '^replay,nginx-page,kmm,1,local,trace,[1-9][0-9]*,[0-9.]+,'
+	want_line early/*/throughput.csv '^replay,nginx-page,test,1,local,trace,[1-9][0-9]*,[0-9.]+,.*,failed; one thread in'
+	[ "$(grep -c '^replay,nginx-page,test,' early/*/raw.csv)" = 1 ]
+	rm -rf early
+	KMM_TEST_PAGE_PEER="dies $((gets + gets / 4))" want_status 1 "$kmm" bench $quick --results early --threads 1 \
+		--allocators kmm,test --page-peer "$test" --benchmark_filter='^page/pair/0/kmm/' "$samples/nginx.kmt" "$fswalk"
+	want_line early/*/throughput.csv '^replay,nginx-page,test,1,local,trace,[1-9][0-9]*,[0-9.]+,.*,failed; one thread in'
+	for allocator in kmm test; do
+		want_line early/*/throughput.csv "^replay,fswalk-page,$allocator,1,none,trace,0,.*,not run: the run ended early; one"
+	done
+	rm -rf early
+}
+
 without_stats_nothing_is_said() {
 	KMM_TEST_PAGE_PEER=stats want_status 0 "$kmm" replay --allocators kmm --memory 1G --repetitions 1 --events page \
 		--page-peer "$test" --results results "$samples/nginx.kmt"
@@ -223,6 +252,7 @@ t 'a broken peer is caught by a case' broken_peers
 t 'a peer without memory loses its rows, and no other does' no_memory
 t 'a peer that uses its memory up in a course loses that row' memory_used_up
 t 'a broken peer is caught by a replay' broken_peers_in_a_replay
+t 'a replay that ends early keeps what it has, and says what it has not' a_replay_that_ends_early
 t 'a peer without figures has none in the results' without_stats_nothing_is_said
 t 'page events are replayed onto page peers' replays
 t 'kmm bench replays onto them too' bench_replays

@@ -8,6 +8,7 @@
  *	misaligned	each tenth of order 3 is one frame off
  *	leak		what is put is lost
  *	none		there is no memory
+ *	dies N		the Nth get ends the program
  *	init		init gives -EBUSY
  *	stats		stats gives -EIO
  *
@@ -17,6 +18,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +41,7 @@ static unsigned char *held; /* by first frame: order + 1 of the block handed out
 static const struct kmm_page_peer_range *range;
 static atomic_int *cpu_busy, nr_busy; /* calls of get and put under way */
 static const char *fault = "";
+static uint64_t last_get; /* N */
 
 static void must(bool holds, const char *what)
 {
@@ -101,6 +104,10 @@ static uint64_t test_get(unsigned int order, unsigned int cpu)
 
 	enter(order, cpu);
 	tenth = ++nr_gets % 10 == 0;
+	if (nr_gets == last_get) {
+		signal(SIGSEGV, SIG_DFL);
+		raise(SIGSEGV);
+	}
 	if (tenth && !strcmp(fault, "twice"))
 		frame = last_got[order];
 	else if (strcmp(fault, "none"))
@@ -162,6 +169,7 @@ static int test_init(const struct kmm_page_peer_range *r)
 {
 	must(!range && !held, "init comes once");
 	fault = getenv("KMM_TEST_PAGE_PEER") ? getenv("KMM_TEST_PAGE_PEER") : "";
+	last_get = strncmp(fault, "dies ", 5) ? 0 : strtoull(fault + 5, NULL, 10);
 	if (!strcmp(fault, "init"))
 		return -EBUSY;
 	check_range(r);
