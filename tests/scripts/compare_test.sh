@@ -40,6 +40,25 @@ fail_above() {
 	want_status 0 "$compare" --fail-above 5 "$work/base" "$work/base"
 }
 
+# A run that ended early says so, and cannot pass for one that shows that nothing is slower.
+incomplete() {
+	rm -rf "$work/early"
+	cp -r "$work/base" "$work/early"
+	python3 - "$work/early/machine.json" <<-'END'
+		import json, sys
+		facts = json.load(open(sys.argv[1]))
+		facts["incomplete"] = "ended by a signal (Interrupt)"
+		json.dump(facts, open(sys.argv[1], "w"))
+	END
+	want_status 0 "$compare" "$work/base" "$work/early"
+	want_line "$work/out" '^new is incomplete: ended by a signal \(Interrupt\)$'
+	want_status 1 "$compare" --fail-above 25 "$work/base" "$work/early"
+	want_status 0 "$compare" --fail-above 25 "$work/early" "$work/base"
+	want_line "$work/out" '^base is incomplete: ended by a signal \(Interrupt\)$'
+	want_status 0 "$compare" "$work/base" "$work/base"
+	! grep incomplete "$work/out"
+}
+
 # bad PATTERN ARGUMENT...: one line, status 2
 bad() {
 	pattern=$1
@@ -89,6 +108,7 @@ t "says slower, faster and same" verdicts
 t "a change inside the noise floor is the same" noise
 t "the same runs give the same answer" repeatable
 t "--fail-above fails for a case that is slower by more" fail_above
+t "a run that ended early says so, and --fail-above does not let it pass" incomplete
 t "a missing run or argument is one line and status 2" missing
 t "garbage in a run is one line and status 2" garbage
 tap_done
