@@ -106,6 +106,34 @@ a_machine_that_hangs_is_ended() {
 	want_line "$work/out" 'the last line'
 }
 
+# A terminal that goes away, and a kill: the machine is ended, and the temporary folder goes.
+a_signal_ends_the_machine() {
+	for signal in HUP TERM INT; do
+		: >"$work/hangs"
+		rm -f "$work/initramfs"
+		# A shell's background job has SIGINT ignored, and python then, too.
+		TMPDIR=$work/tmp python3 -c '
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$check" --top "$work/build" --cache "$work/cache" --kernel "$work/kernel" \
+			"$work/build" one_test two_test >"$work/out" 2>"$work/err" </dev/null &
+		pid=$!
+		tries=0
+		until [ -e "$work/initramfs" ]; do
+			tries=$((tries + 1))
+			[ $tries -lt 600 ] || { kill -KILL $pid; return 1; }
+			sleep 0.1
+		done
+		kill -$signal $pid
+		got=0
+		wait $pid || got=$?
+		rm "$work/hangs"
+		[ $got = 130 ] || { echo "$signal: status $got"; cat "$work/err"; return 1; }
+		[ -z "$(ls -A "$work/tmp")" ] || { echo "$signal: left"; ls -A "$work/tmp"; return 1; }
+	done
+}
+
 # As on a machine that cannot fetch: apt knows the package, and nothing answers.
 without_a_kernel_it_skips() {
 	fake apt-cache 'echo "  Depends: linux-image-9.9.9-cloud-amd64"'
@@ -135,6 +163,7 @@ t "a test that fails fails it" a_failure_fails
 t "a program that ends early fails it" a_program_that_ends_early_fails
 t "a panic shows the console" a_panic_shows_the_console
 t "a machine that hangs is ended" a_machine_that_hangs_is_ended
+t "a signal ends the machine, and leaves no folder" a_signal_ends_the_machine
 t "without a kernel it skips, and says why" without_a_kernel_it_skips
 t "bad usage is one line" bad_usage_is_one_line
 tap_done
