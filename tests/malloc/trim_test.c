@@ -89,6 +89,27 @@ static void trim_gives_memory_back_at_once(void)
 	   before / MIB, during / MIB);
 }
 
+/* A trim soon after another may find that little was freed since, and leave it: that bounds what stays. */
+static void trims_one_after_the_other_leave_little(void)
+{
+	unsigned long before, after;
+
+	allocate();
+	give_back();
+	malloc_trim(0);
+	before = resident_bytes();
+	for (int round = 0; round < 1000; round++) {
+		size_t size = (size_t)(1 + round % 100) * 1000;
+		char *p = malloc(size);
+
+		memset(p, 1, size);
+		free(p);
+		malloc_trim(0);
+	}
+	after = resident_bytes();
+	ok(after < before + 4 * MIB, "%lu KiB after, %lu before", after / 1024, before / 1024);
+}
+
 /* 0, or what is wrong. */
 static int idle_memory_leaves(void)
 {
@@ -219,6 +240,7 @@ int main(int argc, char **argv)
 	preload_self(argv);
 	RUN(a_small_program_has_one_thread);
 	RUN(trim_gives_memory_back_at_once);
+	RUN(trims_one_after_the_other_leave_little);
 	RUN(memory_goes_back_when_the_program_idles);
 	RUN(the_helper_ends_when_there_is_nothing_to_do);
 	RUN(the_helper_comes_again);
