@@ -49,7 +49,7 @@ tests_bench_run_measure_test_LDADD = $(bench_ldadd)
 tests_bench_run_supervise_test_LDADD = $(bench_ldadd)
 # Whole runs of the command take minutes there, and suites_test has their threads.
 if !SANITIZED_THREADS
-TESTS += tests/bench/commands/command.sh
+TESTS += tests/bench/commands/command.sh tests/bench/commands/linux.sh
 endif
 TESTS += tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh
 EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh tests/bench/commands/topo.sh \
@@ -58,7 +58,7 @@ EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh 
 # bench: the Linux kernel as a peer
 linux_tests = tests/bench/run/linux_lines_test tests/fuzz/linux_lines_corpus_test
 check_PROGRAMS += $(linux_tests)
-TESTS += $(linux_tests) tests/bench/commands/linux.sh
+TESTS += $(linux_tests)
 tests_bench_run_linux_lines_test_LDADD = libbench.la
 tests_fuzz_linux_lines_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/linux_lines_fuzz.c
 tests_fuzz_linux_lines_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/linux_lines"'

@@ -82,6 +82,25 @@ without_a_compiler() {
 	one_line "no compiler: no-such-compiler"
 }
 
+a_compiler_of_two_words_is_one() {
+	reset
+	fake ccache '[ "$1" = gcc ] && shift && exec gcc "$@"'
+	CC="ccache gcc" LINUX_SOURCE="$work/tree" want_status 0 "$linux" --keep "$work/keep"
+	want_line "$FAKE/calls" "CC=ccache gcc "
+}
+
+without_memory_or_disk() {
+	reset
+	echo "MemAvailable:     900000 kB" >"$work/meminfo"
+	LINUX_SOURCE="$work/tree" KMM_LINUX_MEMINFO="$work/meminfo" want_status 2 "$linux"
+	one_line "cannot be built: less than 1 GB of memory is free"
+	fake df 'echo "Filesystem 1024-blocks Used Available"; echo "/dev/x 9000000 8000000 1000000 90% /"'
+	LINUX_SOURCE="$work/tree" want_status 2 "$linux"
+	rm "$work/bin/df"
+	one_line "cannot be built: less than 4 GB are free in "
+	[ ! -e "$FAKE/calls" ]
+}
+
 with_wrong_arguments() {
 	want_status 2 "$linux" --fast
 	one_line "--fast: unknown argument"
@@ -140,6 +159,8 @@ t "what is there is not installed" what_is_there_is_not_installed
 t "without a tool it says so" without_a_tool
 t "a source that is none is refused" with_a_source_that_is_none
 t "without a compiler it says so" without_a_compiler
+t "a compiler of two words is one" a_compiler_of_two_words_is_one
+t "without memory or disk it says so" without_memory_or_disk
 t "wrong arguments are refused" with_wrong_arguments
 t "--cached never builds" cached_never_builds
 t "it is built once" it_is_built_once
