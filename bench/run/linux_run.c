@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #define MAX_LINE     1024
 #define ID	     "kmm-linux-%d" /* of its folder below /tmp, and the process */
 #define NAME	     64
+#define SHARED	     "/dev/shm" /* where it keeps its memory, in a file */
 
 const char *linux_kernel(const char *script, bool build, bool quiet, char path[PATH_MAX])
 {
@@ -61,6 +63,8 @@ struct kernel {
 static void exec_kernel(const struct linux_plan *plan, int traces, int out, int errors)
 {
 	char memory[32], batch[64], threads[48], repetitions[48], suites[96], iomem[64], id[NAME];
+	/* Would come before SHARED. */
+	static const char *const temporary[] = {"TMPDIR", "TMP", "TEMP"};
 	int null = open("/dev/null", O_RDWR);
 	char *argv[] = {"linux",
 			memory,
@@ -88,6 +92,8 @@ static void exec_kernel(const struct linux_plan *plan, int traces, int out, int 
 		 plan->suites ?: "page,slab,kmalloc,tree,ageing,replay");
 	snprintf(id, sizeof(id), "umid=" ID, getpid());
 	snprintf(iomem, sizeof(iomem), "iomem=kmmtrace,/proc/self/fd/%d", traces);
+	for (size_t i = 0; i < ARRAY_SIZE(temporary); i++)
+		unsetenv(temporary[i]);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(null, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
@@ -161,17 +167,30 @@ static int take_lines(struct kernel *k)
 	return status;
 }
 
+/* A machine in which shared memory is small, as a container's often is, ends it when it touches more. */
+static bool shared_memory_is_small(const struct linux_plan *plan)
+{
+	struct statvfs fs;
+
+	return !statvfs(SHARED, &fs) &&
+	       (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize < plan->memory_bytes;
+}
+
 /* The last thing it had to say beside the lines, if anything. */
-static void complain_of_end(struct kernel *k, int wait_status)
+static int complain_of_end(struct kernel *k, int wait_status)
 {
 	char line[200] = "no reason given", next[200];
 
+	if (WIFSIGNALED(wait_status) && shared_memory_is_small(k->plan))
+		return complain("linux: needs %llu MB in " SHARED,
+				(unsigned long long)k->plan->memory_bytes >> 20);
 	rewind(k->errors);
 	while (fgets(next, sizeof(next), k->errors))
 		if (next[0] != '\n')
 			snprintf(line, sizeof(line), "%.*s", (int)strcspn(next, "\n"), next);
 	complain("linux: ended early (%s %d): %s", WIFSIGNALED(wait_status) ? "signal" : "status",
 		 WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status), line);
+	return k->hello ? EXIT_FAILED : EXIT_BAD_INPUT;
 }
 
 static int read_lines(struct kernel *k)
@@ -238,10 +257,8 @@ static int end(struct kernel *k, int status)
 		wait_status = wait_for(k, status != EXIT_OK);
 		remove_leavings(k);
 	}
-	if (!status && !k->ended) {
-		complain_of_end(k, wait_status);
-		status = k->hello ? EXIT_FAILED : EXIT_BAD_INPUT;
-	}
+	if (!status && !k->ended)
+		status = complain_of_end(k, wait_status);
 	if (k->errors)
 		fclose(k->errors);
 	if (k->out >= 0)

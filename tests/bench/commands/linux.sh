@@ -128,6 +128,28 @@ an_early_end_says_the_last_words() {
 	whole
 }
 
+in_little_shared_memory() {
+	unshare -m sh -c 'mount -t tmpfs -o size=1m none /dev/shm && "$@"' sh "$@" 2>/dev/null
+}
+
+shared_memory_that_is_small_is_said() {
+	kernel <<-'KERNEL'
+		echo "kmm-linux 1 6.1.90"
+		kill -ABRT $$
+	KERNEL
+	cat >"$work/bench" <<-END
+		#!/bin/sh
+		exec "$kmm" bench --with-linux --suite floor --case list_pair --threads 1 --allocators kmm --memory 64M \
+			--benchmark_min_time=0.0001 --benchmark_repetitions=1 --results "$work/results" 2>"$work/err2"
+	END
+	chmod +x "$work/bench"
+	rm -rf "$work/results"
+	want_status 2 in_little_shared_memory "$work/bench"
+	mv "$work/err2" "$work/err"
+	complains "needs 256 MB in /dev/shm"
+	whole
+}
+
 one_that_cannot_start() {
 	kernel <<-'KERNEL'
 		echo "no ptrace here" >&2
@@ -174,6 +196,11 @@ t "the filter is over whole names" the_filter_is_over_whole_names
 t "without a kernel one line says so, and the rest goes on" without_a_kernel
 t "a wrong result fails the run, which is kept" a_wrong_result_fails_the_run_and_keeps_it
 t "a kernel that ends early: its last words are said" an_early_end_says_the_last_words
+if in_little_shared_memory true; then
+	t "shared memory that is small is said" shared_memory_that_is_small_is_said
+else
+	skip "shared memory that is small is said" "no right to mount"
+fi
 t "a kernel that cannot start" one_that_cannot_start
 t "lines that are none of the benchmark's" lines_that_are_none
 if [ -n "$real" ]; then
