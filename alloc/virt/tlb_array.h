@@ -230,14 +230,15 @@ KMM_ALWAYS_INLINE void tlb_array_touch(struct tlb_array *array, u32 set, u32 slo
 		array->stamps[slot] = array->clock;
 }
 
-/* The way of the set with the oldest stamp: an empty one, or the one to lose its entry. */
-static inline u32 tlb_array_oldest(const struct tlb_array *array, u32 first)
+/* The way with the oldest stamp: an empty one, or the one to lose its entry. No branch asks where it
+ * is, as nobody could foresee that. */
+KMM_ALWAYS_INLINE u32 tlb_array_oldest(const struct tlb_array *array, u32 first, u32 stride)
 {
 	const __m128i *stamps = (const __m128i *)(array->stamps + first);
 	__m128i least = _mm_load_si128(stamps), other, less;
-	u32 vectors = array->stride / TLB_VECTOR;
+	u32 oldest = 0;
 
-	for (u32 i = 1; i < vectors; i++) {
+	for (u32 i = 1; i < stride / TLB_VECTOR; i++) {
 		other = _mm_load_si128(stamps + i);
 		less = _mm_cmplt_epi32(other, least);
 		least = _mm_or_si128(_mm_and_si128(less, other), _mm_andnot_si128(less, least));
@@ -247,24 +248,23 @@ static inline u32 tlb_array_oldest(const struct tlb_array *array, u32 first)
 		less = _mm_cmplt_epi32(other, least);
 		least = _mm_or_si128(_mm_and_si128(less, other), _mm_andnot_si128(less, least));
 	}
-	for (u32 i = 0;; i++) {
-		int hits = _mm_movemask_ps(
-			_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_load_si128(stamps + i), least)));
+	for (u32 i = 0; i < stride / TLB_VECTOR; i++) {
+		__m128i equal = _mm_cmpeq_epi32(_mm_load_si128(stamps + i), least);
 
-		if (hits)
-			return i * TLB_VECTOR + (u32)__builtin_ctz((unsigned int)hits);
+		oldest |= (u32)_mm_movemask_ps(_mm_castsi128_ps(equal)) << i * TLB_VECTOR;
 	}
+	return (u32)__builtin_ctz(oldest);
 }
 
 /* The way to fill next, touched. Not of wide arrays. */
-KMM_ALWAYS_INLINE u32 tlb_array_take(struct tlb_array *array, u32 set, u32 first, u32 ways,
-				     u32 order)
+KMM_ALWAYS_INLINE u32 tlb_array_take(struct tlb_array *array, u32 set, u32 first, u32 stride,
+				     u32 ways, u32 order)
 {
 	u64 word;
 	u32 way;
 
 	if (order == TLB_ORDER_STAMPS) {
-		way = tlb_array_oldest(array, first);
+		way = tlb_array_oldest(array, first, stride);
 		array->stamps[first + way] = array->clock;
 		return way;
 	}
@@ -333,7 +333,8 @@ static inline void tlb_array_fill(struct tlb_array *array, u64 tag, u64 number)
 		slot = tlb_wide_replace(array, first, tag, number);
 		array->stamps[slot] = array->clock;
 	} else {
-		slot = first + tlb_array_take(array, set, first, array->ways, array->order);
+		slot = first +
+		       tlb_array_take(array, set, first, array->stride, array->ways, array->order);
 		array->tags[slot] = tag;
 		array->prints[slot] = tlb_print(tag);
 	}

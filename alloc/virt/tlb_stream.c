@@ -37,7 +37,7 @@ KMM_ALWAYS_INLINE size_t stream(struct tlb_array *array, const u64 *va, size_t n
 		if (tag == last)
 			continue;
 		last = tag;
-		if (shape.order == TLB_ORDER_STAMPS)
+		if (shape.order >= TLB_ORDER_STAMPS)
 			copy.clock++;
 		if (shape.guesses) {
 			guess = tlb_array_guess(&copy, number);
@@ -50,7 +50,10 @@ KMM_ALWAYS_INLINE size_t stream(struct tlb_array *array, const u64 *va, size_t n
 		}
 		set = shape.plain ? (u32)(number & copy.set_mask) : tlb_array_set(&copy, number);
 		first = set * stride;
-		slot = tlb_array_find(&copy, first, stride, tag);
+		if (shape.order == TLB_ORDER_WIDE)
+			slot = tlb_wide_find(&copy, tag, number);
+		else
+			slot = tlb_array_find(&copy, first, stride, tag);
 		if (likely(slot != TLB_NO_SLOT)) {
 			tlb_array_touch(&copy, set, slot, slot - first, shape.order);
 			if (shape.guesses)
@@ -58,9 +61,14 @@ KMM_ALWAYS_INLINE size_t stream(struct tlb_array *array, const u64 *va, size_t n
 			continue;
 		}
 		missed[nr_missed++] = va[i];
-		slot = first + tlb_array_take(&copy, set, first, ways, shape.order);
-		copy.tags[slot] = tag;
-		copy.prints[slot] = tlb_print(tag);
+		if (shape.order == TLB_ORDER_WIDE) {
+			slot = tlb_wide_replace(&copy, first, tag, number);
+			copy.stamps[slot] = copy.clock;
+		} else {
+			slot = first + tlb_array_take(&copy, set, first, stride, ways, shape.order);
+			copy.tags[slot] = tag;
+			copy.prints[slot] = tlb_print(tag);
+		}
 		if (shape.guesses)
 			*guess = (u16)slot;
 	}
@@ -109,41 +117,29 @@ static size_t stream_lists(struct tlb_array *array, const u64 *va, size_t nr, un
 static size_t stream_stamps(struct tlb_array *array, const u64 *va, size_t nr, unsigned int shift,
 			    u64 tag_bits, u64 *missed)
 {
-	if (!array->guesses)
-		return stream(array, va, nr, shift, tag_bits, missed,
-			      (struct shape){.order = TLB_ORDER_STAMPS});
-	switch (array->stride) {
-	case 4:
-		return stream(array, va, nr, shift, tag_bits, missed,
-			      (struct shape){TLB_ORDER_STAMPS, 0, 4, true, false});
-	case 8:
+	bool guesses = array->guesses != NULL;
+
+	if (guesses && array->stride == 8)
 		return stream(array, va, nr, shift, tag_bits, missed,
 			      (struct shape){TLB_ORDER_STAMPS, 0, 8, true, false});
-	default:
+	if (guesses)
 		return stream(array, va, nr, shift, tag_bits, missed,
 			      (struct shape){.order = TLB_ORDER_STAMPS, .guesses = true});
-	}
+	if (array->stride == 24)
+		return stream(array, va, nr, shift, tag_bits, missed,
+			      (struct shape){TLB_ORDER_STAMPS, 0, 24, false, false});
+	return stream(array, va, nr, shift, tag_bits, missed,
+		      (struct shape){.order = TLB_ORDER_STAMPS});
 }
 
-/* One by one. */
 static size_t stream_wide(struct tlb_array *array, const u64 *va, size_t nr, unsigned int shift,
 			  u64 tag_bits, u64 *missed)
 {
-	size_t nr_missed = 0;
-
-	for (size_t i = 0; i < nr; i++) {
-		u64 number = va[i] << 7 >> shift, tag = number | tag_bits;
-		u32 slot = tlb_wide_find(array, tag, number);
-
-		tlb_array_tick(array);
-		if (slot == TLB_NO_SLOT) {
-			missed[nr_missed++] = va[i];
-			slot = tlb_wide_replace(array, tlb_array_set(array, number) * array->stride,
-						tag, number);
-		}
-		array->stamps[slot] = array->clock;
-	}
-	return nr_missed;
+	if (array->guesses)
+		return stream(array, va, nr, shift, tag_bits, missed,
+			      (struct shape){.order = TLB_ORDER_WIDE, .guesses = true});
+	return stream(array, va, nr, shift, tag_bits, missed,
+		      (struct shape){.order = TLB_ORDER_WIDE});
 }
 
 size_t tlb_array_stream(struct tlb_array *array, const u64 *va, size_t nr, unsigned int shift,
@@ -151,6 +147,9 @@ size_t tlb_array_stream(struct tlb_array *array, const u64 *va, size_t nr, unsig
 {
 	size_t nr_missed;
 
+	/* No more than nr ticks. */
+	if (array->stamps && unlikely(array->clock + nr >= TLB_CLOCK_MAX))
+		tlb_array_age(array);
 	switch (array->order) {
 	case TLB_ORDER_TREE:
 		nr_missed = stream_trees(array, va, nr, shift, tag_bits, missed);
@@ -159,9 +158,6 @@ size_t tlb_array_stream(struct tlb_array *array, const u64 *va, size_t nr, unsig
 		nr_missed = stream_lists(array, va, nr, shift, tag_bits, missed);
 		break;
 	case TLB_ORDER_STAMPS:
-		/* No more than nr ticks. */
-		if (unlikely(array->clock + nr >= TLB_CLOCK_MAX))
-			tlb_array_age(array);
 		nr_missed = stream_stamps(array, va, nr, shift, tag_bits, missed);
 		break;
 	default:

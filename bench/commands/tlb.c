@@ -309,6 +309,37 @@ static int check_lists(const struct request *request)
 	return EXIT_OK;
 }
 
+/* Does a pattern fit into what a program has in the smallest tables that it is tried with? */
+static int check_footprint(const struct request *request)
+{
+	const struct tlb_job *job = &request->job;
+	/* 32 bits, or half of what the tables translate. */
+	unsigned int bits = 32;
+
+	for (int i = 0; i < job->nr_variants; i++)
+		if (job->variants[i].levels > 2 && (!i || 9 * job->variants[i].levels + 11 < bits))
+			bits = 9 * job->variants[i].levels + 11;
+	if (!request->has_pattern || request->pattern.footprint_bytes <= 1UL << bits)
+		return EXIT_OK;
+	return complain("--footprint: %llu bytes: a program has 2^%u",
+			(unsigned long long)request->pattern.footprint_bytes, bits);
+}
+
+static int add_variants(struct request *request)
+{
+	const struct tlb_job *job = &request->job;
+	int status = EXIT_OK;
+
+	if (job->config.paging.levels == 2)
+		return add_pages(request, 2);
+	if (!request->levels || list_has(request->levels, "4"))
+		status = add_pages(request, 4);
+	if (!status &&
+	    (request->levels ? list_has(request->levels, "5") : job->preset->max_levels == 5))
+		status = add_pages(request, 5);
+	return status;
+}
+
 static int set_up(struct request *request)
 {
 	struct tlb_job *job = &request->job;
@@ -323,16 +354,9 @@ static int set_up(struct request *request)
 	if (job->schedule.switch_every && !job->schedule.nr_processes)
 		job->schedule.nr_processes = 2;
 	status = check_lists(request);
-	if (status)
-		return status;
-	if (job->config.paging.levels == 2)
-		return add_pages(request, 2);
-	if (!request->levels || list_has(request->levels, "4"))
-		status = add_pages(request, 4);
-	if (!status &&
-	    (request->levels ? list_has(request->levels, "5") : job->preset->max_levels == 5))
-		status = add_pages(request, 5);
-	return status;
+	if (!status)
+		status = add_variants(request);
+	return status ? status : check_footprint(request);
 }
 
 static int begin(struct tlb_job *job)
@@ -398,6 +422,8 @@ static int run_trace(struct request *request, const char *file, char *what, size
 		status = begin(&request->job);
 	if (!status)
 		status = feed_trace(request, reader);
+	if (!status && !request->job.nr_accesses)
+		status = complain("%s: no accesses are in it", file);
 	if (reader)
 		snprintf(what, size, "%.300s (%s): %llu accesses", file, access_format_name(reader),
 			 (unsigned long long)request->job.nr_accesses);

@@ -35,6 +35,10 @@ bad_input() {
 	refuses '--pattern: lots: not sequential' --pattern lots
 	refuses '--footprint: x: not a size' --pattern random --footprint x
 	refuses '--footprint: less than a page' --pattern random --footprint 4095
+	refuses '--footprint: 9223372036854775808 bytes: a program has 2.47' --pattern random --footprint 8388608T
+	refuses '--footprint: .*: a program has 2.47' --preset zen4 --pattern random --footprint 129T
+	refuses '--footprint: .*: a program has 2.56' --preset zen4 --levels 5 --pattern random --footprint 65537T
+	refuses '--footprint: .*: a program has 2.32' --preset i486 --pattern random --footprint 5G
 	refuses '--stride: 0: not a size' --pattern stride --stride 0
 	refuses '--skew: 0: not a number above 0' --pattern zipf --skew 0
 	refuses '--skew: nan: not a number above 0' --pattern zipf --skew nan
@@ -58,6 +62,8 @@ bad_traces() {
 	refuses 'cut: truncated: the last record has 36 of 64 bytes' cut
 	refuses 'three.bin:1: truncated' --format lackey "$corpus/champsim/three.bin"
 	refuses 'no accesses are in it' "$corpus/kmt/pages.kmt"
+	echo '==1== lackey says this before them' >none
+	refuses 'none: no accesses are in it' none
 	: >empty
 	refuses 'empty.* the file is empty' empty
 }
@@ -116,6 +122,7 @@ switches_flush_without_pcids() {
 pages_and_levels_are_chosen() {
 	shows --pattern stride --footprint 1G --accesses 1000 --pages 4K,2M,1G --levels 4,5
 	has lookups 1000 1000 1000 1000 1000 1000
+	shows --pattern random --accesses 10 --footprint 128T
 	shows --preset zen4 --pattern chase --accesses 1000
 	want_line out '4K pages, 4 levels .*2M pages, 4 levels .*4K pages, 5 levels .*2M pages, 5 levels$'
 	shows --preset haswell --pattern random --accesses 1000
