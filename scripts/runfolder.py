@@ -36,7 +36,9 @@ STYLE = {
     "kmm": ("#d55e00", 7), "jemalloc": ("#0072b2", 5), "glibc": ("#8a6fb0", 9), "mimalloc": ("#009e73", 11),
     "tcmalloc": ("#e69f00", 13), "mmap": ("#56b4e9", 4), "floor": ("#808080", 2), "kmm-aa": ("#e8a27a", 6), "kmm-fine": ("#a23b00", 6),
 }
-SPARE = [("#cc79a7", 8), ("#a0522d", 10), ("#4b6584", 12), ("#708238", 14), ("#b33c86", 1), ("#3d9970", 3)]
+LINUX = "linux-"  # and the release
+LINUX_STYLE = ("#cc79a7", 8)
+SPARE = [("#a0522d", 10), ("#4b6584", 12), ("#708238", 14), ("#b33c86", 1), ("#3d9970", 3)]
 
 
 class BadRun(Exception):
@@ -181,7 +183,32 @@ def case_text(suite, case, size):
 def styles(names):
     """{allocator: (colour, point type)} for the names, known ones fixed."""
     spare = iter(SPARE * 8)
-    return {n: STYLE[n] if n in STYLE else next(spare) for n in sorted(set(names))}
+    return {n: STYLE[n] if n in STYLE else LINUX_STYLE if n.startswith(LINUX) else next(spare) for n in sorted(set(names))}
+
+
+def linux_name(rows):
+    """What the Linux kernel is called in these rows; None where it took no part."""
+    return next((r["allocator"] for r in rows if r["allocator"].startswith(LINUX)), None)
+
+
+def ratio(row, base):
+    """(time of a row / time of another, least, most), as far as the 95 % intervals of both leave it open."""
+    value = row["ns_per_op"] / base["ns_per_op"]
+    least = (row["ci_low_ns"] or row["ns_per_op"]) / (base["ci_high_ns"] or base["ns_per_op"])
+    most = (row["ci_high_ns"] or row["ns_per_op"]) / (base["ci_low_ns"] or base["ns_per_op"])
+    return value, least, most
+
+
+def beside_linux(rows):
+    """{suite: {(case, size): {allocator: row}}} of what kmm and Linux were both measured in, of one thread: Linux has
+    no more."""
+    name = linux_name(rows)
+    suites = {}
+    for row in rows:
+        if row["ns_per_op"] and row["threads"] == 1 and row["placement"] in ("", "local"):
+            suites.setdefault(row["suite"], {}).setdefault((row["case"], row["size"]), {})[row["allocator"]] = row
+    both = {s: {k: v for k, v in cases.items() if "kmm" in v and name in v} for s, cases in suites.items()}
+    return {s: cases for s, cases in both.items() if cases}
 
 
 def allocator_order(names):
