@@ -56,14 +56,18 @@ EXTRA_DIST += tests/bench/commands/command.sh tests/bench/commands/pagetable.sh 
 	tests/bench/results/folder.h
 
 # bench: the Linux kernel as a peer
-linux_tests = tests/bench/run/linux_lines_test tests/fuzz/linux_lines_corpus_test
+linux_tests = tests/bench/run/linux_lines_test tests/bench/run/linux_buddy_test tests/fuzz/linux_lines_corpus_test
 check_PROGRAMS += $(linux_tests)
 TESTS += $(linux_tests)
 tests_bench_run_linux_lines_test_LDADD = libbench.la
+tests_bench_run_linux_buddy_test_SOURCES = tests/bench/run/linux_buddy_test.c \
+	tests/bench/run/linux_buddy.h tests/bench/run/linux_buddy.c tests/bench/run/kmm_buddy.h tests/bench/run/kmm_buddy.c \
+	tests/bench/run/page_events.h tests/bench/run/page_events.c
+tests_bench_run_linux_buddy_test_LDADD = $(bench_ldadd)
 tests_fuzz_linux_lines_corpus_test_SOURCES = tests/fuzz/fuzz.h tests/fuzz/fuzz_main.c tests/fuzz/linux_lines_fuzz.c
 tests_fuzz_linux_lines_corpus_test_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS='"tests/fuzz/corpus/linux_lines"'
 tests_fuzz_linux_lines_corpus_test_LDADD = libbench.la
-EXTRA_DIST += tests/bench/commands/linux.sh \
+EXTRA_DIST += tests/bench/commands/linux.sh tests/fixtures/linux/free-6.1.txt \
 	tests/fuzz/corpus/linux_lines/run.txt tests/fuzz/corpus/linux_lines/state.txt
 
 # alloc/base

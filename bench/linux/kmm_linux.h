@@ -82,7 +82,8 @@ char *free_blocks_text(const struct free_blocks *free, char *text, size_t size);
 #define FREE_TEXT 320
 /* Every line of /proc/NAME, as `state TRACE NAME LINE`. */
 void say_proc(const char *trace, const char *name);
-/* Every free block of the buddy, as `free TRACE WHEN PFN ORDER`. */
+/* Every pageblock, as `pageblock TRACE WHEN PFN ORDER TYPE`, and every free block of the buddy in
+ * the order of its lists, as `free TRACE WHEN PFN ORDER TYPE`. */
 void say_free_blocks(const char *trace, const char *when);
 /* No pages on lists of CPUs from here on; and again. */
 void pcp_off(void);

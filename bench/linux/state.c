@@ -68,6 +68,18 @@ void pcp_drain(void)
 	drain_all_pages(NULL);
 }
 
+static void say_pageblocks(const char *trace, const char *when, const struct zone *zone)
+{
+	unsigned long pfn = ALIGN(zone->zone_start_pfn, pageblock_nr_pages),
+		      end = zone_end_pfn(zone);
+
+	for (; pfn + pageblock_nr_pages <= end; pfn += pageblock_nr_pages)
+		if (pfn_valid(pfn))
+			say("pageblock %s %s %lu %u %d", trace, when, pfn,
+			    (unsigned int)pageblock_order,
+			    get_pageblock_migratetype(pfn_to_page(pfn)));
+}
+
 void say_free_blocks(const char *trace, const char *when)
 {
 	struct zone *zone;
@@ -75,14 +87,15 @@ void say_free_blocks(const char *trace, const char *when)
 
 	for_each_populated_zone(zone)
 	{
+		say_pageblocks(trace, when, zone);
 		for (order = 0; order < NR_ORDERS; order++) {
 			for (type = 0; type < MIGRATE_TYPES; type++) {
 				struct list_head *list = &zone->free_area[order].free_list[type];
 				struct page *page;
 
 				list_for_each_entry(page, list, buddy_list)
-					say("free %s %s %lu %d", trace, when, page_to_pfn(page),
-					    order);
+					say("free %s %s %lu %d %d", trace, when, page_to_pfn(page),
+					    order, type);
 			}
 		}
 	}

@@ -10,6 +10,7 @@
 #define VERSION	    1
 #define MAX_NUMBER  (1ULL << 63)
 #define MAX_MANAGED (1ULL << 40) /* pages */
+#define MAX_TYPE    7		 /* of blocks, whatever the kernel has */
 
 /* A line, word by word. wrong: what the first bad word was to be. */
 struct words {
@@ -39,11 +40,13 @@ static u64 next_number(struct words *words, const char *what, u64 max)
 	u64 number = 0;
 
 	for (const char *c = word; *c; c++) {
-		if (!isdigit((unsigned char)*c) || number > (max - (u64)(*c - '0')) / 10) {
+		const u64 digit = (u64)(*c - '0');
+
+		if (!isdigit((unsigned char)*c) || digit > max || number > (max - digit) / 10) {
 			words->wrong = words->wrong ?: what;
 			return 0;
 		}
-		number = number * 10 + (u64)(*c - '0');
+		number = number * 10 + digit;
 	}
 	return number;
 }
@@ -114,12 +117,13 @@ static void parse_state(struct words *words, struct linux_line *line)
 	line->text = rest(words);
 }
 
-static void parse_free_block(struct words *words, struct linux_line *line)
+static void parse_block(struct words *words, struct linux_line *line)
 {
 	line->name = next_word(words, "a trace");
 	line->file = next_word(words, "when");
 	line->pfn = next_number(words, "a page", MAX_MANAGED);
 	line->order = (unsigned int)next_number(words, "an order", MAX_PAGE_ORDER);
+	line->migratetype = (unsigned int)next_number(words, "a migratetype", MAX_TYPE);
 	if (line->pfn & ((1ULL << line->order) - 1))
 		words->wrong = words->wrong ?: "a block on its own boundary";
 }
@@ -141,8 +145,9 @@ static const struct {
 } kinds[] = {
 	[LINUX_HELLO] = {"kmm-linux", parse_hello}, [LINUX_SAMPLE] = {"sample", parse_sample},
 	[LINUX_ROUND] = {"round", parse_memory},    [LINUX_EVENT] = {"event", parse_memory},
-	[LINUX_STATE] = {"state", parse_state},	    [LINUX_FREE_BLOCK] = {"free", parse_free_block},
-	[LINUX_ERROR] = {"error", parse_error},	    [LINUX_END] = {"end", parse_end},
+	[LINUX_STATE] = {"state", parse_state},	    [LINUX_PAGEBLOCK] = {"pageblock", parse_block},
+	[LINUX_FREE_BLOCK] = {"free", parse_block}, [LINUX_ERROR] = {"error", parse_error},
+	[LINUX_END] = {"end", parse_end},
 };
 
 int linux_line_parse(char *text, struct linux_line *line, char error[LINUX_LINE_ERROR])

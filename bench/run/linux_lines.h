@@ -7,13 +7,14 @@
  *	round CASE SIZE NUMBER CYCLES REQUESTED ALLOCATED FREE	memory after a round of ageing
  *	event TRACE NUMBER NS REQUESTED ALLOCATED FREE		memory after so many events of a trace
  *	state TRACE FILE TEXT					a line of /proc/FILE at a trace's end
- *	free TRACE WHEN PFN ORDER				a free block of the buddy; WHEN: before, end,
- *								drained
+ *	pageblock TRACE WHEN PFN ORDER TYPE			a pageblock; WHEN: before, end, drained
+ *	free TRACE WHEN PFN ORDER TYPE				a free block of the buddy, after those that
+ *								come before it on its list
  *	error TEXT						and nothing else comes
  *	end							last
  *
  * FREE is MANAGED PCP N0 ... N10: pages the page allocator has, pages on lists of CPUs, free blocks by
- * order. Sizes are bytes. Words are letters, digits and -_./ ; numbers decimal, below 2^63.
+ * order. TYPE is a migratetype, by the kernel's number. Sizes are bytes. Words are letters, digits and -_./ ; numbers decimal, below 2^63.
  *
  * Pure functions on one line.
  */
@@ -28,6 +29,7 @@ enum linux_line_kind {
 	LINUX_ROUND,
 	LINUX_EVENT,
 	LINUX_STATE,
+	LINUX_PAGEBLOCK,
 	LINUX_FREE_BLOCK,
 	LINUX_ERROR,
 	LINUX_END,
@@ -38,13 +40,13 @@ struct linux_line {
 	enum linux_line_kind kind;
 	const char *suite, *name, *size; /* name: of the case or the trace */
 	const char *text;		 /* HELLO: the release; STATE, ERROR */
-	const char *file;		 /* STATE; of FREE_BLOCK: when */
+	const char *file;		 /* STATE; of PAGEBLOCK and FREE_BLOCK: when */
 	u64 count, ops, cycles;		 /* SAMPLE */
 	u64 number, time;		 /* ROUND: in cycles, EVENT: in ns */
 	u64 requested_bytes, allocated_bytes;
 	struct free_area_counts free;
-	u64 pfn; /* FREE_BLOCK */
-	unsigned int order;
+	u64 pfn; /* PAGEBLOCK, FREE_BLOCK */
+	unsigned int order, migratetype;
 };
 
 #define LINUX_LINE_ERROR 160

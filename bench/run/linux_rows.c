@@ -5,7 +5,7 @@
  *	sample		throughput.csv and raw.csv, when all have come
  *	round, event	fragmentation.csv
  *	state		FILE.TRACE.linux-X.Y.txt, as /proc has it
- *	free		free.TRACE.linux-X.Y.csv
+ *	pageblock, free	pageblocks.TRACE.linux-X.Y.csv, free.TRACE.linux-X.Y.csv
  */
 #include "bench/run/linux_run.h"
 
@@ -221,10 +221,12 @@ static int take_text(struct linux_rows *rows, const struct linux_line *line)
 		file = file_of(rows, name, "");
 		return file && fprintf(file, "%s\n", line->text) > 0 ? 0 : -EIO;
 	}
-	snprintf(name, sizeof(name), "free.%.70s.%s.csv", line->name, rows->allocator);
-	file = file_of(rows, name, "when,pfn,order\n");
-	return file && fprintf(file, "%s,%llu,%u\n", line->file, (unsigned long long)line->pfn,
-			       line->order) > 0
+	snprintf(name, sizeof(name), "%s.%.70s.%s.csv",
+		 line->kind == LINUX_PAGEBLOCK ? "pageblocks" : "free", line->name,
+		 rows->allocator);
+	file = file_of(rows, name, "when,pfn,order,migratetype\n");
+	return file && fprintf(file, "%s,%llu,%u,%u\n", line->file, (unsigned long long)line->pfn,
+			       line->order, line->migratetype) > 0
 		       ? 0
 		       : -EIO;
 }
@@ -244,6 +246,7 @@ int linux_rows_line(const struct linux_line *line, void *arg)
 	case LINUX_EVENT:
 		return take_memory(rows, line);
 	case LINUX_STATE:
+	case LINUX_PAGEBLOCK:
 	case LINUX_FREE_BLOCK:
 		return take_text(rows, line);
 	default:

@@ -25,6 +25,7 @@ static void check(const struct linux_line *line)
 		if (!line->file[0] || strchr(line->file, '/') || strchr(line->text, '\n'))
 			abort();
 		break;
+	case LINUX_PAGEBLOCK:
 	case LINUX_FREE_BLOCK:
 		if (line->order > MAX_PAGE_ORDER || line->pfn & ((1UL << line->order) - 1))
 			abort();

@@ -49,7 +49,8 @@ rows_join_the_run() {
 		echo "event t-page 1000 5000 4096 4096 1024 0 1 0 0 0 0 0 0 0 0 1 0"
 		echo "state t-page buddyinfo Node 0, zone   Normal      1"
 		echo "state t-page buddyinfo Node 0, zone  Movable      1"
-		echo "free t-page end 512 9"
+		echo "pageblock t-page end 512 9 1"
+		echo "free t-page end 512 9 1"
 		echo end
 	KERNEL
 	want_status 0 bench --suite floor,page --case list_pair,pair,bulk,fill,ageing --benchmark_filter='list_pair|linux'
@@ -58,7 +59,8 @@ rows_join_the_run() {
 	want_line "$run/fragmentation.csv" '^ageing,linux-6.1,1,'
 	want_lines "$run/buddyinfo.t-page.linux-6.1.txt" 2
 	want_line "$run/buddyinfo.t-page.linux-6.1.txt" '^Node 0, zone   Normal      1$'
-	want_line "$run/free.t-page.linux-6.1.csv" '^end,512,9$'
+	want_line "$run/free.t-page.linux-6.1.csv" '^end,512,9,1$'
+	want_line "$run/pageblocks.t-page.linux-6.1.csv" '^end,512,9,1$'
 	want_line "$work/out" 'ageing of linux-6.1: of its free memory 99.8 %'
 	want_line "$work/out" 'linux-6.1 is Linux 6.1.90'
 	whole

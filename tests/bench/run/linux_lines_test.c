@@ -68,12 +68,16 @@ static void text_is_kept_as_it_stands(void)
 
 static void a_free_block_lies_on_its_own_boundary(void)
 {
-	ok_eq(parse("free kbuild-page end 1024 10"), 0);
+	ok_eq(parse("free kbuild-page end 1024 10 1"), 0);
 	ok_eq(line.kind, LINUX_FREE_BLOCK);
 	ok_eq(line.pfn, 1024UL);
 	ok_eq(line.order, 10U);
-	ok_eq(parse("free kbuild-page end 1023 10"), -EINVAL);
-	ok_eq(parse("free kbuild-page end 4096 11"), -EINVAL);
+	ok_eq(line.migratetype, 1U);
+	ok_eq(parse("pageblock kbuild-page end 1024 10 2"), 0);
+	ok_eq(line.kind, LINUX_PAGEBLOCK);
+	ok_eq(line.migratetype, 2U);
+	ok_eq(parse("free kbuild-page end 1023 10 1"), -EINVAL);
+	ok_eq(parse("free kbuild-page end 4096 11 1"), -EINVAL);
 }
 
 static void end_ends(void)
@@ -111,7 +115,9 @@ static void bad_lines_say_what_was_wanted(void)
 		{"round ageing 0 1 1 1 1 4 1 2 1 0 0 0 0 0 0 0 0 0", "no more free pages"},
 		{"event t 1 1 1 1 1099511627777 0 0 0 0 0 0 0 0 0 0 0 0", "pages"},
 		{"state t ../etc x", "without folders"},
-		{"free t end x 1", "a page"},
+		{"free t end x 1 1", "a page"},
+		{"free t end 4 1", "a migratetype"},
+		{"pageblock t end 4 1 8", "a migratetype"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
