@@ -17,6 +17,8 @@ libkmmcore_la_LIBADD  = $(HWLOC_LIBS)
 libkmm_la_SOURCES =
 libkmm_la_LIBADD  = libkmmcore.la
 libkmm_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0
+# No sources of its own: this is how there is a libkmm.a, too.
+libkmm_la_LIBTOOLFLAGS =
 
 kmmincludedir = $(includedir)/kmm
 nobase_kmminclude_HEADERS =
