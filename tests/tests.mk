@@ -296,6 +296,7 @@ tests_alloc_report_slabinfo_test_LDADD = $(test_ldadd)
 # alloc/malloc: programs that start themselves again with libkmm-malloc.so preloaded
 malloc_tests = tests/malloc/calls_test tests/malloc/growth_test tests/malloc/operators_test \
 	tests/malloc/redzone_test tests/malloc/threads_test tests/malloc/trim_test
+malloc_tests += tests/malloc/topology_test
 check_PROGRAMS += $(malloc_tests)
 TESTS += $(malloc_tests) tests/malloc/programs.sh
 EXTRA_DIST += tests/malloc/preload.h tests/malloc/programs.sh
@@ -311,6 +312,10 @@ tests_malloc_redzone_test_CFLAGS = $(malloc_test_cflags)
 tests_malloc_redzone_test_LDADD = -ldl
 tests_malloc_threads_test_CFLAGS = $(malloc_test_cflags)
 tests_malloc_threads_test_LDADD = -ldl
+# That library's own look at the host, on a host that is made up.
+tests_malloc_topology_test_SOURCES = tests/malloc/topology_test.c alloc/malloc/topology.c alloc/arch/topology_tables.c
+tests_malloc_topology_test_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_API=
+tests_malloc_topology_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=open,--wrap=syscall
 tests_malloc_trim_test_CFLAGS = $(malloc_test_cflags)
 tests_malloc_trim_test_LDADD = -ldl
 

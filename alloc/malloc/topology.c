@@ -34,14 +34,16 @@
 
 static struct topology flat;
 
-/* A file of a node in sysfs, as text; false if it cannot be read. */
-static bool read_node_file(int os_node, const char *name, char *text, size_t size)
+#define NODES_FOLDER "/sys/devices/system/node/"
+
+/* A file below NODES_FOLDER, as text; false if it cannot be read. */
+static bool read_text(const char *name, char *text, size_t size)
 {
-	char path[64];
+	char path[96];
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/%s", os_node, name);
+	snprintf(path, sizeof(path), NODES_FOLDER "%s", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
@@ -51,32 +53,61 @@ static bool read_node_file(int os_node, const char *name, char *text, size_t siz
 	return n > 0;
 }
 
-/* The CPUs of a list such as 0-3,8,10-11 are near node nid. */
+static bool read_node_text(int os_node, const char *name, char *text, size_t size)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "node%d/%s", os_node, name);
+	return read_text(path, text, size);
+}
+
+/* The next stretch of a list such as 0-3,8,10-11, which *text moves behind; false at the end. */
+static bool list_next(char **text, long *first, long *last)
+{
+	if (**text < '0' || **text > '9')
+		return false;
+	*first = *last = strtol(*text, text, 10);
+	if (**text == '-')
+		*last = strtol(*text + 1, text, 10);
+	*text += **text == ',';
+	return true;
+}
+
+/* The CPUs of a list are near node nid. */
 static void take_cpu_list(struct topology *topo, int nid, char *text)
 {
-	while (*text >= '0' && *text <= '9') {
-		long first = strtol(text, &text, 10), last = first;
+	long first, last;
 
-		if (*text == '-')
-			last = strtol(text + 1, &text, 10);
+	while (list_next(&text, &first, &last))
 		for (unsigned int cpu = 0; cpu < topo->nr_cpus; cpu++)
 			if (topo->cpus[cpu].os_index >= first && topo->cpus[cpu].os_index <= last)
 				topo->cpus[cpu].nid = nid;
-		text += *text == ',';
-	}
 }
 
-/* The kernel's line has a distance for each of its nodes, in ascending order; ours may be fewer. */
-static void take_distances(struct topology *topo, int nid, char *text)
+/* How far it is from node nid to the kernel's node os_node, which may be none of ours. */
+static void take_distance(struct topology *topo, int nid, long os_node, long distance)
 {
-	char *end = text;
-	long distance;
+	for (unsigned int to = 0; to < topo->nr_nodes; to++)
+		if (topo->nodes[to].os_index == os_node && distance > 0)
+			topo->distance[nid][to] = (u16)min_t(long, distance, UINT16_MAX);
+}
 
-	for (int os_node = 0; (distance = strtol(text, &end, 10)), end != text; os_node++) {
-		for (unsigned int to = 0; to < topo->nr_nodes; to++)
-			if (topo->nodes[to].os_index == os_node && distance > 0)
-				topo->distance[nid][to] = (u16)min_t(long, distance, UINT16_MAX);
-		text = end;
+/* The kernel's line has a distance for each node that it has online, in ascending order; their numbers
+ * may have holes, and ours may be fewer. */
+static void take_distances(struct topology *topo, int nid, char *text, char *online)
+{
+	long first, last;
+
+	while (list_next(&online, &first, &last)) {
+		for (long os_node = first; os_node <= last; os_node++) {
+			char *end = text;
+			long distance = strtol(text, &end, 10);
+
+			if (end == text)
+				return;
+			take_distance(topo, nid, os_node, distance);
+			text = end;
+		}
 	}
 }
 
@@ -89,7 +120,7 @@ static void load_cpus(struct topology *topo)
 
 	for (int os = 0; os < bytes * 8 && topo->nr_cpus < KMM_MAX_CPUS; os++)
 		if (CPU_ISSET_S(os, sizeof(mask), mask))
-			topo->cpus[topo->nr_cpus++].os_index = os;
+			topo->cpus[topo->nr_cpus++] = (struct topology_cpu){.os_index = os};
 	if (!topo->nr_cpus)
 		topo->nr_cpus = 1;
 }
@@ -110,17 +141,22 @@ static void load_nodes(struct topology *topo)
 
 static void load_places(struct topology *topo)
 {
-	char text[4096];
+	char text[4096], online[512];
 
-	for (unsigned int from = 0; from < topo->nr_nodes; from++) {
+	for (unsigned int from = 0; from < topo->nr_nodes; from++)
 		for (unsigned int to = 0; to < topo->nr_nodes; to++)
 			topo->distance[from][to] = from == to ? DISTANCE_LOCAL : DISTANCE_FAR;
-		if (topo->nr_nodes == 1)
-			return;
-		if (read_node_file(topo->nodes[from].os_index, "cpulist", text, sizeof(text)))
-			take_cpu_list(topo, (int)from, text);
-		if (read_node_file(topo->nodes[from].os_index, "distance", text, sizeof(text)))
-			take_distances(topo, (int)from, text);
+	if (topo->nr_nodes == 1)
+		return;
+	if (!read_text("online", online, sizeof(online)))
+		online[0] = '\0';
+	for (unsigned int nid = 0; nid < topo->nr_nodes; nid++) {
+		int os_node = topo->nodes[nid].os_index;
+
+		if (read_node_text(os_node, "cpulist", text, sizeof(text)))
+			take_cpu_list(topo, (int)nid, text);
+		if (read_node_text(os_node, "distance", text, sizeof(text)))
+			take_distances(topo, (int)nid, text, online);
 	}
 }
 
