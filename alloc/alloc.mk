@@ -47,7 +47,6 @@ heap_core_sources += \
 	alloc/arch/cpu.c \
 	alloc/arch/host.c \
 	alloc/arch/host.h \
-	alloc/arch/hostguard.c \
 	alloc/arch/hostmem.c \
 	alloc/arch/percpu.c \
 	alloc/arch/slots.h \
@@ -55,6 +54,7 @@ heap_core_sources += \
 	alloc/arch/topology_tables.h
 libkmmcore_la_SOURCES += \
 	alloc/arch/binding.c \
+	alloc/arch/hostguard.c \
 	alloc/arch/topology.c \
 	alloc/arch/topology_impl.h \
 	alloc/arch/topology_print.c

@@ -57,7 +57,7 @@ KMM_API int topology_cpu_of_os(const struct topology *topo, int os_index);
 KMM_API int topology_bind_thread(const struct topology *topo, unsigned int cpu);
 KMM_API int topology_unbind_thread(const struct topology *topo);
 /* Bind a range to one node before it is touched. 0; 1 if there was nothing to do (one node) or
- * nothing done (emulated); -errno. */
+ * nothing done (emulated, or the host does not allow it); -errno. */
 KMM_API int topology_bind_memory(const struct topology *topo, void *addr, size_t size, int nid);
 /* The node that backs the page at addr, asked of the OS; NUMA_NO_NODE if untouched or unknown. */
 KMM_API int topology_memory_node(const struct topology *topo, const void *addr);

@@ -24,9 +24,9 @@
  *	slot 1:  alloc  <- magazine <- slabs with key |2|                  | in batches
  *	         free of an object in a slab with key |1| -> remote magazine
  *
- * A slot takes from the slabs of others only when so much is free in these (`apart`, and an eighth)
- * that lines shared are the lesser evil, or when there is no memory; a slab that is mostly in use
- * stays whose it was. Slots of threads that have ended own what they did, for their heirs.
+ * A slot takes from the slabs of others only when more is free on the node than `apart` and an eighth of
+ * all its objects, for then lines shared are the lesser evil, or when there is no memory; a slab that is
+ * mostly in use stays whose it was. Slots of threads that have ended own what they did, for their heirs.
  *
  * An object is in one place: with the user, in a magazine, in a depot, or free in its slab. A slab
  * counts all but the last as in use, so for each node of a cache

@@ -60,7 +60,7 @@ static unsigned int supply_node(struct kmem_cache *cache, int nid, gfp_t gfp, vo
 	return nr;
 }
 
-/* The same from any node, the near ones first. */
+/* The same from any node: this one first, then the others by number. */
 static unsigned int supply_easy(struct kmem_cache *cache, int nid, gfp_t gfp, void **objects,
 				unsigned int want)
 {

@@ -5,10 +5,13 @@
  *
  *	vmalloc -> this CPU's stack for the size                  fast: no lock, no call
  *	   slow -> a stack of a size up to a quarter larger        no lock either
- *	        -> the machine's lazy areas; else frames, addresses, mmap, page tables (vmap_map.c)
- *	        -> something ran out: unmap all lazy areas, once more
+ *	        -> the machine's lazy areas (vmap_lazy.c), and some for the stack besides
+ *	        -> frames, addresses, mmap, page tables: of one area (vmap_map.c), or of 256 areas of
+ *	           a page where mappings of the host get few (vmap_group.c)
+ *	        -> something ran out: unmap all that is lazy, and again
  *	vfree   -> area_of[page], this CPU's stack                 fast: no lock, no call
- *	   slow -> many of them to the machine's lists; purge when those are full
+ *	   slow -> the CPU may hold more; or many areas go to the machine's lists, and a purge follows
+ *	           when those are full
  *
  * From address to area is one load from an array of a pointer for each page of the region. It
  * costs memory only where areas start, low addresses are dealt out first, and so it stays small.
