@@ -111,10 +111,11 @@ void vmap_lists_destroy(struct virt *virt)
 }
 
 /* The smallest area of those that a search of one list looks at; NULL if none is of from to most
- * pages. */
-static struct vmap_area *smallest_locked(const struct list_head *list, unsigned int from,
-					 unsigned int most)
+ * pages. A list of one size is as good from its first area on. */
+static struct vmap_area *smallest_locked(const struct vmap_pool *pool, unsigned int index,
+					 unsigned int from, unsigned int most)
 {
+	const struct list_head *list = &pool->size[index];
 	struct vmap_area *area, *best = NULL;
 	unsigned int looked = 0;
 
@@ -144,8 +145,7 @@ static struct vmap_area *pooled_locked(const struct vmap_pool *pool, unsigned in
 		index = index / 64 * 64 + __ffs(word);
 		if (index > last)
 			break;
-		/* A list of one size is as good from its first area on. */
-		area = smallest_locked(&pool->size[index], from, most);
+		area = smallest_locked(pool, index, from, most);
 		if (area)
 			return area;
 		index++;
