@@ -200,7 +200,7 @@ struct virt {
 	u64 max_mappings; /* changed by tests only */
 	u64 nr_lazy_pages;
 	struct list_head lazy_age;
-	u64 nr_groups, group_from; /* from so many mappings on groups are made; tests change it */
+	u64 nr_groups, group_from; /* from so many mappings on groups are made; UINT64_MAX: none are */
 	struct list_head stuck_groups; /* whose areas are all dead, still mapped */
 	struct list_head stuck;	 /* the host would not unmap them; the next purge asks again */
 	struct list_head blocks; /* of small pieces, those not all gone */
@@ -325,8 +325,8 @@ struct vmap_area *vmap_group_make(struct virt *virt, struct kmm_cpu *cpu,
 				  const struct vmap_wish *wish);
 /* As vmap_areas_unmake, of groups' areas; the lock is held, and dropped meanwhile. */
 void vmap_group_areas_unmake_locked(struct virt *virt, struct list_head *areas);
-/* Try again to unmap groups that nobody has any area of. */
-void vmap_groups_end_locked(struct virt *virt);
+/* Try again to unmap groups that nobody has any area of. Returns whether any is gone. */
+bool vmap_groups_end_locked(struct virt *virt);
 
 /* vmap_stack.c: areas that a CPU has for its next vmalloc. */
 

@@ -22,7 +22,7 @@ KMM_BEGIN_DECLS
 /* size bytes (rounded up to pages), page-aligned, readable and writable, contents undefined. NULL
  * for size 0, no frames, no address range, or the host's limit of mappings. Never partly done. Of those an
  * area takes two or more; but when a quarter of them is used areas of a page share a few, if the host can
- * (Linux 6.15): then there are as many as there is memory for. */
+ * (Linux 6.15, memory not locked by mlockall): then there are as many as there is memory for. */
 KMM_API void *vmalloc(unsigned long size);
 KMM_API void *vzalloc(unsigned long size);
 /* Frames from node nid if it can be had. */

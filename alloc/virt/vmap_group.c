@@ -13,12 +13,17 @@
  * frame of its own, is reused, and is unmapped by itself, which makes it one more guard page. Its frame
  * is free then; its addresses, and the three mappings, are free when all areas of the group are DEAD.
  *
- * Groups are made where the host can do this, once many of its mappings are used.
+ * Groups are made where the host can do this, once many of its mappings are used. It cannot where memory
+ * is locked (mlock, mlockall). Locked before, no groups are made: after the first refusal it is not asked
+ * again. Locked behind our back, an area that is unmapped is DEAD as ever, but its page stays where it is,
+ * and so does its frame, which is nobody's until the group ends.
  *
  * Invariant, under virt->lock: nr_left == areas of the group that are not DEAD; nr_groups == groups, each
  * counts for VMAP_GROUP_MAPPINGS in nr_mappings and its areas for none; a group of no areas left is in
- * dead_groups, or about to be unmapped.
+ * stuck_groups, or about to be unmapped.
  */
+#include <errno.h>
+
 #include "arch/host.h"
 #include "base/check.h"
 #include "phys/page_alloc.h"
@@ -107,8 +112,9 @@ static int group_map(struct virt *virt, const struct vmap_group *group, unsigned
 	return err;
 }
 
-/* All areas are DEAD, and the group is in no list. Takes and drops the lock. */
-static void group_end_locked(struct virt *virt, struct vmap_group *group)
+/* All areas are DEAD, and the group is in no list. False if the host would not unmap it: it is stuck.
+ * Drops the lock meanwhile. */
+static bool group_end_locked(struct virt *virt, struct vmap_group *group)
 {
 	unsigned long start = group->areas[0]->range.start;
 	int err;
@@ -123,13 +129,14 @@ static void group_end_locked(struct virt *virt, struct vmap_group *group)
 	virt->nr_unmade++;
 	if (err) {
 		list_add(&group->list, &virt->stuck_groups);
-		return;
+		return false;
 	}
 	for (unsigned int i = 0; i < VMAP_GROUP_AREAS; i++)
 		vmap_range_give_locked(virt, &group->areas[i]->range);
 	virt->nr_groups--;
 	virt->nr_mappings -= VMAP_GROUP_MAPPINGS;
 	kfree(group);
+	return true;
 }
 
 static void area_dies_locked(struct virt *virt, struct vmap_area *area)
@@ -139,9 +146,10 @@ static void area_dies_locked(struct virt *virt, struct vmap_area *area)
 	area->group->nr_left--;
 }
 
-void vmap_groups_end_locked(struct virt *virt)
+bool vmap_groups_end_locked(struct virt *virt)
 {
 	struct list_head groups = LIST_HEAD_INIT(groups);
+	bool any = false;
 
 	while (!list_empty(&virt->stuck_groups))
 		list_move_tail(virt->stuck_groups.next, &groups);
@@ -149,72 +157,62 @@ void vmap_groups_end_locked(struct virt *virt)
 		struct vmap_group *group = list_first_entry(&groups, struct vmap_group, list);
 
 		list_del(&group->list);
-		group_end_locked(virt, group);
+		any |= group_end_locked(virt, group);
 	}
+	return any;
 }
 
-/* Areas from here on in the list whose addresses follow each other; end is behind the last. */
-static unsigned int count_neighbours(const struct list_head *areas, struct vmap_area *area,
-				     struct list_head **end)
+/* The first of the list, and those behind it whose addresses follow. */
+static unsigned int count_neighbours(const struct list_head *areas)
 {
-	unsigned long next = area->range.start;
+	unsigned long next = list_first_entry(areas, struct vmap_area, lazy_age)->range.start;
+	const struct vmap_area *area;
 	unsigned int nr = 0;
 
-	while (area->range.start == next) {
+	list_for_each_entry(area, areas, lazy_age) {
+		if (area->range.start != next)
+			break;
 		next += AREA_BYTES;
 		nr++;
-		*end = area->lazy_age.next;
-		if (*end == areas)
-			break;
-		area = list_entry(*end, struct vmap_area, lazy_age);
 	}
 	return nr;
 }
 
 /* One more guard page each; neighbours by one call. Without the lock. */
-static int neighbours_unmap(struct virt *virt, struct vmap_area *first, unsigned int nr)
+static void neighbours_unmap(struct virt *virt, struct vmap_area *first, unsigned int nr)
 {
 	struct vmap_area *area = first;
-	int err;
 
 	for (unsigned int i = 0; i < nr; i++) {
 		pgtable_unmap(virt->kernel, area->range.start, 1);
 		area = list_entry(area->lazy_age.next, struct vmap_area, lazy_age);
 	}
-	err = host_guard((void *)first->range.start, PAGE_SIZE, AREA_BYTES, nr);
-	for (area = first; !err && nr; nr--) {
+	/* Some may be guard pages in spite of an error, but which? Their frames wait, too. */
+	if (host_guard((void *)first->range.start, PAGE_SIZE, AREA_BYTES, nr))
+		return;
+	for (area = first; nr; nr--) {
 		vmap_blocks_free(&area->blocks);
 		area = list_entry(area->lazy_age.next, struct vmap_area, lazy_age);
 	}
-	return err;
 }
 
 void vmap_group_areas_unmake_locked(struct virt *virt, struct list_head *areas)
 {
 	while (!list_empty(areas)) {
 		struct vmap_area *area = list_first_entry(areas, struct vmap_area, lazy_age);
-		struct list_head *end;
-		unsigned int nr = count_neighbours(areas, area, &end);
-		int err;
+		unsigned int nr = count_neighbours(areas);
 
 		lock_release(&virt->lock);
-		err = neighbours_unmap(virt, area, nr);
+		neighbours_unmap(virt, area, nr);
 		lock_acquire(&virt->lock);
 		for (; nr; nr--) {
-			struct vmap_group *group;
-
 			area = list_first_entry(areas, struct vmap_area, lazy_age);
-			group = area->group;
 			list_del(&area->lazy_age);
 			virt->nr_unmaking--;
 			virt->nr_unmade++;
-			if (err) {
-				list_add(&area->lazy_age, &virt->stuck);
-				continue;
-			}
 			area_dies_locked(virt, area);
-			if (!group->nr_left)
-				list_add(&group->list, &virt->stuck_groups);
+			if (!area->group->nr_left)
+				list_add(&area->group->list, &virt->stuck_groups);
 		}
 	}
 	vmap_groups_end_locked(virt);
@@ -260,6 +258,7 @@ struct vmap_area *vmap_group_make(struct virt *virt, struct kmm_cpu *cpu,
 	struct vmap_group *group;
 	struct page *block;
 	unsigned long pfn;
+	int err;
 
 	if (!is_wanted(virt, wish))
 		return NULL;
@@ -275,8 +274,12 @@ struct vmap_area *vmap_group_make(struct virt *virt, struct kmm_cpu *cpu,
 	for (unsigned int i = 0; i < VMAP_GROUP_AREAS; i++)
 		list_add(&block[i % HALF * 2 + i / HALF].lru, &group->areas[i]->blocks);
 	pfn = (unsigned long)(block - virt->machine->mem_map);
-	if (group_map(virt, group, pfn)) {
+	err = group_map(virt, group, pfn);
+	if (err) {
 		lock_acquire(&virt->lock);
+		/* What the host says where memory is locked. */
+		if (err == -EINVAL)
+			virt->group_from = UINT64_MAX;
 		for (unsigned int i = 0; i < VMAP_GROUP_AREAS; i++)
 			area_dies_locked(virt, group->areas[i]);
 		group_end_locked(virt, group);

@@ -212,14 +212,14 @@ static void collect_locked(struct virt *virt, u64 keep_pages, struct list_head *
 static bool purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
 {
 	struct list_head areas = LIST_HEAD_INIT(areas);
+	bool ended;
 
 	lock_acquire(&virt->lock);
 	collect_locked(virt, keep_pages, &areas);
-	if (!list_empty(&virt->stuck_groups))
-		vmap_groups_end_locked(virt);
+	ended = vmap_groups_end_locked(virt);
 	lock_release(&virt->lock);
 	if (list_empty(&areas))
-		return false;
+		return ended;
 	VIRT_COUNT(vcpu, purge);
 	vmap_areas_unmake(virt, vcpu, &areas);
 	return true;

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 
 #include "arch/host.h"
 #include "machine.h"
@@ -154,6 +155,11 @@ static void what_fails_leaves_nothing_behind(void)
 			areas[0] = vmalloc(PAGE_SIZE);
 			failing = NOTHING;
 			ok(areas[0] || !n, "failure %u of kind %d gave NULL", n, kind);
+			/* A host that makes no guard pages is not asked again. */
+			if (host_has_guards())
+				ok_eq(machine->virt->group_from == UINT64_MAX,
+				      kind == GUARD && n < most[kind]);
+			machine->virt->group_from = 0;
 			if (areas[0])
 				poke(areas[0]);
 			vmalloc_validate(machine);
@@ -186,6 +192,60 @@ static void what_cannot_be_unmapped_is_tried_again(void)
 		check_state(machine, &before, __func__);
 		ok_eq(machine->virt->nr_groups, 0);
 	}
+}
+
+/* Their mappings are what is missing, and nothing else is lazy. */
+static void groups_that_were_stuck_make_way(void)
+{
+	struct virt *virt = machine->virt;
+	u64 limit = virt->max_mappings;
+
+	kmm_drain(machine);
+	get(0);
+	put(0);
+	failing = UNMAP;
+	fail_at = 0;
+	kmm_drain(machine);
+	failing = NOTHING;
+	ok_eq(virt->nr_groups, 1);
+	ok_eq(virt->nr_lazy_pages, 0);
+	virt->max_mappings = nr_mappings() + 1;
+	areas[0] = vmalloc(2 * PAGE_SIZE);
+	ok(areas[0], "no mappings, but a group has some that nobody uses");
+	virt->max_mappings = limit;
+	vfree(areas[0]);
+	kmm_drain(machine);
+	ok_eq(virt->nr_groups, 0);
+	ok_eq(nr_mappings(), 0);
+}
+
+/* The host makes no guard pages of locked memory: an area's frame then waits for the group to end. */
+static void areas_of_locked_memory_end_with_their_group(void)
+{
+	struct state before = state_now(machine), half;
+	enum { NR = 2 * VMAP_GROUP_AREAS };
+	char *low;
+
+	for (unsigned long i = 0; i < NR; i++)
+		get(i);
+	low = (char *)areas[0];
+	for (unsigned long i = 1; i < NR; i++)
+		low = (char *)areas[i] < low ? (char *)areas[i] : low;
+	/* Guard pages cannot be made resident, which it says though all is locked then. */
+	(void)syscall(SYS_mlock, low, NR * 2 * PAGE_SIZE);
+	if (!host_guard(low + PAGE_SIZE, PAGE_SIZE, PAGE_SIZE, 1))
+		skip("this process may not lock memory");
+	for (unsigned long i = 0; i < NR; i++)
+		if (i % 16)
+			put(i);
+	half = state_now(machine);
+	ok_eq(half.nr_mapped, NR / 16);
+	ok_eq(half.nr_areas, before.nr_areas + NR / 16);
+	ok(list_empty(&machine->virt->stuck), "areas are stuck");
+	for (unsigned long i = 0; i < NR; i += 16)
+		put(i);
+	check_state(machine, &before, __func__);
+	ok_eq(machine->virt->nr_groups, 0);
 }
 
 static void groups_respect_the_limit_of_mappings(void)
@@ -304,6 +364,8 @@ int main(void)
 		RUN(many_areas_take_few_mappings);
 		RUN(an_area_is_unmapped_without_its_group);
 		RUN(what_cannot_be_unmapped_is_tried_again);
+		RUN(groups_that_were_stuck_make_way);
+		RUN(areas_of_locked_memory_end_with_their_group);
 		RUN(groups_respect_the_limit_of_mappings);
 		RUN(groups_come_when_mappings_are_used);
 		RUN(threads_keep_their_areas_apart);
