@@ -210,7 +210,8 @@ EXTRA_DIST += $(script_tests) tests/scripts/make-run tests/tap/tap.sh
 virt_tests = tests/alloc/virt/access_test tests/alloc/virt/oracle_test tests/alloc/virt/pgtable_test \
 	tests/alloc/virt/pgtable_range_test tests/alloc/virt/qemu_test tests/alloc/virt/virt_test tests/alloc/virt/vmalloc_test \
 	tests/alloc/virt/vmap_area_test tests/alloc/virt/vmap_lazy_test tests/alloc/virt/vmap_map_test \
-	tests/alloc/virt/vmap_block_test tests/alloc/virt/vmap_group_test tests/alloc/virt/vmap_fault_test tests/alloc/virt/vmap_random_test tests/alloc/virt/vmap_test tests/alloc/virt/walk_test \
+	tests/alloc/virt/vmap_block_test tests/alloc/virt/vmap_group_test tests/alloc/virt/vmap_fault_test tests/alloc/virt/vmap_random_test \
+	tests/alloc/virt/vmap_stack_test tests/alloc/virt/vmap_test tests/alloc/virt/walk_test \
 	tests/alloc/report/vmallocinfo_test
 check_PROGRAMS += $(virt_tests)
 TESTS += $(virt_tests)
@@ -236,6 +237,7 @@ tests_alloc_virt_vmap_group_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmap_group_test_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=host_shared_unmap,--wrap=host_guard \
 	-Wl,--wrap=host_shared_map,--wrap=alloc_pages_node
 tests_alloc_virt_vmap_random_test_LDADD = $(test_ldadd)
+tests_alloc_virt_vmap_stack_test_LDADD = $(test_ldadd)
 tests_alloc_virt_vmap_test_LDADD = $(test_ldadd)
 tests_alloc_virt_walk_test_LDADD = $(test_ldadd)
 tests_alloc_report_vmallocinfo_test_LDADD = $(test_ldadd)

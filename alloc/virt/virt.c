@@ -34,7 +34,7 @@ static u64 count_shared_pages(const struct phys *phys)
 	return nr_pages;
 }
 
-/* What the stacks of a CPU hold at most, whatever the machine's size: 32 MiB. */
+/* What a CPU holds at most, whatever the machine's size: 32 MiB. */
 #define CPU_PAGES (32UL << 20 >> PAGE_SHIFT)
 
 /*
@@ -54,14 +54,18 @@ static void set_bounds(struct virt *virt, const struct kmm *machine)
 				  virt->max_lazy_pages / 2);
 	virt->cpu_pages = (u32)min_t(u64, virt->max_lazy_pages / 4 / nr_cpus, CPU_PAGES);
 	virt->kept_pages = min_t(u32, virt->cpu_pages / VMAP_KEPT, VMAP_PIECE_PAGES);
-	virt->slack_pages = (u32)min_t(u64, virt->max_lazy_pages / 8 / nr_cpus, INT32_MAX);
+	virt->slack_pages = (u32)min_t(u64, virt->max_lazy_pages / 8, INT32_MAX) / nr_cpus;
 	/* An eighth stays for the rest of the process: its own mappings, threads, malloc. */
 	virt->max_mappings = max_mappings - max_mappings / 8;
 	/* A group's areas are many more than the one that is asked for. */
 	virt->group_from = host_has_guards() && virt->max_lazy_pages >= 8 * VMAP_GROUP_AREAS
 				   ? virt->max_mappings / 4
 				   : UINT64_MAX;
-	virt->cpu_mappings = (u32)min_t(u64, virt->max_mappings / 8 / nr_cpus, INT32_MAX);
+	virt->cpu_mappings = (u32)min_t(u64, virt->max_mappings / 8 / nr_cpus, INT32_MAX / nr_cpus);
+	virt->nr_shares = 2 * nr_cpus;
+	virt->all = virt->left = (struct vmap_share){virt->nr_shares * virt->cpu_pages,
+						     virt->nr_shares * virt->cpu_mappings,
+						     virt->nr_shares * virt->slack_pages};
 }
 
 /* The region and its array from page to area; smaller where the host refuses. */
@@ -324,6 +328,33 @@ static void validate_area(const struct virt *virt, const struct vmap_area *area)
 	validate_translation(virt, area);
 }
 
+/* Is all that there is for CPUs to hold either left or in the hands of one, and does none hold more? */
+static void validate_shares_locked(struct kmm *machine)
+{
+	struct virt *virt = machine->virt;
+	struct vmap_share sum = virt->left, all = virt->all;
+	u32 nr_holders = 0;
+
+	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
+		const struct virt_cpu *vcpu = virt_cpu(virt, cpu);
+		u32 nr_pages = READ_ONCE(vcpu->nr_pages), nr_mappings = READ_ONCE(vcpu->nr_mappings);
+
+		KMM_BUG_ON(nr_pages > vcpu->may.pages || nr_mappings > vcpu->may.mappings,
+			   "slot %u holds %u pages and %u mappings, and may %u and %u", cpu->slot,
+			   nr_pages, nr_mappings, vcpu->may.pages, vcpu->may.mappings);
+		sum.pages += vcpu->may.pages;
+		sum.mappings += vcpu->may.mappings;
+		sum.slack_pages += vcpu->may.slack_pages;
+		nr_holders += vcpu->may.mappings != 0;
+	}
+	KMM_BUG_ON(sum.pages != all.pages || sum.mappings != all.mappings ||
+			   sum.slack_pages != all.slack_pages || nr_holders != virt->nr_holders,
+		   "shares of %u CPUs and what is left are %u pages, %u mappings, %u pages of slack; "
+		   "not of %u, not %u, %u, %u",
+		   nr_holders, sum.pages, sum.mappings, sum.slack_pages, virt->nr_holders, all.pages,
+		   all.mappings, all.slack_pages);
+}
+
 void vmalloc_validate(struct kmm *machine)
 {
 	struct virt *virt = machine->virt;
@@ -354,6 +385,7 @@ void vmalloc_validate(struct kmm *machine)
 	KMM_BUG_ON(nr_mappings != virt->nr_mappings, "%lu mappings, %lu counted", nr_mappings,
 		   virt->nr_mappings);
 	vmap_lazy_validate_locked(virt);
+	validate_shares_locked(machine);
 	/* Areas that are being made or unmapped are in the tables in part. */
 	KMM_BUG_ON(!nr_busy && !virt->nr_unmaking && nr_pages != READ_ONCE(virt->kernel->nr_mapped),
 		   "areas have %lu pages, the kernel page tables %lu", nr_pages,

@@ -25,17 +25,20 @@
  *	        ^ addr
  *	|------------ nr_pages -------------|		nr_used: the caller's
  *
- * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; the
- * stacks of one CPU at most cpu_pages besides, which boot sets to at most 1/4 of max_lazy_pages over
- * all CPUs of the topology, and what it keeps of vm_map_ram's pieces as many again; the slack of live
- * areas is at most slack_pages for each CPU, 1/8 over all; blocks that are in use have at most
- * purge_pages that nobody uses any more. Of the host's mappings the stacks of one CPU hold at most
- * cpu_mappings, 1/8 over all.
+ * How much is held lazily: the machine's lists hold at most max_lazy_pages after each vfree; blocks that
+ * are in use have at most purge_pages that nobody uses any more. What a CPU has for itself, areas in
+ * stacks and pieces of vm_map_ram's that it keeps, is bounded in pages and in mappings of the host, and so
+ * is the slack of live areas that it gave out in pages. A CPU is a slot of a thread here, and there may be
+ * many more of those than the topology has CPUs, all of them idle. So each has to ask (vmap_stack.c) for
+ * what it may hold, out of what is there for all: for each CPU of the topology twice cpu_pages,
+ * cpu_mappings and slack_pages, which are the most that one may have. Boot sets them so that all of it is
+ * half of max_lazy_pages, a quarter of the host's mappings, and a quarter of max_lazy_pages.
  *
  * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area whose
  * caller's pages start at that page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages
- * over lazy_age; nr_mappings == sum of nr_runs + 1 over all areas of no group, and 3 for each group; over all CPUs, the sum of
- * nr_slack_pages == sum of nr_pages - nr_used over LIVE areas.
+ * over lazy_age; nr_mappings == sum of nr_runs + 1 over all areas of no group, and 3 for each group; over
+ * all CPUs, the sum of nr_slack_pages == sum of nr_pages - nr_used over LIVE areas; for each of pages,
+ * mappings and slack, left + the sum of what CPUs may hold == what is there for all.
  *
  * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's.
  * Not held while the host maps or unmaps.
@@ -116,15 +119,20 @@ struct vmap_kept {
 	u32 first, nr_pages;	  /* in the block */
 };
 
+/* Of what CPUs hold: what one may, or what is left that none may. */
+struct vmap_share {
+	u32 pages, mappings; /* of areas in stacks and pieces that are kept */
+	u32 slack_pages;
+};
+
 struct virt_cpu {
-	/* The owner writes; anyone may read a counter or a number of pages, and sees some recent
-	 * value. */
+	/* The owner writes; anyone may read a counter or a number, and sees some recent value. */
 	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
-	u32 nr_pages;		       /* in stacks */
-	u32 nr_kept_pages;	       /* in kept */
+	u32 nr_pages, nr_mappings;     /* in stacks and kept: vmap_area_holds, and a piece's runs */
 	s64 nr_slack_pages; /* of areas that it gave out, without those of areas freed here */
+	/* The owner writes, with virt->lock held: what those numbers may be. */
+	struct vmap_share may;
 	/* The owner's alone: */
-	u32 nr_mappings;	  /* in stacks: nr_runs + 1 each */
 	u32 flush_bin;		  /* the stack to make room next */
 	struct vmap_block *block; /* where its next piece goes; NULL: none */
 	struct vmap_kept kept[VMAP_KEPT];
@@ -189,13 +197,17 @@ struct virt {
 	size_t percpu;		    /* struct virt_cpu, from percpu_alloc */
 	struct kmem_cache *cache;   /* struct vmap_area */
 	u64 max_lazy_pages, purge_pages, nr_shared_pages;
-	u32 cpu_pages, cpu_mappings; /* that the stacks of a CPU hold at most */
+	u32 cpu_pages, cpu_mappings; /* that a CPU may hold at most; tests change them */
 	u32 kept_pages;		     /* of a piece that a CPU keeps, at most */
-	u32 slack_pages;
+	u32 slack_pages;	     /* that a CPU may give out at most */
+	u32 nr_shares;		     /* for all CPUs, each of as much as a CPU may */
+	struct vmap_share all;	     /* all of those shares */
 
 	struct lock lock;
 	/* lock protects: */
 	struct vmap_space space;
+	struct vmap_share left; /* that no CPU may hold; read without the lock for a guess */
+	u32 nr_holders;		/* CPUs that may hold something in stacks */
 	u64 nr_mappings;  /* of the host, at most */
 	u64 max_mappings; /* changed by tests only */
 	u64 nr_lazy_pages;
@@ -239,6 +251,27 @@ static inline u16 vmap_bin(const struct vmap_wish *wish)
 		       : VMAP_BINS;
 }
 
+/* Mappings of the host that nobody else can have while a CPU holds the area: of a group all, for others
+ * of the group may be gone. */
+static inline u32 vmap_area_holds(const struct vmap_area *area)
+{
+	return area->group ? VMAP_GROUP_MAPPINGS : area->nr_runs + 1;
+}
+
+/* What a CPU holds becomes so much more, or less. */
+static inline void vmap_hold(struct virt_cpu *vcpu, s32 nr_pages, s32 nr_mappings)
+{
+	WRITE_ONCE(vcpu->nr_pages, vcpu->nr_pages + (u32)nr_pages);
+	WRITE_ONCE(vcpu->nr_mappings, vcpu->nr_mappings + (u32)nr_mappings);
+}
+
+/* May it hold so much more? */
+static inline bool vmap_may_hold(const struct virt_cpu *vcpu, u32 nr_pages, u32 nr_mappings)
+{
+	return vcpu->nr_pages + nr_pages <= vcpu->may.pages &&
+	       vcpu->nr_mappings + nr_mappings <= vcpu->may.mappings;
+}
+
 static inline struct vmap_area *vmap_stack_pop(struct virt_cpu *vcpu, unsigned long bin)
 {
 	struct vmap_area *area = vcpu->stack[bin];
@@ -248,25 +281,19 @@ static inline struct vmap_area *vmap_stack_pop(struct virt_cpu *vcpu, unsigned l
 	vcpu->stack[bin] = area->next;
 	if (!area->next)
 		vcpu->filled[bin / 64] &= ~(1UL << bin % 64);
-	WRITE_ONCE(vcpu->nr_pages, vcpu->nr_pages - area->nr_pages);
-	vcpu->nr_mappings -= area->nr_runs + 1;
+	vmap_hold(vcpu, -(s32)area->nr_pages, -(s32)vmap_area_holds(area));
 	return area;
 }
 
 /* False if the CPU holds as much as it may. */
-static inline bool vmap_stack_push(const struct virt *virt, struct virt_cpu *vcpu,
-				   struct vmap_area *area)
+static inline bool vmap_stack_push(struct virt_cpu *vcpu, struct vmap_area *area)
 {
-	u32 nr_pages = vcpu->nr_pages + area->nr_pages;
-	u32 nr_mappings = vcpu->nr_mappings + area->nr_runs + 1;
-
-	if (unlikely(nr_pages > virt->cpu_pages || nr_mappings > virt->cpu_mappings))
+	if (unlikely(!vmap_may_hold(vcpu, area->nr_pages, vmap_area_holds(area))))
 		return false;
 	area->next = vcpu->stack[area->bin];
 	vcpu->stack[area->bin] = area;
 	vcpu->filled[area->bin / 64] |= 1UL << area->bin % 64;
-	WRITE_ONCE(vcpu->nr_pages, nr_pages);
-	vcpu->nr_mappings = nr_mappings;
+	vmap_hold(vcpu, (s32)area->nr_pages, (s32)vmap_area_holds(area));
 	return true;
 }
 
@@ -334,10 +361,17 @@ bool vmap_groups_end_locked(struct virt *virt);
  * if there is none. */
 struct vmap_area *vmap_stack_pop_larger(struct virt_cpu *vcpu, unsigned int nr_pages,
 					unsigned int most);
-/* Move areas to the lists, of this bin before others, until a quarter of what a CPU may hold is
- * free; or all of them. With the lock held. */
+/* Let the CPU hold so much more than it does, if there is something left. With the lock held. */
+bool vmap_hold_more_locked(struct virt *virt, struct virt_cpu *vcpu, u32 nr_pages, u32 nr_mappings);
+/* The same of slack; how much it may give out now. Takes the lock if there is something to be had. */
+u32 vmap_slack_more(struct virt *virt, struct virt_cpu *vcpu, u32 nr_pages);
+/* As vmap_stack_push, asking for more. */
+bool vmap_stack_push_locked(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area);
+/* Move areas to the lists, of this bin before others, until a quarter of what the CPU may hold is
+ * free. With the lock held. */
 void vmap_stacks_shrink_locked(struct virt *virt, struct virt_cpu *vcpu, u32 bin);
-void vmap_stacks_flush_locked(struct virt *virt, struct virt_cpu *vcpu);
+/* All of them, and the CPU has to ask again; it keeps no piece any more. */
+void vmap_stacks_flush(struct virt *virt, struct virt_cpu *vcpu);
 
 /* vmap_lazy.c: areas that nobody has, still mapped. */
 

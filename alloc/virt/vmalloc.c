@@ -155,7 +155,7 @@ void vfree(const void *addr)
 		     area->home != cpu->nid))
 		return vfree_slow(addr);
 	vcpu = virt_cpu(virt, cpu);
-	if (unlikely(!vmap_stack_push(virt, vcpu, area)))
+	if (unlikely(!vmap_stack_push(vcpu, area)))
 		return vfree_slow(addr);
 	WRITE_ONCE(area->state, VMAP_LAZY);
 	if (area->nr_used != area->nr_pages)

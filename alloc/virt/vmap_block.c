@@ -58,14 +58,35 @@ static void release_if_gone_locked(struct virt *virt, struct vmap_block *block)
 }
 
 /* A piece that is nobody's any more. */
-static void drop_locked(struct virt *virt, struct vmap_block *block, u32 first, u32 nr_pages)
+static void drop_locked(struct virt *virt, struct vmap_kept piece)
 {
-	for (u32 page = first; page < first + nr_pages; page++)
+	struct vmap_block *block = piece.block;
+
+	for (u32 page = piece.first; page < piece.first + piece.nr_pages; page++)
 		block->dirty[page / 64] |= 1UL << page % 64;
-	WRITE_ONCE(block->piece[first], 0);
-	block->nr_gone += nr_pages;
-	virt->nr_dirty_pages += nr_pages;
+	WRITE_ONCE(block->piece[piece.first], 0);
+	block->nr_gone += piece.nr_pages;
+	virt->nr_dirty_pages += piece.nr_pages;
 	release_if_gone_locked(virt, block);
+}
+
+/* Keep a piece at *kept, where none is, for which the CPU has room; or none. */
+static void kept_in(struct virt_cpu *vcpu, struct vmap_kept *kept, struct vmap_kept piece)
+{
+	*kept = piece;
+	if (piece.block)
+		vmap_hold(vcpu, (s32)piece.nr_pages, piece.block->runs[piece.first]);
+}
+
+/* What is kept there is not from now on. */
+static struct vmap_kept kept_out(struct virt_cpu *vcpu, struct vmap_kept *kept)
+{
+	struct vmap_kept piece = *kept;
+
+	*kept = (struct vmap_kept){NULL, 0, 0};
+	if (piece.block)
+		vmap_hold(vcpu, -(s32)piece.nr_pages, -(s32)piece.block->runs[piece.first]);
+	return piece;
 }
 
 /* The CPU deals out no more of its block. */
@@ -84,13 +105,11 @@ void vmap_blocks_flush(struct virt *virt, struct virt_cpu *vcpu)
 {
 	lock_acquire(&virt->lock);
 	for (int i = 0; i < VMAP_KEPT; i++) {
-		struct vmap_kept *kept = &vcpu->kept[i];
+		struct vmap_kept piece = kept_out(vcpu, &vcpu->kept[i]);
 
-		if (kept->block)
-			drop_locked(virt, kept->block, kept->first, kept->nr_pages);
-		*kept = (struct vmap_kept){NULL, 0, 0};
+		if (piece.block)
+			drop_locked(virt, piece);
 	}
-	WRITE_ONCE(vcpu->nr_kept_pages, 0);
 	retire_locked(virt, vcpu);
 	lock_release(&virt->lock);
 }
@@ -247,7 +266,7 @@ static void piece_undo(struct virt *virt, struct vmap_block *block, u32 nr_pages
 		block->stuck = true;
 		block->next += nr_pages;
 		block->runs[first] = (u8)runs;
-		drop_locked(virt, block, first, nr_pages);
+		drop_locked(virt, (struct vmap_kept){block, first, nr_pages});
 	} else {
 		virt->nr_mappings -= runs;
 		block->area->nr_runs -= runs;
@@ -296,17 +315,17 @@ static void *kept_take(struct virt *virt, struct virt_cpu *vcpu, struct page *co
 	const struct page *mem_map = virt->machine->mem_map;
 	struct vmap_kept *kept = kept_at(vcpu, (u32)(pages[0] - mem_map), nr_pages);
 	struct vmap_block *block = kept->block;
+	struct vmap_kept piece;
 
 	if (!block || kept->nr_pages != nr_pages)
 		return NULL;
 	for (u32 i = 0; i < nr_pages; i++)
 		if (block->pfn[kept->first + i] != (u32)(pages[i] - mem_map))
 			return NULL;
-	kept->block = NULL;
-	WRITE_ONCE(vcpu->nr_kept_pages, vcpu->nr_kept_pages - nr_pages);
-	WRITE_ONCE(block->piece[kept->first], (u8)nr_pages);
+	piece = kept_out(vcpu, kept);
+	WRITE_ONCE(block->piece[piece.first], (u8)nr_pages);
 	VIRT_COUNT(vcpu, reuse);
-	return (void *)page_addr(block, kept->first);
+	return (void *)page_addr(block, piece.first);
 }
 
 void *vm_map_ram(struct page **pages, unsigned int count, int node)
@@ -336,25 +355,43 @@ void *vm_map_ram(struct page **pages, unsigned int count, int node)
  * Unmap
  */
 
-/* Keep a piece; what was kept in its place is dropped. */
+/* Whether the CPU may hold a piece besides what it does; then areas in stacks make way for it. */
+static bool has_room(struct virt *virt, struct virt_cpu *vcpu, const struct vmap_kept *piece)
+{
+	u32 runs = piece->block->runs[piece->first];
+	bool room = vmap_may_hold(vcpu, piece->nr_pages, runs);
+
+	if (room)
+		return true;
+	lock_acquire(&virt->lock);
+	room = vmap_hold_more_locked(virt, vcpu, piece->nr_pages, runs);
+	if (!room) {
+		vmap_stacks_shrink_locked(virt, vcpu, vcpu->flush_bin % VMAP_BINS);
+		room = vmap_may_hold(vcpu, piece->nr_pages, runs);
+	}
+	lock_release(&virt->lock);
+	return room;
+}
+
+/* Keep a piece, and drop what was kept in its place; or the other way round. One that is large for
+ * what a CPU may hold takes nobody's place. */
 static void keep(struct virt *virt, struct virt_cpu *vcpu, struct vmap_kept piece)
 {
-	struct vmap_kept *kept = kept_at(vcpu, piece.block->pfn[piece.first], piece.nr_pages), old;
+	struct vmap_kept *kept = kept_at(vcpu, piece.block->pfn[piece.first], piece.nr_pages);
+	struct vmap_kept dropped = piece;
 	bool dirty;
 
-	/* A piece that is too large for what a CPU may hold takes nobody's place. */
-	if (piece.nr_pages > virt->kept_pages) {
-		old = piece;
-	} else {
-		old = *kept;
-		*kept = piece;
-		WRITE_ONCE(vcpu->nr_kept_pages,
-			   vcpu->nr_kept_pages + piece.nr_pages - (old.block ? old.nr_pages : 0));
+	if (piece.nr_pages <= virt->kept_pages) {
+		struct vmap_kept old = kept_out(vcpu, kept);
+		bool room = has_room(virt, vcpu, &piece);
+
+		kept_in(vcpu, kept, room ? piece : old);
+		dropped = room ? old : piece;
 	}
-	if (!old.block)
+	if (!dropped.block)
 		return;
 	lock_acquire(&virt->lock);
-	drop_locked(virt, old.block, old.first, old.nr_pages);
+	drop_locked(virt, dropped);
 	dirty = virt->nr_dirty_pages > virt->purge_pages;
 	lock_release(&virt->lock);
 	if (dirty)

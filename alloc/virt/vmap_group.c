@@ -244,7 +244,7 @@ static struct vmap_area *group_finish(struct virt *virt, struct kmm_cpu *cpu,
 
 		WRITE_ONCE(*vmap_area_slot(virt, area->range.start), area);
 		WRITE_ONCE(area->state, i ? VMAP_LAZY : VMAP_LIVE);
-		if (i && !(stacked && vmap_stack_push(virt, vcpu, area)))
+		if (i && !(stacked && vmap_stack_push_locked(virt, vcpu, area)))
 			vmap_lazy_add_locked(virt, area);
 	}
 	lock_release(&virt->lock);

@@ -119,6 +119,8 @@ static struct vmap_area *smallest_locked(const struct vmap_pool *pool, unsigned 
 	struct vmap_area *area, *best = NULL;
 	unsigned int looked = 0;
 
+	if (index < VMAP_EXACT)
+		return list_first_entry(list, struct vmap_area, lazy_size);
 	list_for_each_entry(area, list, lazy_size) {
 		if (area->nr_pages >= from && area->nr_pages <= most &&
 		    (!best || area->nr_pages < best->nr_pages))
@@ -183,13 +185,6 @@ static struct vmap_area *pop_locked(struct virt *virt, const struct vmap_wish *w
 	return area;
 }
 
-static void stacks_flush(struct virt *virt, struct virt_cpu *vcpu)
-{
-	lock_acquire(&virt->lock);
-	vmap_stacks_flush_locked(virt, vcpu);
-	lock_release(&virt->lock);
-}
-
 /* Move the longest freed areas of the lists to `areas`, until at most keep_pages are left. */
 static void collect_locked(struct virt *virt, u64 keep_pages, struct list_head *areas)
 {
@@ -208,7 +203,8 @@ static void collect_locked(struct virt *virt, u64 keep_pages, struct list_head *
 	}
 }
 
-/* Unmap them. Returns whether there were any. */
+/* Unmap them, and groups that could not be unmapped before. Returns whether there were any of the first,
+ * or one of the second is gone. */
 static bool purge(struct virt *virt, struct virt_cpu *vcpu, u64 keep_pages)
 {
 	struct list_head areas = LIST_HEAD_INIT(areas);
@@ -279,18 +275,16 @@ void vmap_area_use(struct virt *virt, struct vmap_area *area, unsigned int nr_us
 
 /* How large an area may be that is to serve so few pages: a quarter more, and no more than this CPU
  * may give away. */
-static unsigned int most_pages(const struct virt *virt, const struct virt_cpu *vcpu,
-			       unsigned int nr_pages)
+static unsigned int most_pages(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages)
 {
-	s64 slack = min_t(s64, nr_pages / 4, (s64)virt->slack_pages - vcpu->nr_slack_pages);
-
-	return slack > 0 ? nr_pages + (unsigned int)slack : nr_pages;
+	return nr_pages + (nr_pages < 4 ? 0 : vmap_slack_more(virt, vcpu, nr_pages / 4));
 }
 
 /* From the lists, the CPU's stack refilled besides. */
 static struct vmap_area *take_from_lists(struct virt *virt, struct virt_cpu *vcpu,
 					 const struct vmap_wish *wish, bool stacked)
 {
+	unsigned int most = most_pages(virt, vcpu, wish->nr_pages);
 	struct vmap_area *area, *more;
 
 	lock_acquire(&virt->lock);
@@ -301,13 +295,13 @@ static struct vmap_area *take_from_lists(struct virt *virt, struct virt_cpu *vcp
 		more = pop_locked(virt, wish, wish->nr_pages);
 		if (!more)
 			break;
-		if (!vmap_stack_push(virt, vcpu, more)) {
+		if (!vmap_stack_push_locked(virt, vcpu, more)) {
 			insert_locked(virt, more);
 			break;
 		}
 	}
 	if (!area)
-		area = pop_locked(virt, wish, most_pages(virt, vcpu, wish->nr_pages));
+		area = pop_locked(virt, wish, most);
 	lock_release(&virt->lock);
 	return area;
 }
@@ -345,12 +339,14 @@ void vmap_lazy_put(struct virt *virt, struct kmm_cpu *cpu, struct vmap_area *are
 
 	WRITE_ONCE(area->state, VMAP_LAZY);
 	vmap_slack_add(vcpu, (long)area->nr_used - (long)area->nr_pages);
-	if (stacked && vmap_stack_push(virt, vcpu, area))
+	if (stacked && vmap_stack_push(vcpu, area))
 		return;
 	lock_acquire(&virt->lock);
-	if (stacked)
+	if (stacked && !(stacked = vmap_stack_push_locked(virt, vcpu, area))) {
 		vmap_stacks_shrink_locked(virt, vcpu, area->bin);
-	if (!stacked || !vmap_stack_push(virt, vcpu, area))
+		stacked = vmap_stack_push(vcpu, area);
+	}
+	if (!stacked)
 		insert_locked(virt, area);
 	too_much = too_much_locked(virt);
 	lock_release(&virt->lock);
@@ -377,8 +373,8 @@ void vmap_lazy_bound(struct virt *virt, struct virt_cpu *vcpu)
 
 void vmap_lazy_drain(struct virt *virt, struct virt_cpu *vcpu)
 {
-	stacks_flush(virt, vcpu);
 	vmap_blocks_flush(virt, vcpu);
+	vmap_stacks_flush(virt, vcpu);
 	vmap_blocks_purge(virt, vcpu);
 	purge(virt, vcpu, 0);
 }
@@ -393,13 +389,13 @@ bool vmap_lazy_drain_all(struct kmm *machine, struct kmm_cpu *cpu)
 	if (lock_try_acquire(&machine->slots_lock)) {
 		for (other = cpu_first(machine); other; other = cpu_next(machine, other))
 			if (!other->owned) {
-				stacks_flush(virt, virt_cpu(virt, other));
 				vmap_blocks_flush(virt, virt_cpu(virt, other));
+				vmap_stacks_flush(virt, virt_cpu(virt, other));
 			}
 		lock_release(&machine->slots_lock);
 	}
-	stacks_flush(virt, virt_cpu(virt, cpu));
 	vmap_blocks_flush(virt, virt_cpu(virt, cpu));
+	vmap_stacks_flush(virt, virt_cpu(virt, cpu));
 	cleared = vmap_blocks_purge(virt, virt_cpu(virt, cpu));
 	purged = purge(virt, virt_cpu(virt, cpu), 0);
 	waited = wait_for_unmaking(virt);
@@ -419,7 +415,7 @@ u64 vmap_lazy_pages(struct kmm *machine)
 	for (cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
 		const struct virt_cpu *vcpu = virt_cpu(virt, cpu);
 
-		nr_pages += READ_ONCE(vcpu->nr_kept_pages) + READ_ONCE(vcpu->nr_pages);
+		nr_pages += READ_ONCE(vcpu->nr_pages);
 		nr_slack_pages += READ_ONCE(vcpu->nr_slack_pages);
 	}
 	/* Of an area that goes from one CPU to another the two may be seen at different times. */

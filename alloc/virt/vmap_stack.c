@@ -1,12 +1,80 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a CPU's stacks do besides push and pop (virt.h): which larger area serves, and what goes to the
- * machine's lists when the CPU holds too much.
+ * What a CPU's stacks do besides push and pop (virt.h): how much it may hold, which larger area serves,
+ * and what goes to the machine's lists when the CPU holds too much.
  *
- * Locks: a stack is its CPU's own, or idle and under slots_lock; the lists need virt->lock.
+ * A CPU may hold nothing at first. When it comes to its bound it may hold twice as much from then on, as
+ * long as something is left of what is there for all, up to a share, which is smaller where more CPUs
+ * hold something than there are shares. It gives all of that up when it is flushed; so what an idle one
+ * has comes back when something runs out, or its slot is drained.
+ *
+ * Locks: a stack is its CPU's own, or idle and under slots_lock; the lists and what CPUs may hold need
+ * virt->lock.
  */
 #include "base/bits.h"
 #include "virt/virt.h"
+
+/* How much a CPU gets at first, as a part of the share it can have. */
+#define FIRST_PART 16
+
+/* Let *may be `least` or more out of *left, up to `most`. False if it cannot be. */
+static bool raise(u32 *may, u32 least, u32 most, u32 *left)
+{
+	u32 wish = min_t(u32, most, max_t(u32, max_t(u32, 2 * *may, least), most / FIRST_PART));
+	u32 more = wish > *may ? min_t(u32, wish - *may, *left) : 0;
+
+	WRITE_ONCE(*left, *left - more);
+	WRITE_ONCE(*may, *may + more);
+	return *may >= least;
+}
+
+/* The share of one size for each CPU that holds anything, this one included. */
+static u32 share_of(const struct virt *virt, const struct virt_cpu *vcpu, u32 size)
+{
+	u32 nr_holders = virt->nr_holders + !vcpu->may.mappings;
+
+	return nr_holders <= virt->nr_shares ? size
+					     : (u32)((u64)size * virt->nr_shares / nr_holders);
+}
+
+bool vmap_hold_more_locked(struct virt *virt, struct virt_cpu *vcpu, u32 nr_pages, u32 nr_mappings)
+{
+	u32 most_pages = share_of(virt, vcpu, virt->cpu_pages);
+	u32 most_mappings = share_of(virt, vcpu, virt->cpu_mappings);
+	bool held = vcpu->may.mappings, enough;
+
+	nr_pages += vcpu->nr_pages;
+	nr_mappings += vcpu->nr_mappings;
+	enough = nr_pages <= vcpu->may.pages ||
+		 raise(&vcpu->may.pages, nr_pages, most_pages, &virt->left.pages);
+	if (nr_mappings > vcpu->may.mappings)
+		enough &= raise(&vcpu->may.mappings, nr_mappings, most_mappings,
+				&virt->left.mappings);
+	virt->nr_holders += !held && vcpu->may.mappings;
+	return enough;
+}
+
+u32 vmap_slack_more(struct virt *virt, struct virt_cpu *vcpu, u32 nr_pages)
+{
+	s64 least = vcpu->nr_slack_pages + nr_pages;
+
+	if (least > vcpu->may.slack_pages && vcpu->may.slack_pages < virt->slack_pages &&
+	    READ_ONCE(virt->left.slack_pages)) {
+		lock_acquire(&virt->lock);
+		raise(&vcpu->may.slack_pages, (u32)min_t(s64, least, virt->slack_pages),
+		      virt->slack_pages, &virt->left.slack_pages);
+		lock_release(&virt->lock);
+	}
+	return (u32)max_t(s64, 0,
+			  min_t(s64, nr_pages, vcpu->may.slack_pages - vcpu->nr_slack_pages));
+}
+
+bool vmap_stack_push_locked(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area)
+{
+	return vmap_stack_push(vcpu, area) ||
+	       (vmap_hold_more_locked(virt, vcpu, area->nr_pages, vmap_area_holds(area)) &&
+		vmap_stack_push(vcpu, area));
+}
 
 /* The first stack from bin on that is not empty; VMAP_BINS: none. */
 static u32 next_filled(const struct virt_cpu *vcpu, u32 bin)
@@ -59,20 +127,20 @@ static void flush_locked(struct virt *virt, struct virt_cpu *vcpu, u32 bin, u32 
 	}
 	for (; kept; kept = area) {
 		area = kept->next;
-		vmap_stack_push(virt, vcpu, kept);
+		vmap_stack_push(vcpu, kept);
 	}
 }
 
-static bool holds_much(const struct virt *virt, const struct virt_cpu *vcpu)
+static bool holds_much(const struct virt_cpu *vcpu)
 {
-	return vcpu->nr_pages > virt->cpu_pages / 4 * 3 ||
-	       vcpu->nr_mappings > virt->cpu_mappings / 4 * 3;
+	return vcpu->nr_pages > vcpu->may.pages / 4 * 3 ||
+	       vcpu->nr_mappings > vcpu->may.mappings / 4 * 3;
 }
 
 void vmap_stacks_shrink_locked(struct virt *virt, struct virt_cpu *vcpu, u32 bin)
 {
 	flush_locked(virt, vcpu, bin, depth(vcpu, bin) / 2);
-	while (holds_much(virt, vcpu)) {
+	while (holds_much(vcpu)) {
 		u32 other = next_filled(vcpu, vcpu->flush_bin);
 
 		if (other == VMAP_BINS)
@@ -84,8 +152,24 @@ void vmap_stacks_shrink_locked(struct virt *virt, struct virt_cpu *vcpu, u32 bin
 	}
 }
 
-void vmap_stacks_flush_locked(struct virt *virt, struct virt_cpu *vcpu)
+/* Slack that is out stays accounted for. */
+static void give_up_locked(struct virt *virt, struct virt_cpu *vcpu)
 {
+	struct vmap_share *may = &vcpu->may;
+	u32 slack_pages = (u32)min_t(s64, may->slack_pages, max_t(s64, 0, vcpu->nr_slack_pages));
+
+	virt->nr_holders -= may->mappings != 0;
+	virt->left.pages += may->pages;
+	virt->left.mappings += may->mappings;
+	WRITE_ONCE(virt->left.slack_pages, virt->left.slack_pages + may->slack_pages - slack_pages);
+	*may = (struct vmap_share){.slack_pages = slack_pages};
+}
+
+void vmap_stacks_flush(struct virt *virt, struct virt_cpu *vcpu)
+{
+	lock_acquire(&virt->lock);
 	for (u32 bin = 0; (bin = next_filled(vcpu, bin)) < VMAP_BINS; bin++)
 		flush_locked(virt, vcpu, bin, 0);
+	give_up_locked(virt, vcpu);
+	lock_release(&virt->lock);
 }
