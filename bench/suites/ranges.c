@@ -264,6 +264,8 @@ static const struct range_kind kinds[] = {
 	 .max_size = BUSY_PAGES * PAGE_SIZE, .nr_live = 25000, .pairs = true, .quick = true},
 	{HOOKS, .name = "long_busy_list_100000", .draw = draw_busy, .lives = true,
 	 .max_size = BUSY_PAGES * PAGE_SIZE, .nr_live = 100000, .pairs = true},
+	{HOOKS, .name = "long_busy_list_1000000", .draw = draw_busy, .lives = true,
+	 .max_size = BUSY_PAGES * PAGE_SIZE, .nr_live = 1000000, .pairs = true},
 	{HOOKS, .name = "fix_align", .draw = draw_fix_align, .max_size = 5 * PAGE_SIZE,
 	 .aligned = true, .written = true},
 	{HOOKS, .name = "random_size_align", .draw = draw_size_align, .max_size = 10 * PAGE_SIZE,
