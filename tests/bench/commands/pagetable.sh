@@ -42,6 +42,43 @@ bad_input() {
 	refuses '--address: 0x800000000000: not an address of x86_64' --map 1000 --address 800000000000
 	refuses '--memory: lots' --map 1000 --memory lots
 	refuses '--frobnicate: unknown' --map 1000 --frobnicate
+	refuses '--map: needs an argument' --map
+	refuses '--format: : no such format' --format '' --map 1000
+	refuses '--address: : not an address' --address ''
+	refuses '--pid: -1: not a process' --pid -1
+	refuses '--pid: 99999999999: not a process' --pid 99999999999
+	refuses 'ffffffffffffffff.4K: not START-END' --map ffffffffffffffff+4K
+	# shellcheck disable=SC2046
+	refuses '--map: .*: more than 64 ranges' --map $(seq -f '%g000' 65)
+	# shellcheck disable=SC2046
+	refuses '--address: .*: more than 64 addresses' $(seq -f '--address %g000' 65)
+	refuses 'topology' --map 1000 --synthetic nonsense
+}
+
+# What cannot be written is one line and status 2, too.
+full_disk() {
+	[ -w /dev/full ] || return 0
+	got=0
+	"$kmm" pagetable --map 1000 >/dev/full 2>err || got=$?
+	[ $got = 2 ]
+	want_lines err 1
+	want_line err '^kmm: .*: No space left'
+}
+
+# By name and by cut; what is built takes what is summed, and the tree says where each range lies.
+every_format() {
+	"$kmm" pagetable --help | sed -n 's/^  \([a-z0-9_]*\)  *\([0-9]*+[0-9+]*\)$/\1 \2/p' >formats
+	want_lines formats 9
+	while read -r name cut; do
+		shows --format "$name" --map 400000+64K 10000000+64K
+		want_line out "^format $name: $(echo "$cut" | sed 's/+/[+]/g'), [1-5] level"
+		built=$(sed -n 's/^  all  *\(.*\) in [0-9]* pages.*/\1/p' out)
+		summed=$(awk '$1 == "*" { print $4, $5 }' out)
+		[ -n "$built" ] && [ "$built" = "$summed" ] || { echo "$name: $built, not $summed"; return 1; }
+		[ "$(grep -c '= 64 KiB, frames from' out)" = 2 ]
+		shows --format "$cut" --map 400000+64K
+		want_line out "^format [a-z0-9_]*: $(echo "$cut" | sed 's/+/[+]/g'),"
+	done <formats
 }
 
 three_pages() {
@@ -140,6 +177,8 @@ long_tree() {
 }
 
 t "bad input is one line and status 2" bad_input
+t "a full disk is said" full_disk
+t "every format is built, and takes what the sums say" every_format
 t "three pages take a directory and three tables" three_pages
 t "an address is cut as the exercises say" cut
 t "a flat table for 128 TiB takes 256 GiB" flat_128_tib
