@@ -337,7 +337,8 @@ static void validate_shares_locked(struct kmm *machine)
 
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
 		const struct virt_cpu *vcpu = virt_cpu(virt, cpu);
-		u32 nr_pages = READ_ONCE(vcpu->nr_pages), nr_mappings = READ_ONCE(vcpu->nr_mappings);
+		u32 nr_pages = READ_ONCE(vcpu->nr_pages);
+		u32 nr_mappings = READ_ONCE(vcpu->nr_mappings);
 
 		KMM_BUG_ON(nr_pages > vcpu->may.pages || nr_mappings > vcpu->may.mappings,
 			   "slot %u holds %u pages and %u mappings, and may %u and %u", cpu->slot,
@@ -347,12 +348,13 @@ static void validate_shares_locked(struct kmm *machine)
 		sum.slack_pages += vcpu->may.slack_pages;
 		nr_holders += vcpu->may.mappings != 0;
 	}
-	KMM_BUG_ON(sum.pages != all.pages || sum.mappings != all.mappings ||
-			   sum.slack_pages != all.slack_pages || nr_holders != virt->nr_holders,
-		   "shares of %u CPUs and what is left are %u pages, %u mappings, %u pages of slack; "
-		   "not of %u, not %u, %u, %u",
-		   nr_holders, sum.pages, sum.mappings, sum.slack_pages, virt->nr_holders, all.pages,
-		   all.mappings, all.slack_pages);
+	KMM_BUG_ON(
+		sum.pages != all.pages || sum.mappings != all.mappings ||
+			sum.slack_pages != all.slack_pages || nr_holders != virt->nr_holders,
+		"shares of %u CPUs and what is left are %u pages, %u mappings, %u pages of slack; "
+		"not of %u, not %u, %u, %u",
+		nr_holders, sum.pages, sum.mappings, sum.slack_pages, virt->nr_holders, all.pages,
+		all.mappings, all.slack_pages);
 }
 
 void vmalloc_validate(struct kmm *machine)

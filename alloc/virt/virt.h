@@ -208,11 +208,12 @@ struct virt {
 	struct vmap_space space;
 	struct vmap_share left; /* that no CPU may hold; read without the lock for a guess */
 	u32 nr_holders;		/* CPUs that may hold something in stacks */
-	u64 nr_mappings;  /* of the host, at most */
-	u64 max_mappings; /* changed by tests only */
+	u64 nr_mappings;	/* of the host, at most */
+	u64 max_mappings;	/* changed by tests only */
 	u64 nr_lazy_pages;
 	struct list_head lazy_age;
-	u64 nr_groups, group_from; /* from so many mappings on groups are made; UINT64_MAX: none are */
+	u64 nr_groups;
+	u64 group_from; /* from so many mappings on they are made; UINT64_MAX: never */
 	struct list_head stuck_groups; /* whose areas are all dead, still mapped */
 	struct list_head stuck;	 /* the host would not unmap them; the next purge asks again */
 	struct list_head blocks; /* of small pieces, those not all gone */

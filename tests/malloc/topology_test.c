@@ -58,7 +58,10 @@ long __wrap_syscall(long number, ...)
 	va_list ap;
 
 	va_start(ap, number);
-	for (int i = 0; i < (number == SYS_sched_getaffinity ? 3 : number == SYS_mbind ? 6 : 5); i++)
+	for (int i = 0; i < (number == SYS_sched_getaffinity ? 3
+			     : number == SYS_mbind	     ? 6
+							     : 5);
+	     i++)
 		arg[i] = va_arg(ap, unsigned long);
 	va_end(ap);
 	if (number == SYS_sched_getaffinity) {
@@ -153,10 +156,10 @@ static void a_host_without_files_has_the_usual_distances(void)
 
 static void one_node_needs_no_files(void)
 {
-	static const struct host single = {.nr_cpus = 3,
-					   .nodes = 1UL << 4,
-					   .files = {{"online", "0-4\n"},
-						     {"node4/distance", "99 99 99 99 99\n"}}};
+	static const struct host single = {
+		.nr_cpus = 3,
+		.nodes = 1UL << 4,
+		.files = {{"online", "0-4\n"}, {"node4/distance", "99 99 99 99 99\n"}}};
 	const struct topology *topo = load(&single);
 
 	ok_eq(topology_nr_nodes(topo), 1);

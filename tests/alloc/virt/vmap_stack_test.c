@@ -229,7 +229,8 @@ static void take_slack_back(void)
 
 static void slack_is_bounded_over_all_threads(void)
 {
-	struct job job = {.work = give_slack, .after = take_slack_back, .nr_threads = NR_THREADS / 2};
+	struct job job = {
+		.work = give_slack, .after = take_slack_back, .nr_threads = NR_THREADS / 2};
 	const struct virt *virt = machine->virt;
 	u32 slack;
 
