@@ -49,8 +49,8 @@ libworkloads_la_LIBADD  = $(ZSTD_LIBS) -lm
 if RECORD_LIBRARY
 pkglib_LTLIBRARIES += libkmm-record.la
 endif
-libkmm_record_la_SOURCES = workloads/record/preload.c workloads/record/raw.h workloads/record/stream.c \
-			   workloads/record/stream.h
+libkmm_record_la_SOURCES = workloads/record/file.c workloads/record/file.h workloads/record/preload.c \
+			   workloads/record/raw.h workloads/record/stream.c workloads/record/stream.h
 libkmm_record_la_CFLAGS  = -std=gnu11 -D_GNU_SOURCE= $(WARN_CFLAGS) -fno-strict-aliasing -pthread -fvisibility=hidden \
 			   -ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc \
 			   -fno-builtin-free

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "bench/commands/record.h"
 #include "bench/options/options.h"
 #include "workloads/record/merge.h"
+#include "workloads/record/raw.h"
 
 #define LIBRARY "libkmm-record.so"
 
@@ -141,7 +143,8 @@ static int find_library(char *path, size_t size)
 /* May times of the TSC on different CPUs be compared? The kernel knows. */
 static bool tsc_is_sound(void)
 {
-	static const char *const sound[] = {"tsc", "kvm-clock", "hyperv_clocksource_tsc_page"};
+	/* Not kvm-clock: the kernel takes that where the host's TSC is not to be trusted. */
+	static const char *const sound[] = {"tsc", "hyperv_clocksource_tsc_page"};
 	unsigned int a, b, c, d;
 	char source[64] = "";
 	FILE *f;
@@ -187,6 +190,35 @@ static int set_environment(const struct record_options *options, const char *fol
 	return EXIT_OK;
 }
 
+/* The page that the recorded processes count their losses in. NULL after a line. */
+static struct raw_notice *make_notice(const char *folder)
+{
+	static const char zeros[PAGE_SIZE];
+	char path[PATH_MAX];
+	void *notice = MAP_FAILED;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/" RAW_NOTICE, folder);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && write(fd, zeros, sizeof(zeros)) == sizeof(zeros))
+		notice = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (notice == MAP_FAILED)
+		complain("%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return notice == MAP_FAILED ? NULL : notice;
+}
+
+static void remove_notice(struct raw_notice *notice, const char *folder)
+{
+	char path[PATH_MAX];
+
+	if (notice)
+		munmap(notice, PAGE_SIZE);
+	snprintf(path, sizeof(path), "%s/" RAW_NOTICE, folder);
+	unlink(path);
+}
+
 /* --- what was recorded --- */
 
 /* "out.kmt" -> "out.PID.kmt", "out.PID.2.kmt" */
@@ -213,11 +245,31 @@ struct recorded {
 	int nr_traces;
 };
 
+/* What the recorder itself says that it has not. */
+static int say_lost(const struct record_process *process, const char *where)
+{
+	if (!process->lost)
+		return EXIT_OK;
+	return complain("%s: no room on the disk: %llu calls of process %d are not recorded", where,
+			(unsigned long long)process->lost, process->pid);
+}
+
+static int say_unrecorded(const struct raw_notice *notice, const char *out)
+{
+	if (!notice->lost_processes)
+		return EXIT_OK;
+	return complain(
+		"%s: %llu processes could not be recorded, %llu calls: no room, or no right "
+		"to write there",
+		out, (unsigned long long)notice->lost_processes,
+		(unsigned long long)notice->lost_calls);
+}
+
 /* One process's raw file: into a trace, and away. */
 static int merge_file(struct recorded *r, const char *file)
 {
 	char path[PATH_MAX], out[PATH_MAX], error[KMT_ERROR_SIZE];
-	struct record_process process;
+	struct record_process process = {0};
 	int fd, result;
 
 	snprintf(path, sizeof(path), "%s/%s", r->folder, file);
@@ -228,23 +280,24 @@ static int merge_file(struct recorded *r, const char *file)
 	if (!result) {
 		name_trace(r->options->out, &process, process.pid == r->pid && !process.image, out,
 			   sizeof(out));
-		result = record_merge(fd, path, out, &process, error);
+		result = record_merge(fd, path, out, record_stop(), &process, error);
 	}
 	close(fd);
+	if (result == -EINTR) {
+		unlink(path);
+		return complain("%s: interrupted, and not written", out);
+	}
 	if (result && result != -ENODATA)
 		return complain("%s", error);
 	unlink(path);
 	if (result)
-		return EXIT_OK;
+		return say_lost(&process, r->options->out);
 	r->nr_traces++;
 	if (!r->options->quiet)
 		fprintf(stderr, "%s: %llu events of process %d: %s\n", out,
 			(unsigned long long)kmt_counts_events(&process.counts), process.pid,
 			process.command);
-	if (process.lost)
-		return complain("%s: no room on the disk: %llu calls at its end are not recorded",
-				out, (unsigned long long)process.lost);
-	return EXIT_OK;
+	return say_lost(&process, out);
 }
 
 /* By process, and by what each ran first. */
@@ -258,6 +311,15 @@ static int no_dots(const struct dirent *entry)
 	return entry->d_name[0] != '.';
 }
 
+static int drop_file(const struct recorded *r, const char *file)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", r->folder, file);
+	unlink(path);
+	return EXIT_OK;
+}
+
 static int merge_files(struct recorded *r)
 {
 	struct dirent **files;
@@ -266,7 +328,9 @@ static int merge_files(struct recorded *r)
 	if (nr < 0)
 		return complain("%s: %s", r->folder, strerror(errno));
 	for (int i = 0; i < nr; i++) {
-		int one = merge_file(r, files[i]->d_name);
+		/* One line is enough for what an interrupt leaves unwritten. */
+		int one = *record_stop() ? drop_file(r, files[i]->d_name)
+					 : merge_file(r, files[i]->d_name);
 
 		status = status ? status : one;
 		free(files[i]);
@@ -275,10 +339,33 @@ static int merge_files(struct recorded *r)
 	return status;
 }
 
+static int run_and_merge(struct recorded *r, struct raw_notice *notice, int *wait_status)
+{
+	const struct record_options *options = r->options;
+	int status = set_environment(options, r->folder);
+
+	if (!status)
+		status = record_run(options->command, &notice->tick, wait_status, &r->pid);
+	if (status) {
+		*wait_status = 0;
+		return status;
+	}
+	unsetenv("LD_PRELOAD");
+	status = merge_files(r);
+	if (!status)
+		status = say_unrecorded(notice, options->out);
+	if (!status && !r->nr_traces && !*record_stop())
+		status = complain(
+			"%s: nothing was recorded: it does not call the C library's malloc",
+			options->command[0]);
+	return status;
+}
+
 static int record_program(const struct record_options *options)
 {
 	struct recorded recorded = {.options = options};
 	struct record_folder folder = {0};
+	struct raw_notice *notice;
 	int wait_status = 0, status = check_program(options->command[0]);
 
 	if (!status)
@@ -286,19 +373,9 @@ static int record_program(const struct record_options *options)
 	if (status)
 		return status;
 	recorded.folder = folder.path;
-	status = set_environment(options, folder.path);
-	if (!status)
-		status = record_run(options->command, &wait_status, &recorded.pid);
-	if (status) {
-		record_folder_remove(&folder);
-		return status;
-	}
-	unsetenv("LD_PRELOAD");
-	status = merge_files(&recorded);
-	if (!status && !recorded.nr_traces)
-		status = complain(
-			"%s: nothing was recorded: it does not call the C library's malloc",
-			options->command[0]);
+	notice = make_notice(folder.path);
+	status = notice ? run_and_merge(&recorded, notice, &wait_status) : EXIT_BAD_INPUT;
+	remove_notice(notice, folder.path);
 	record_folder_remove(&folder);
 	return status && WIFEXITED(wait_status) && !WEXITSTATUS(wait_status)
 		       ? status
@@ -370,5 +447,7 @@ int command_record(int argc, char **argv)
 		return status;
 	if (!stat(options.out, &file) && !S_ISREG(file.st_mode))
 		return complain("%s: is there and no file", options.out);
-	return options.kernel ? record_kernel(&options) : record_program(&options);
+	record_catch_signals();
+	status = options.kernel ? record_kernel(&options) : record_program(&options);
+	return *record_stop() ? record_exit(*record_stop()) : status;
 }

@@ -161,7 +161,7 @@ int record_kernel(const struct record_options *options)
 		return status;
 	snprintf(data, sizeof(data), "%s/perf.data", folder.path);
 	command = perf_command(options, data, list);
-	status = command ? record_run(command, &wait_status, &pid) : complain("no memory");
+	status = command ? record_run(command, NULL, &wait_status, &pid) : complain("no memory");
 	free(command);
 	if (!status && (stat(data, &file) || !file.st_size))
 		status = complain("--kernel: perf has recorded nothing");

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* kmm record: runs the command, and ends as it ended; and the folder of its temporary files. */
+/*
+ * kmm record: runs the command, and ends as it ended; and the folder of its temporary files, which
+ * is why a signal only says that it is time to end.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -9,10 +12,34 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/compiler.h"
 #include "bench/command.h"
 #include "bench/commands/record.h"
+
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+static volatile sig_atomic_t stop;
+
+static void note_end(int number)
+{
+	stop = number;
+}
+
+void record_catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = note_end, .sa_flags = SA_RESTART}, before;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (!sigaction(ends[i], NULL, &before) && before.sa_handler != SIG_IGN)
+			sigaction(ends[i], &action, NULL);
+}
+
+const volatile sig_atomic_t *record_stop(void)
+{
+	return &stop;
+}
 
 int record_folder_make(struct record_folder *folder, const char *out)
 {
@@ -59,14 +86,28 @@ static bool collect(pid_t pid, bool *ended, int *wait_status)
 	return one < 0;
 }
 
-static void wait_for_all(pid_t pid, const sigset_t *signals, int *wait_status)
+/* The next signal, or none for a millisecond: a tick, where somebody counts them. */
+static int next_signal(const sigset_t *signals, u32 *tick)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+
+	if (!tick)
+		return sigwaitinfo(signals, NULL);
+	WRITE_ONCE(*tick, *tick + 1);
+	return sigtimedwait(signals, NULL, &pause);
+}
+
+static void wait_for_all(pid_t pid, const sigset_t *signals, u32 *tick, int *wait_status)
 {
 	bool ended = false;
 
 	while (!collect(pid, &ended, wait_status)) {
-		int signal = sigwaitinfo(signals, NULL);
+		int signal;
 
-		if (signal < 0 || signal == SIGCHLD)
+		do
+			signal = next_signal(signals, tick);
+		while (signal < 0);
+		if (signal == SIGCHLD)
 			continue;
 		if (ended)
 			return;
@@ -75,7 +116,7 @@ static void wait_for_all(pid_t pid, const sigset_t *signals, int *wait_status)
 	}
 }
 
-int record_run(char *const *command, int *wait_status, pid_t *pid)
+int record_run(char *const *command, u32 *tick, int *wait_status, pid_t *pid)
 {
 	sigset_t signals, before;
 	int tell[2], error = 0;
@@ -102,7 +143,7 @@ int record_run(char *const *command, int *wait_status, pid_t *pid)
 	if (read(tell[0], &error, sizeof(error)) != sizeof(error))
 		error = 0;
 	close(tell[0]);
-	wait_for_all(*pid, &signals, wait_status);
+	wait_for_all(*pid, &signals, tick, wait_status);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return error ? complain("%s: %s", command[0], strerror(error)) : EXIT_OK;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Any bytes as what a recorded process left: an error, nothing, or a trace, never a crash. Once as
- * they are; once as the words of two chunks in a file whose header is sound but for its first byte's
- * wishes, since a whole file would be zeros mostly.
+ * they are; once as the words of three chunks, two hot and one in the log, in a file whose header
+ * is sound but for its first byte's wishes, since a whole file would be zeros mostly.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static void merge(int fd)
 	char error[KMT_ERROR_SIZE] = "";
 	int result;
 
-	result = record_merge(fd, "input", "/dev/null", &process, error);
+	result = record_merge(fd, "input", "/dev/null", NULL, &process, error);
 	if (result && result != -ENODATA && !error[0])
 		abort();
 	close(fd);
@@ -35,21 +35,25 @@ static void merge_words(const uint8_t *bytes, size_t length)
 				    .chunk_bytes = RAW_CHUNK_BYTES,
 				    .clock_hz = bytes[0] & 1 ? 1 : 2000000000,
 				    .base = bytes[0] & 2 ? UINT64_MAX : 100,
-				    .nr_chunks = bytes[0] & 4 ? UINT64_MAX : 3};
-	struct raw_chunk chunk = {RAW_CHUNK_MAGIC, bytes[0] & 8 ? UINT64_MAX - 5 : 100};
-	size_t half = length / 2 & ~(size_t)7;
+				    .first_log = bytes[0] & 4 ? 2 : 3,
+				    .nr_hot = bytes[0] & 8 ? UINT64_MAX : 3,
+				    .nr_log = bytes[0] & 16 ? UINT64_MAX : 1};
+	struct raw_chunk chunk = {RAW_CHUNK_MAGIC, bytes[0] & 32 ? UINT64_MAX - 5 : 100, 0, 1, 2};
+	size_t third = length / 3 & ~(size_t)7;
 	int fd = memory_file(NULL, 0);
 
-	if (ftruncate(fd, (off_t)3 * RAW_CHUNK_BYTES))
+	if (ftruncate(fd, (off_t)4 * RAW_CHUNK_BYTES))
 		abort();
-	if (half > RAW_CHUNK_BYTES - sizeof(chunk))
-		half = RAW_CHUNK_BYTES - sizeof(chunk);
+	if (third > RAW_CHUNK_BYTES - sizeof(chunk))
+		third = RAW_CHUNK_BYTES - sizeof(chunk);
 	put(fd, &header, sizeof(header), 0);
-	for (int i = 1; i <= 2; i++) {
+	for (int i = 1; i <= 3; i++) {
 		off_t at = (off_t)i * RAW_CHUNK_BYTES;
 
+		/* The copy in the log is the second's, or later. */
+		chunk.serial = i == 3 && bytes[0] & 64 ? 2 : (u64)i;
 		put(fd, &chunk, sizeof(chunk), at);
-		put(fd, bytes + (i == 2 ? half : 0), half, at + (off_t)sizeof(chunk));
+		put(fd, bytes + (size_t)(i - 1) * third, third, at + (off_t)sizeof(chunk));
 	}
 	merge(fd);
 }

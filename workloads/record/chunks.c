@@ -4,8 +4,11 @@
  * of its next event, and a list of those whose time has not come yet. A chunk is in the heap from
  * its first event to its last, so there are about as many as threads at work.
  *
- * A realloc takes part twice: at the time it began, when its old address became free, and at the time
- * it returned.
+ * Many events of a thread have one stamp, its latest: among equal times the chunk that was begun
+ * first goes first, which of a thread's chunks is the earlier.
+ *
+ * A realloc takes part twice: at the time it began, when its old address became free, and at the
+ * time it returned.
  *
  * The file is not trusted: any words are events, and what is none is passed over.
  */
@@ -17,78 +20,92 @@
 
 #include "base/compiler.h"
 
-static const struct raw_chunk *chunk_at(const struct raw_chunks *chunks, u32 number)
-{
-	const char *file = (const char *)chunks->header;
+/* What stands in front of an event. */
+struct prefixes {
+	bool sized, placed;
+	u64 size, address;
+	u32 align;
+};
 
-	return (const struct raw_chunk *)(file + (size_t)number * RAW_CHUNK_BYTES);
+static void set_clock(struct raw_run *run, u64 clock)
+{
+	/* A signal's handler may have noted calls between an event's stamp and its words. */
+	if (clock > run->now)
+		run->now = clock;
+}
+
+/* A word that is no event. */
+static void take_word(struct raw_run *run, struct prefixes *has, u64 word)
+{
+	u64 value = RAW_VALUE(word);
+
+	switch (RAW_KIND(word)) {
+	case RAW_CLOCK:
+		set_clock(run, run->chunk->base + RAW_WORD_CLOCK(word));
+		run->cpu = RAW_WORD_CPU(word);
+		break;
+	case RAW_TIME:
+		set_clock(run, value);
+		break;
+	case RAW_THREAD:
+		run->tid = (s32)(u32)value;
+		break;
+	case RAW_SIZE:
+		has->size = value;
+		has->sized = true;
+		break;
+	case RAW_ALIGN:
+		has->align = value < 63 ? (u32)value : 63;
+		break;
+	case RAW_ADDRESS:
+		has->address = value;
+		has->placed = true;
+		break;
+	default: /* what a killed thread began */
+		*has = (struct prefixes){0};
+	}
+}
+
+/* Does a head of RAW_REALLOC follow, with nothing but what belongs to it in front? */
+static bool is_whole_realloc(const struct raw_run *run)
+{
+	for (const u64 *at = run->at; at < run->end; at++) {
+		u32 kind = RAW_KIND(READ_ONCE(*at));
+
+		if (kind == RAW_REALLOC)
+			return true;
+		if (kind != RAW_CLOCK && kind != RAW_TIME && kind != RAW_SIZE &&
+		    kind != RAW_ADDRESS)
+			return false;
+	}
+	return false;
 }
 
 /* Decode the event behind run->at. False at the chunk's end. */
 static bool decode(struct raw_run *run)
 {
-	u64 size = 0, clock = 0, span = 0, align = 0;
-	u32 has = 0;
+	struct prefixes has = {0};
+	bool after_old = run->record.kind == RAW_OLD;
 
 	while (run->at < run->end) {
 		u64 word = READ_ONCE(*run->at++);
-		u32 kind = RAW_KIND(word), tails = kind == RAW_REALLOC ? 2 : 1;
-		struct raw_record *record = &run->record;
+		u32 kind = RAW_KIND(word);
+		bool head = kind != RAW_NOTHING && kind < RAW_NR_HEADS;
 
-		if (kind >= RAW_TIME && kind <= RAW_SPAN)
-			has |= 1U << kind;
-		switch (kind) {
-		case RAW_TIME:
-			clock = RAW_VALUE(word);
-			continue;
-		case RAW_SIZE:
-			size = RAW_VALUE(word);
-			continue;
-		case RAW_ALIGN:
-			align = RAW_VALUE(word);
-			continue;
-		case RAW_SPAN:
-			span = RAW_VALUE(word);
-			continue;
-		case RAW_THREAD:
-			run->tid = (s32)(u32)RAW_VALUE(word);
-			continue;
-		default:
-			break;
-		}
-		if (kind == RAW_NOTHING || kind >= RAW_NR_HEADS || run->end - run->at < tails ||
-		    RAW_KIND(run->at[0]) != RAW_TAIL ||
-		    (tails == 2 && RAW_KIND(run->at[1]) != RAW_TAIL)) {
-			/* What a killed thread began. */
-			has = 0;
+		if (kind == RAW_OLD ? !is_whole_realloc(run) : kind == RAW_REALLOC && !after_old)
+			kind = RAW_NOTHING;
+		if (kind == RAW_NOTHING || (!head && kind != RAW_OLD)) {
+			take_word(run, &has, kind == RAW_NOTHING ? 0 : word);
 			continue;
 		}
-		if (!(has & 1U << RAW_TIME))
-			clock = run->base + RAW_TAIL_CLOCK(run->at[0]);
-		if (!(has & 1U << RAW_SIZE))
-			size = RAW_TAIL_SIZE(run->at[0]);
-		if (!(has & 1U << RAW_SPAN) && tails == 2)
-			span = RAW_TAIL_SPAN(run->at[1]);
-		/* A signal's handler may have noted calls between an event's stamp and its words. */
-		clock = clock < run->last ? run->last : clock;
-		*record = (struct raw_record){.kind = kind,
-					      .cpu = RAW_CPU(word),
-					      .tid = run->tid,
-					      .clock = clock,
-					      .address = word >> 16,
-					      .size = size};
-		if (has & 1U << RAW_ALIGN)
-			record->align = align < 63 ? (u32)align : 63;
-		if (tails == 2) {
-			record->old = run->at[1] >> 16;
-			record->old_clock = clock - span;
-			if (span > clock || record->old_clock < run->last)
-				record->old_clock = run->last;
-		}
-		run->last = clock;
-		run->begun = false;
-		run->due = tails == 2 ? record->old_clock : clock;
-		run->at += tails;
+		run->record = (struct raw_record){
+			.kind = kind,
+			.align = has.align,
+			.cpu = run->cpu,
+			.tid = run->tid,
+			.clock = run->now,
+			.address = has.placed ? has.address : RAW_WORD_ADDRESS(word),
+			.size = has.sized ? has.size : RAW_WORD_SIZE(word)};
 		return true;
 	}
 	return false;
@@ -96,7 +113,9 @@ static bool decode(struct raw_run *run)
 
 static bool before(const struct raw_run *a, const struct raw_run *b)
 {
-	return a->due != b->due ? a->due < b->due : a->order < b->order;
+	if (a->record.clock != b->record.clock)
+		return a->record.clock < b->record.clock;
+	return a->chunk->serial < b->chunk->serial;
 }
 
 static void sift_down(struct raw_chunks *chunks, u32 at)
@@ -129,8 +148,7 @@ static void sift_up(struct raw_chunks *chunks, u32 at)
 /* The next waiting chunk's time has come. */
 static int begin_chunk(struct raw_chunks *chunks)
 {
-	u32 number = chunks->waiting[chunks->next_waiting++];
-	const struct raw_chunk *chunk = chunk_at(chunks, number);
+	const struct raw_chunk *chunk = chunks->waiting[chunks->next_waiting++];
 	struct raw_run *run;
 
 	if (chunks->nr == chunks->room) {
@@ -147,8 +165,10 @@ static int begin_chunk(struct raw_chunks *chunks)
 		return -ENOMEM;
 	*run = (struct raw_run){.at = (const u64 *)(chunk + 1),
 				.end = (const u64 *)((const char *)chunk + RAW_CHUNK_BYTES),
-				.base = chunk->base,
-				.order = number};
+				.chunk = chunk,
+				.now = chunk->base,
+				.cpu = chunk->cpu & 0xfff,
+				.tid = chunk->tid};
 	if (!decode(run)) {
 		free(run);
 		return 0;
@@ -158,54 +178,70 @@ static int begin_chunk(struct raw_chunks *chunks)
 	return 0;
 }
 
-struct by_base {
-	u64 base;
-	u32 number;
-};
-
 static int compare_bases(const void *a, const void *b)
 {
-	const struct by_base *x = a, *y = b;
+	const struct raw_chunk *x = *(const struct raw_chunk *const *)a;
+	const struct raw_chunk *y = *(const struct raw_chunk *const *)b;
 
 	if (x->base != y->base)
 		return x->base < y->base ? -1 : 1;
-	return x->number < y->number ? -1 : 1;
+	if (x->serial != y->serial)
+		return x->serial < y->serial ? -1 : 1;
+	return x < y ? -1 : x > y;
 }
 
-int raw_chunks_begin(struct raw_chunks *chunks, const struct raw_header *header, size_t bytes)
+/* Those that were used: without magic one was taken, and its thread killed before it was begun. */
+static void list_chunks(struct raw_chunks *chunks, const void *from, u64 nr)
 {
-	size_t nr = bytes / RAW_CHUNK_BYTES;
-	struct by_base *bases;
+	for (u64 i = 0; i < nr; i++) {
+		const struct raw_chunk *chunk =
+			(const void *)((const char *)from + i * RAW_CHUNK_BYTES);
 
-	*chunks = (struct raw_chunks){.header = header, .bytes = bytes};
-	if (nr > READ_ONCE(header->nr_chunks))
-		nr = READ_ONCE(header->nr_chunks);
-	bases = malloc((nr + 1) * sizeof(*bases));
-	chunks->waiting = malloc((nr + 1) * sizeof(*chunks->waiting));
-	if (!bases || !chunks->waiting) {
-		free(bases);
-		free(chunks->waiting);
-		return -ENOMEM;
-	}
-	for (u32 i = 1; i < nr; i++) {
-		const struct raw_chunk *chunk = chunk_at(chunks, i);
-
-		/* Without: taken, and killed before anything was in it. */
 		if (READ_ONCE(chunk->magic) == RAW_CHUNK_MAGIC)
-			bases[chunks->nr_waiting++] = (struct by_base){chunk->base, i};
+			chunks->waiting[chunks->nr_waiting++] = chunk;
 	}
-	qsort(bases, chunks->nr_waiting, sizeof(*bases), compare_bases);
-	for (u32 i = 0; i < chunks->nr_waiting; i++)
-		chunks->waiting[i] = bases[i].number;
-	free(bases);
+}
+
+/* Of two with one serial the copy in the log was not finished, or not yet begun again in place:
+ * the hot one, whole in any case, stays. */
+static void drop_copies(struct raw_chunks *chunks, const struct raw_map *map)
+{
+	const struct raw_chunk **list = chunks->waiting;
+	const char *hot = (const char *)map->header, *hot_end = hot + map->nr_hot * RAW_CHUNK_BYTES;
+	u64 nr = 0;
+
+	for (u64 i = 0; i < chunks->nr_waiting; i++) {
+		const struct raw_chunk *chunk = list[i], *last = nr ? list[nr - 1] : NULL;
+
+		if (!last || last->base != chunk->base || last->serial != chunk->serial)
+			list[nr++] = chunk;
+		else if ((const char *)chunk >= hot && (const char *)chunk < hot_end)
+			list[nr - 1] = chunk;
+	}
+	chunks->nr_waiting = nr;
+}
+
+int raw_chunks_begin(struct raw_chunks *chunks, const struct raw_map *map)
+{
+	const char *hot = (const char *)map->header;
+
+	*chunks = (struct raw_chunks){0};
+	chunks->waiting = malloc((map->nr_hot + map->nr_log + 1) * sizeof(*chunks->waiting));
+	if (!chunks->waiting)
+		return -ENOMEM;
+	if (map->nr_hot > 1)
+		list_chunks(chunks, hot + RAW_CHUNK_BYTES, map->nr_hot - 1);
+	list_chunks(chunks, map->log, map->nr_log);
+	qsort(chunks->waiting, chunks->nr_waiting, sizeof(*chunks->waiting), compare_bases);
+	drop_copies(chunks, map);
 	return 0;
 }
 
 int raw_chunks_peek(struct raw_chunks *chunks, struct raw_run **run)
 {
 	while (chunks->next_waiting < chunks->nr_waiting &&
-	       (!chunks->nr || chunk_at(chunks, chunks->waiting[chunks->next_waiting])->base <=
-				       chunks->heap[0]->due)) {
+	       (!chunks->nr ||
+		chunks->waiting[chunks->next_waiting]->base <= chunks->heap[0]->record.clock)) {
 		int error = begin_chunk(chunks);
 
 		if (error)
@@ -221,10 +257,7 @@ void raw_chunks_pass(struct raw_chunks *chunks)
 {
 	struct raw_run *run = chunks->heap[0];
 
-	if (run->record.kind == RAW_REALLOC && !run->begun) {
-		run->begun = true;
-		run->due = run->record.clock;
-	} else if (!decode(run)) {
+	if (!decode(run)) {
 		free(run);
 		chunks->heap[0] = chunks->heap[--chunks->nr];
 		if (!chunks->nr)

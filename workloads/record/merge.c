@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See merge.h. The objects of the trace are found by address, as in convert.c; a realloc's object is
- * without one between its two halves, and waits in the run that has the event.
+ * See merge.h. The objects of the trace are found by address, as in convert.c; a realloc's object
+ * is without one between its two halves, and waits in the run that has the event.
  */
 #include "workloads/record/merge.h"
 
@@ -21,6 +21,8 @@
 
 struct merge {
 	const char *out;
+	const struct raw_header *header; /* as it was read, and held to be sound */
+	struct raw_map map;
 	struct raw_chunks chunks;
 	struct kmt_writer *writer; /* NULL until the first event */
 	struct record_process *process;
@@ -41,12 +43,12 @@ static int no_memory(struct merge *m)
 /* Clock ticks in ns, for 500 years. */
 static u64 ticks_ns(const struct merge *m, u64 ticks)
 {
-	return (u64)((unsigned __int128)ticks * 1000000000 / m->chunks.header->clock_hz);
+	return (u64)((unsigned __int128)ticks * 1000000000 / m->header->clock_hz);
 }
 
 static int begin(struct merge *m, u64 clock)
 {
-	const struct raw_header *header = m->chunks.header;
+	const struct raw_header *header = m->header;
 	struct kmt_info info = {.time_unit_ns = 1};
 
 	m->begin = m->now = clock;
@@ -135,6 +137,17 @@ static int place(struct merge *m, u64 address, u32 id)
 	return live_map_add(&m->objects, address, id) ? no_memory(m) : 0;
 }
 
+static int begin_realloc(struct merge *m, struct raw_run *run)
+{
+	u64 old = run->record.address;
+
+	run->realloc_id = live_map_get(&m->objects, old);
+	run->realloc_old = old;
+	m->process->counts.unknown_object_frees += run->realloc_id == LIVE_MAP_NONE;
+	live_map_remove(&m->objects, old);
+	return 0;
+}
+
 static int end_realloc(struct merge *m, const struct raw_run *run)
 {
 	const struct raw_record *r = &run->record;
@@ -145,7 +158,7 @@ static int end_realloc(struct merge *m, const struct raw_run *run)
 		return id == LIVE_MAP_NONE ? 0 : put(m, KMT_FREE, 0, 0, 0, &id);
 	if (!r->address || r->size > KMT_MAX_SIZE) {
 		m->process->counts.failed_allocs++;
-		return id == LIVE_MAP_NONE ? 0 : place(m, r->old, id);
+		return id == LIVE_MAP_NONE ? 0 : place(m, run->realloc_old, id);
 	}
 	/* An object from before the recording begins with its new size. */
 	if (id == LIVE_MAP_NONE)
@@ -167,32 +180,35 @@ static int apply(struct merge *m, struct raw_run *run)
 		return allocate(m, r, KMT_MEMALIGN);
 	case RAW_FREE:
 		return release(m, r->address);
+	case RAW_OLD:
+		return begin_realloc(m, run);
 	default:
-		if (run->begun)
-			return end_realloc(m, run);
-		run->realloc_id = live_map_get(&m->objects, r->old);
-		m->process->counts.unknown_object_frees += run->realloc_id == LIVE_MAP_NONE;
-		live_map_remove(&m->objects, r->old);
-		return 0;
+		return end_realloc(m, run);
 	}
 }
 
-static int merge_events(struct merge *m)
+static int merge_events(struct merge *m, const volatile sig_atomic_t *stop)
 {
 	struct raw_run *run;
 	int result;
 
 	while ((result = raw_chunks_peek(&m->chunks, &run)) > 0) {
-		if (!m->writer && (result = begin(m, run->due)))
+		const struct raw_record *r = &run->record;
+
+		if (!m->writer && (result = begin(m, r->clock)))
 			return result;
-		if (run->due > m->now)
-			m->now = run->due;
-		m->cpu = run->record.cpu;
-		m->tid = run->record.tid;
-		m->process->counts.source_lines += !run->begun;
+		if (r->clock > m->now)
+			m->now = r->clock;
+		m->cpu = r->cpu;
+		m->tid = r->tid;
+		m->process->counts.source_lines += r->kind != RAW_OLD;
 		result = apply(m, run);
 		if (result)
 			return result;
+		if (stop && *stop) {
+			snprintf(m->error, KMT_ERROR_SIZE, "interrupted");
+			return -EINTR;
+		}
 		raw_chunks_pass(&m->chunks);
 	}
 	if (result < 0)
@@ -208,33 +224,78 @@ static int bad(const char *name, const char *what, char error[KMT_ERROR_SIZE])
 	return -EINVAL;
 }
 
-/* The header, mapped with as much of the file as is used. */
-static int map_header(int fd, const char *name, const struct raw_header **header, size_t *bytes,
-		      char error[KMT_ERROR_SIZE])
+static int read_header(int fd, const char *name, struct raw_header *header,
+		       char error[KMT_ERROR_SIZE])
 {
-	struct raw_header first;
-	struct stat status;
-	ssize_t n = pread(fd, &first, sizeof(first), 0);
-	void *file;
+	ssize_t n = pread(fd, header, sizeof(*header), 0);
 
-	if (n < 0 || fstat(fd, &status))
+	if (n < 0)
 		return bad(name, strerror(errno), error);
-	if (n != sizeof(first))
+	if (n != sizeof(*header))
 		return n ? bad(name, "is cut off in its header", error) : -ENODATA;
-	if (!first.magic[0])
+	if (!header->magic[0])
 		return -ENODATA; /* begun, and never used */
-	if (memcmp(first.magic, RAW_MAGIC, sizeof(first.magic)))
+	if (memcmp(header->magic, RAW_MAGIC, sizeof(header->magic)))
 		return bad(name, "is no raw recording of this version", error);
-	if (first.chunk_bytes != RAW_CHUNK_BYTES || !first.clock_hz || !first.nr_chunks)
+	if (header->chunk_bytes != RAW_CHUNK_BYTES || !header->clock_hz || !header->nr_hot ||
+	    !header->first_log)
 		return bad(name, "has a header that cannot be", error);
-	*bytes = (size_t)status.st_size;
-	if (first.nr_chunks < *bytes / RAW_CHUNK_BYTES)
-		*bytes = first.nr_chunks * RAW_CHUNK_BYTES;
-	file = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
-	if (file == MAP_FAILED)
-		return bad(name, strerror(errno), error);
-	*header = file;
 	return 0;
+}
+
+static int map_chunks(int fd, u64 from, u64 nr, const void **chunks)
+{
+	void *mapped;
+
+	*chunks = NULL;
+	if (!nr)
+		return 0;
+	mapped = mmap(NULL, nr * RAW_CHUNK_BYTES, PROT_READ, MAP_SHARED, fd,
+		      (off_t)(from * RAW_CHUNK_BYTES));
+	if (mapped == MAP_FAILED)
+		return -errno;
+	*chunks = mapped;
+	return 0;
+}
+
+static void unmap(const struct raw_map *map)
+{
+	if (map->header)
+		munmap((void *)map->header, map->nr_hot * RAW_CHUNK_BYTES);
+	if (map->log)
+		munmap((void *)map->log, map->nr_log * RAW_CHUNK_BYTES);
+}
+
+/* As much of the file as is used, and there. A file of less than a chunk has a header, no more. */
+static int map_file(int fd, const char *name, const struct raw_header *header, struct raw_map *map,
+		    char error[KMT_ERROR_SIZE])
+{
+	const void *hot = NULL;
+	struct stat status;
+	u64 chunks;
+	int result;
+
+	*map = (struct raw_map){.nr_hot = header->nr_hot, .nr_log = header->nr_log};
+	if (fstat(fd, &status))
+		return bad(name, strerror(errno), error);
+	chunks = (u64)status.st_size / RAW_CHUNK_BYTES;
+	if (!chunks)
+		return -ENODATA;
+	if (map->nr_hot > header->first_log)
+		map->nr_hot = header->first_log;
+	if (map->nr_hot > chunks)
+		map->nr_hot = chunks;
+	chunks = chunks > header->first_log ? chunks - header->first_log : 0;
+	if (map->nr_log > chunks)
+		map->nr_log = chunks;
+	result = map_chunks(fd, 0, map->nr_hot, &hot);
+	map->header = hot;
+	if (!result)
+		result = map_chunks(fd, header->first_log, map->nr_log, &map->log);
+	if (!result)
+		return 0;
+	unmap(map);
+	return bad(name, strerror(-result), error);
 }
 
 static void describe(const struct raw_header *header, struct record_process *process)
@@ -253,33 +314,33 @@ static void describe(const struct raw_header *header, struct record_process *pro
 int record_describe(int fd, const char *name, struct record_process *process,
 		    char error[KMT_ERROR_SIZE])
 {
-	const struct raw_header *header;
-	size_t bytes;
-	int result = map_header(fd, name, &header, &bytes, error);
+	struct raw_header header;
+	int result = read_header(fd, name, &header, error);
 
-	if (result)
-		return result;
-	describe(header, process);
-	munmap((void *)header, bytes);
-	return 0;
+	if (!result)
+		describe(&header, process);
+	return result;
 }
 
-int record_merge(int fd, const char *name, const char *out, struct record_process *process,
-		 char error[KMT_ERROR_SIZE])
+int record_merge(int fd, const char *name, const char *out, const volatile sig_atomic_t *stop,
+		 struct record_process *process, char error[KMT_ERROR_SIZE])
 {
 	struct merge m = {.out = out, .process = process, .error = error};
-	const struct raw_header *header;
-	size_t bytes;
-	int result = map_header(fd, name, &header, &bytes, error);
+	struct raw_header header;
+	int result = read_header(fd, name, &header, error);
 
 	if (result)
 		return result;
-	describe(header, process);
-	result = raw_chunks_begin(&m.chunks, header, bytes);
+	describe(&header, process);
+	result = map_file(fd, name, &header, &m.map, error);
+	if (result)
+		return result;
+	m.header = &header;
+	result = raw_chunks_begin(&m.chunks, &m.map);
 	if (result) {
 		no_memory(&m);
 	} else {
-		result = merge_events(&m);
+		result = merge_events(&m, stop);
 		raw_chunks_end(&m.chunks);
 	}
 	if (result)
@@ -287,6 +348,6 @@ int record_merge(int fd, const char *name, const char *out, struct record_proces
 	else
 		result = kmt_writer_commit(m.writer, &process->counts, error);
 	live_map_free(&m.objects);
-	munmap((void *)header, bytes);
+	unmap(&m.map);
 	return result;
 }

@@ -3,6 +3,8 @@
 #ifndef WORKLOADS_RECORD_MERGE_H
 #define WORKLOADS_RECORD_MERGE_H
 
+#include <signal.h>
+
 #include "workloads/kmt.h"
 
 struct record_process {
@@ -23,11 +25,13 @@ int record_describe(int fd, const char *name, struct record_process *process,
 /*
  * Merge the chunks of fd by time and write them as a trace to `out`. The file may still be growing:
  * what is there when it is read is taken. 0 with *process filled; -ENODATA without an event, and
- * then without a trace, too; or -errno with one line in error. A program that keeps no order between
- * threads, or a processor whose clocks disagree, shows up in the trace's counts of missed and
- * unknown frees. Time n log t for t threads at work at one time, memory for live objects and t.
+ * then without a trace, too (*process is filled all the same, where there is a header); -EINTR when
+ * *stop (may be NULL) became other than 0; or -errno with one line in error. A program that keeps
+ * no order between threads, or a processor whose clocks disagree, shows up in the trace's counts of
+ * missed and unknown frees. Time n log t for t threads at work at one time, memory for live objects
+ * and t.
  */
-int record_merge(int fd, const char *name, const char *out, struct record_process *process,
-		 char error[KMT_ERROR_SIZE]);
+int record_merge(int fd, const char *name, const char *out, const volatile sig_atomic_t *stop,
+		 struct record_process *process, char error[KMT_ERROR_SIZE]);
 
 #endif

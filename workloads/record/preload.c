@@ -3,13 +3,13 @@
  * malloc's family as kmm record preloads it: each call goes to the allocator that the program would
  * have had (the next one in the loader's order), and is noted.
  *
- * An object belongs to one thread at a time, so the times of its events are ordered if each is taken
- * while the object is this call's alone: a free's before the real free, an allocation's after the
- * real one, realloc's on both sides, since the old address may be another thread's object before
- * realloc has returned.
+ * An object belongs to one thread at a time, so its events are in order if each is noted while the
+ * object is this call's alone: a free before the real free, an allocation after the real one,
+ * realloc on both sides, since the old address may be another thread's object before realloc has
+ * returned.
  *
- * dlsym may allocate before it has found malloc: that, and nothing else, comes from a small arena, is
- * never freed, and is not the program's, so it is not noted.
+ * dlsym may allocate before it has found malloc: that, and nothing else, comes from a small arena,
+ * is never freed, and is not the program's, so it is not noted.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -151,82 +151,56 @@ static void first_free(void *address)
 
 /* --- noting --- */
 
-static void KMM_COLD note_slow(const struct raw_event *event)
+static void __attribute__((noinline))
+note_full(enum raw_kind kind, const void *address, u64 size, u32 align)
 {
+	struct raw_event event = {
+		.kind = kind, .address = (u64)address, .size = size, .align = align};
+
 	/* The arena's are not the program's. */
 	if (!resolving)
-		record_slow(event);
+		record_event(&event);
 }
 
 static inline void note(enum raw_kind kind, const void *address, u64 size)
 {
-	struct raw_event event;
-	u64 clock, passed, *at;
-	u32 cpu;
-
-	clock = record_stamp(&cpu);
-	at = stream_take(record_stream, 2);
-	if (unlikely(!at))
-		goto slow;
-	passed = stream_clock(at, clock);
-	if (unlikely(passed >> RAW_CLOCK_BITS | size >> RAW_SIZE_BITS))
-		goto slow;
-	WRITE_ONCE(at[1], raw_tail(passed, size));
-	stream_finish(at, raw_head(kind, cpu, (u64)address));
-	return;
-slow:
-	event = (struct raw_event){
-		.kind = kind, .cpu = cpu, .address = (u64)address, .size = size, .clock = clock};
-	note_slow(&event);
+	if (unlikely(!stream_note(kind, (u64)address, size)))
+		note_full(kind, address, size, 0);
 }
 
 static void note_aligned(const void *address, u64 align, u64 size)
 {
-	struct raw_event event = {.kind = RAW_MEMALIGN, .address = (u64)address, .size = size};
-	u64 passed, *at;
+	note_full(RAW_MEMALIGN, address, size,
+		  align > 1 ? 64 - (u32)__builtin_clzll(align - 1) : 0);
+}
 
-	event.clock = record_stamp(&event.cpu);
-	if (align > 1)
-		event.align = 64 - (u32)__builtin_clzll(align - 1);
-	at = stream_take(record_stream, 3);
-	if (unlikely(!at))
-		goto slow;
-	passed = stream_clock(at, event.clock);
-	if (unlikely(passed >> RAW_CLOCK_BITS | size >> RAW_SIZE_BITS))
-		goto slow;
-	WRITE_ONCE(at[0], (u64)event.align << 4 | RAW_ALIGN);
-	WRITE_ONCE(at[2], raw_tail(passed, size));
-	stream_finish(at + 1, raw_head(RAW_MEMALIGN, event.cpu, (u64)address));
-	return;
-slow:
-	note_slow(&event);
+/* What the shared stream's order has room for: another object. */
+static void *note_realloc_without_stream(void *old, size_t size)
+{
+	size_t had = malloc_usable_size(old);
+	void *address;
+
+	note(RAW_FREE, old, 0);
+	address = real_realloc(old, size);
+	if (address || !size)
+		note(RAW_MALLOC, address, size);
+	else
+		note(RAW_MALLOC, old, had);
+	return address;
 }
 
 /* Another size, or an address, for an object. */
 static void *note_realloc(void *old, size_t size)
 {
 	struct raw_event event = {.kind = RAW_REALLOC, .size = size, .old = (u64)old};
-	u64 passed, span, *at;
-	void *address;
 
-	event.old_clock = record_stamp(&event.cpu);
-	address = real_realloc(old, size);
-	event.clock = record_stamp(&event.cpu);
-	event.address = (u64)address;
-	span = event.clock - event.old_clock;
-	at = stream_take(record_stream, 3);
-	if (unlikely(!at))
-		goto slow;
-	passed = stream_clock(at, event.clock);
-	if (unlikely(passed >> RAW_CLOCK_BITS | size >> RAW_SIZE_BITS | span >> RAW_SPAN_BITS))
-		goto slow;
-	WRITE_ONCE(at[1], raw_tail(passed, size));
-	WRITE_ONCE(at[2], raw_old((u64)old, span));
-	stream_finish(at, raw_head(RAW_REALLOC, event.cpu, (u64)address));
-	return address;
-slow:
-	note_slow(&event);
-	return address;
+	if (unlikely(record_without_stream()))
+		return note_realloc_without_stream(old, size);
+	event.old_clock = record_old_stamp(old, &event.old_cpu);
+	event.address = (u64)real_realloc(old, size);
+	if (!resolving)
+		record_event(&event);
+	return (void *)event.address;
 }
 
 /* --- the family --- */

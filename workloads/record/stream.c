@@ -1,436 +1,272 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams of events into a file mapped shared; raw.h has the file's form.
+ * Streams of events into hot chunks; stream.h says why their order is right, raw.h what they write.
  *
- * A thread writes into a chunk that is its own, without a lock, a file descriptor or a system call;
- * only a full chunk comes here. The disk's blocks are asked for ahead (MADV_POPULATE_WRITE), which
- * is cheaper than one fault a page, and where the disk is full is an error instead of a signal.
+ * A thread writes into a hot chunk that is its own, without a lock or a system call, and once in
+ * 8,000 events copies it into the log. Threads without a stream (those at their very end, and those
+ * beyond MAX_STREAMS) share one, behind a lock.
  *
- * The mapping is not inherited by fork, and what says where to write is zero in the child, however it
- * came to be: so a child begins a file of its own with its first event. exec does so by itself.
- *
- * Threads without a stream (those at their very end, and those beyond MAX_STREAMS) share one, behind
- * a lock. All of this runs with signals blocked; so a handler that allocates meets a stream at rest,
- * or one that has just reserved two words.
+ * What is slow runs with signals blocked. A handler that allocates meets a stream at rest, or one
+ * that has just taken words: then the chunk has zeros in its middle (words_are_missing), and as
+ * long as that is so it is not begun again, but left as it is for another.
  */
 #include "workloads/record/stream.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#include "workloads/record/file.h"
 
-#define MAX_STREAMS	65536U
-#define MAX_LEFT	256U /* unfinished chunks of ended threads to keep */
-#define FIRST_BYTES	4096U
-#define WORDS_MAX	8U /* of one event, with all that can stand in front of it */
-#define ALL_SIGNALS	(~0ULL)
-#define SIGNALS_IN_WORD sizeof(u64)
+__thread struct stream *record_stream;
+static __thread bool ending;
 
-enum { FRESH, RECORDING, OFF };
-
-/* Zero in a child after fork. */
-struct process {
-	u32 state;
-	u32 lock; /* protects state and all below */
-	struct raw_header *header;
-	u64 max_chunks;
-	struct stream shared;
-	s32 shared_tid;
-	u32 nr_left;
-	struct stream left[MAX_LEFT];
-};
-
-/* What fork does keep. */
-static struct {
-	bool known, wanted;
-	u64 clock_hz;
-	char folder[PATH_MAX - 64];
-} config;
-static struct process *process;
-static struct stream *streams; /* MAX_STREAMS, zero in a child as well */
 static u8 claimed[MAX_STREAMS];
 static u32 claim_hint;
 static pthread_key_t end_key;
 static bool end_key_made;
-
-bool record_slow_clock;
-__thread struct stream *record_stream;
-static __thread u32 end_rounds;
-static __thread bool ending;
-
-/* --- the host --- */
-
-static u64 block_signals(void)
-{
-	u64 all = ALL_SIGNALS, before = 0;
-
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNALS_IN_WORD);
-	return before;
-}
-
-static void restore_signals(u64 before)
-{
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNALS_IN_WORD);
-}
 
 static s32 this_thread(void)
 {
 	return (s32)syscall(SYS_gettid);
 }
 
-u64 record_slow_stamp(u32 *cpu)
-{
-	struct timespec now;
-	unsigned int number = 0;
+/* --- regions --- */
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	syscall(SYS_getcpu, &number, NULL, NULL);
-	*cpu = number & 0xfff;
-	return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+/* Has no other thread an event there? */
+static bool owns(const struct stream *s, u64 address)
+{
+	u16 *region = record_region(address), none = 0;
+
+	if (READ_ONCE(*region) == s->number)
+		return true;
+	if (!READ_ONCE(*region) && __atomic_compare_exchange_n(region, &none, s->number, false,
+							       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return true;
+	if (READ_ONCE(*region) != REGION_SHARED)
+		WRITE_ONCE(*region, REGION_SHARED);
+	return false;
 }
 
-static bool populate(void *from, size_t bytes)
+u64 record_old_stamp(const void *old, u32 *cpu)
 {
-	/* A kernel before 5.14 does not know it: pages come as they are touched. */
-	return !madvise(from, bytes, MADV_POPULATE_WRITE) || errno == EINVAL;
-}
+	const struct stream *s = record_stream;
 
-static void lock(void)
-{
-	while (__atomic_exchange_n(&process->lock, 1, __ATOMIC_ACQUIRE))
-		sched_yield();
-}
-
-static void unlock(void)
-{
-	__atomic_store_n(&process->lock, 0, __ATOMIC_RELEASE);
-}
-
-/* --- starting --- */
-
-/* All of a file of /proc, as far as there is room. */
-static size_t read_file(const char *path, char *bytes, size_t room)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t length = 0;
-	ssize_t n;
-
-	if (fd < 0)
+	*cpu = 0;
+	if (s && s->number && owns(s, (u64)old))
 		return 0;
-	while (length < room && (n = read(fd, bytes + length, room - length)) > 0)
-		length += (size_t)n;
-	close(fd);
-	return length;
+	if (record_regions)
+		WRITE_ONCE(*record_region((u64)old), REGION_SHARED);
+	return record_stamp(cpu);
 }
 
-/* "tsc:HZ:FOLDER" or "ns:HZ:FOLDER" */
-static void parse_config(const char *text)
+bool record_without_stream(void)
 {
-	char *rest;
-
-	record_slow_clock = strncmp(text, "tsc:", 4) != 0;
-	text = strchr(text, ':');
-	if (!text)
-		return;
-	config.clock_hz = strtoull(text + 1, &rest, 10);
-	if (*rest != ':' || !config.clock_hz || strlen(rest + 1) >= sizeof(config.folder))
-		return;
-	strcpy(config.folder, rest + 1);
-	config.wanted = true;
-}
-
-/* The environment as exec gave it: the first calls come before the C library has its own. */
-static void read_config(void)
-{
-	static char environment[64 << 10];
-	size_t length;
-
-	if (config.known)
-		return;
-	length = read_file("/proc/self/environ", environment, sizeof(environment) - 1);
-	for (char *entry = environment; entry < environment + length; entry += strlen(entry) + 1)
-		if (!strncmp(entry, "KMM_RECORD=", 11))
-			parse_config(entry + 11);
-	if (!config.wanted && environ && getenv("KMM_RECORD"))
-		parse_config(getenv("KMM_RECORD"));
-	config.known = true;
-}
-
-/* Memory for what fork shall wipe. */
-static void make_process(void)
-{
-	size_t bytes = ALIGN_UP(sizeof(struct process), PAGE_SIZE);
-	size_t all = bytes + MAX_STREAMS * sizeof(struct stream);
-	char *memory;
-
-	if (process || !config.wanted)
-		return;
-	memory = mmap(NULL, all, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED || madvise(memory, all, MADV_WIPEONFORK)) {
-		config.wanted = false;
-		return;
-	}
-	streams = (struct stream *)(memory + bytes);
-	process = (struct process *)memory;
-}
-
-/* Lock held, which is why the path can be static: a thread's stack may be small. */
-static int open_new_file(u32 *image)
-{
-	static char path[PATH_MAX];
-	int fd;
-
-	for (*image = 0;; ++*image) {
-		snprintf(path, sizeof(path), "%s/%d.%u", config.folder, (int)getpid(), *image);
-		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (fd >= 0 || errno != EEXIST)
-			return fd;
-	}
-}
-
-/* Map as much of fd as the process's limits let us, from a chunk's boundary on. */
-static void *map_file(int fd, u64 *bytes)
-{
-	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
-	char *room, *base;
-
-	getrlimit(RLIMIT_FSIZE, &limit);
-	for (*bytes = 64ULL << 30; *bytes >= 16ULL << 20; *bytes /= 4) {
-		if (limit.rlim_cur < *bytes || ftruncate(fd, (off_t)*bytes))
-			continue;
-		room = mmap(NULL, *bytes + RAW_CHUNK_BYTES, PROT_NONE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (room == MAP_FAILED)
-			continue;
-		base = (char *)ALIGN_UP((u64)room, (u64)RAW_CHUNK_BYTES);
-		if (mmap(base, *bytes, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) != MAP_FAILED)
-			return base;
-		munmap(room, *bytes + RAW_CHUNK_BYTES);
-	}
-	return NULL;
-}
-
-static void fill_header(struct raw_header *header, u32 image)
-{
-	struct timespec now;
-	size_t length;
-	u32 cpu;
-
-	*header = (struct raw_header){.chunk_bytes = RAW_CHUNK_BYTES,
-				      .pid = getpid(),
-				      .parent = getppid(),
-				      .image = image,
-				      .clock_hz = config.clock_hz,
-				      .nr_chunks = 1};
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	header->base = record_stamp(&cpu);
-	header->base_ns = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
-	length = read_file("/proc/self/cmdline", header->command, sizeof(header->command) - 1);
-	for (size_t i = 0; i + 1 < length; i++)
-		if (!header->command[i])
-			header->command[i] = ' ';
-	memcpy(header->magic, RAW_MAGIC, sizeof(header->magic));
-}
-
-static bool begin_file(void)
-{
-	u64 bytes;
-	u32 image;
-	int fd = open_new_file(&image);
-	void *base;
-
-	if (fd < 0)
-		return false;
-	base = map_file(fd, &bytes);
-	close(fd);
-	if (!base)
-		return false;
-	madvise(base, bytes, MADV_DONTFORK);
-	/* No reading ahead, so no large folios: ext4 walks all blocks of one for each of its pages. */
-	madvise(base, bytes, MADV_RANDOM);
-	madvise(base, bytes, MADV_DONTDUMP);
-	if (!populate(base, FIRST_BYTES))
-		return false;
-	process->header = base;
-	process->max_chunks = bytes / RAW_CHUNK_BYTES;
-	fill_header(base, image);
-	return true;
-}
-
-static void end_thread(void *stream);
-
-static bool recording(void)
-{
-	u32 state;
-
-	if (unlikely(!process)) {
-		read_config();
-		make_process();
-		if (!process)
-			return false;
-	}
-	state = __atomic_load_n(&process->state, __ATOMIC_ACQUIRE);
-	if (likely(state))
-		return state == RECORDING;
-	lock();
-	if (process->state == FRESH) {
-		if (!end_key_made)
-			end_key_made = !pthread_key_create(&end_key, end_thread);
-		state = begin_file() ? RECORDING : OFF;
-		__atomic_store_n(&process->state, state, __ATOMIC_RELEASE);
-	}
-	state = process->state;
-	unlock();
-	return state == RECORDING;
+	return ending;
 }
 
 /* --- chunks --- */
 
-static u64 chunk_of(const u64 *word)
+/* Where the words end that begin in front of s->end, and with them a grown stream goes on. */
+static u64 *words_end(const struct stream *s)
 {
-	return ALIGN_DOWN((u64)word, (u64)RAW_CHUNK_BYTES);
+	u64 *at = s->end;
+
+	while (at < s->end + STREAM_SLACK && at[-1] && RAW_IS_PREFIX(RAW_KIND(at[-1])))
+		at++;
+	/* An interrupted call will still write there. */
+	return at[-1] ? at : s->end + STREAM_SLACK;
 }
 
-static void no_room(void)
+/* Does an interrupted call still have words of its own to write in a full chunk? */
+static bool words_are_missing(const struct stream *s)
 {
-	__atomic_store_n(&process->state, OFF, __ATOMIC_RELEASE);
+	const u64 *at = (const u64 *)(stream_chunk(s->end - 1) + 1);
+
+	for (; at < s->end; at++)
+		if (!*at)
+			return true;
+	return words_end(s) == s->end + STREAM_SLACK;
 }
 
-/* An unfinished chunk, if there is one. Lock held. */
-static bool take_left_locked(struct stream *s)
+/* The first clock that is said of an event. */
+static u64 first_clock(const struct raw_event *event)
 {
-	if (!process->nr_left)
-		return false;
-	*s = process->left[--process->nr_left];
-	return true;
+	return event->old_clock ? event->old_clock : event->clock;
 }
 
-static bool new_chunk(struct stream *s, u64 clock)
+/* An event was put: what its stream says from now on, at the latest. */
+static void note_last(struct stream *s, const struct raw_event *event)
 {
-	u64 number = __atomic_fetch_add(&process->header->nr_chunks, 1, __ATOMIC_RELAXED);
-	size_t bytes = s->full ? RAW_CHUNK_BYTES : FIRST_BYTES;
-	struct raw_chunk *chunk;
+	if (event->clock)
+		s->last = event->clock;
+	else if (event->old_clock)
+		s->last = event->old_clock;
+}
 
-	if (number >= process->max_chunks)
-		return false;
-	chunk = (struct raw_chunk *)((char *)process->header + number * RAW_CHUNK_BYTES);
-	if (!populate(chunk, bytes))
-		return false;
-	chunk->base = clock;
+static void begin_chunk(struct stream *s, struct raw_chunk *chunk, s32 tid,
+			const struct raw_event *event)
+{
+	u64 *serials = &record_process->header->nr_serials;
+
+	/* Not before what the thread has said already, and not after what it has not. */
+	if (!s->last)
+		s->last = first_clock(event);
+	chunk->base = s->last;
+	chunk->serial = __atomic_fetch_add(serials, 1, __ATOMIC_RELAXED);
+	chunk->tid = tid;
+	chunk->cpu = event->cpu;
 	__atomic_store_n(&chunk->magic, RAW_CHUNK_MAGIC, __ATOMIC_RELEASE);
 	s->at = (u64 *)(chunk + 1);
-	s->end = (u64 *)((char *)chunk + bytes);
-	s->chunk_end = (u64 *)((char *)chunk + RAW_CHUNK_BYTES);
+}
+
+static bool new_chunk(struct stream *s, s32 tid, const struct raw_event *event)
+{
+	struct raw_header *header = record_process->header;
+	u64 number = __atomic_fetch_add(&header->nr_hot, 1, __ATOMIC_RELAXED);
+	size_t bytes = s->end ? RAW_CHUNK_BYTES : FIRST_BYTES;
+	struct raw_chunk *chunk;
+
+	if (number >= header->first_log)
+		return false;
+	chunk = (struct raw_chunk *)((char *)header + number * RAW_CHUNK_BYTES);
+	if (!record_populate(chunk, bytes))
+		return false;
+	begin_chunk(s, chunk, tid, event);
+	s->end = (u64 *)((char *)chunk + bytes) - STREAM_SLACK;
 	return true;
 }
 
-/* A chunk begins, or goes on, as this thread's. */
-static void say_thread(struct stream *s, s32 tid)
+/* The full chunk is in the log, or has to stay; an empty one takes its place. */
+static bool next_chunk(struct stream *s, s32 tid, const struct raw_event *event)
 {
-	*s->at++ = (u64)(u32)tid << 4 | RAW_THREAD;
+	struct raw_chunk *chunk = stream_chunk(s->end - 1);
+
+	if (words_are_missing(s) || !record_write_log(chunk))
+		return new_chunk(s, tid, event);
+	/* From here on it is the copy that counts. */
+	__atomic_store_n(&chunk->magic, 0, __ATOMIC_SEQ_CST);
+	memset(chunk + 1, 0, RAW_CHUNK_BYTES - sizeof(*chunk));
+	begin_chunk(s, chunk, tid, event);
+	return true;
 }
 
 /* Twice as much of the chunk as it has. */
 static bool grow(struct stream *s)
 {
-	size_t has = (u64)s->end - chunk_of(s->end - 1);
-	size_t more = s->full ? (size_t)((char *)s->chunk_end - (char *)s->end) : has;
+	u64 *end = s->end + STREAM_SLACK;
+	size_t has = (u64)end - (u64)stream_chunk(s->end - 1);
+	u64 *at = words_end(s);
 
-	if (!populate(s->end, more))
+	if (!record_populate(end, has))
 		return false;
-	s->end = (u64 *)((char *)s->end + more);
+	s->end = (u64 *)((char *)s->end + has);
+	s->at = at;
 	return true;
 }
 
-/* Room for an event. `at` never goes back, not even where it has moved beyond the end: an
- * interrupted writer may be about to look where its words are. */
-static bool make_room(struct stream *s, s32 tid, u64 clock)
+/* Room for an event. */
+static bool make_room(struct stream *s, s32 tid, const struct raw_event *event)
 {
-	while (!s->at || s->at + WORDS_MAX > s->end) {
-		if (s->at && s->end < s->chunk_end) {
-			if (!grow(s))
-				return false;
-			continue;
-		}
-		s->full += s->at != NULL;
-		if (!new_chunk(s, clock))
+	while (s->at >= s->end) {
+		bool done;
+
+		if (!s->end)
+			done = new_chunk(s, tid, event);
+		else if ((u64)(s->end + STREAM_SLACK) % RAW_CHUNK_BYTES)
+			done = grow(s);
+		else
+			done = next_chunk(s, tid, event);
+		if (!done)
 			return false;
-		say_thread(s, tid);
 	}
 	return true;
 }
 
 /* --- events --- */
 
-static u64 *put_value(u64 *at, enum raw_kind kind, u64 value)
+static u64 raw_value(enum raw_kind kind, u64 value)
 {
-	*at = (value < RAW_VALUE_MAX ? value : RAW_VALUE_MAX) << 4 | kind;
-	return at + 1;
+	return (value < RAW_VALUE_MAX ? value : RAW_VALUE_MAX) << 4 | kind;
 }
 
-/* Room is there. */
-static void put_event(struct stream *s, const struct raw_event *event)
+/* In this order, so that a head has all that belongs to it. */
+static void put_word(u64 **at, u64 word)
 {
-	u64 clock = stream_clock(s->at, event->clock);
-	u64 span = event->kind == RAW_REALLOC ? event->clock - event->old_clock : 0;
-	bool wide_clock = clock >> RAW_CLOCK_BITS, wide_span = span >> RAW_SPAN_BITS;
-	bool wide_size = event->size >> RAW_SIZE_BITS;
-	u64 *at = s->at;
+	__atomic_store_n((*at)++, word, __ATOMIC_RELEASE);
+}
 
-	if (wide_clock)
-		at = put_value(at, RAW_TIME, event->clock);
-	if (wide_size)
-		at = put_value(at, RAW_SIZE, event->size);
-	if (wide_span)
-		at = put_value(at, RAW_SPAN, span);
-	if (event->kind == RAW_MEMALIGN)
-		at = put_value(at, RAW_ALIGN, event->align);
-	at[1] = raw_tail(wide_clock ? 0 : clock, wide_size ? 0 : event->size);
-	s->at = at + 2;
+static u32 count_words(const struct raw_event *event)
+{
+	bool far = event->address & 7 || event->address >> RAW_ADDRESS_BITS;
+	bool far_old = event->old & 7 || event->old >> RAW_ADDRESS_BITS;
+	u32 old = event->kind == RAW_REALLOC ? 1U + (event->old_clock != 0) + far_old : 0;
+
+	return 1U + old + (event->clock != 0) + (event->size >> RAW_SIZE_BITS != 0) +
+	       (event->kind == RAW_MEMALIGN) + far;
+}
+
+/* count_words of them, the head last. */
+static void put_event(u64 *words, const struct raw_event *event)
+{
+	bool far = event->address & 7 || event->address >> RAW_ADDRESS_BITS;
+	bool far_old = event->old & 7 || event->old >> RAW_ADDRESS_BITS;
+	bool wide = event->size >> RAW_SIZE_BITS;
+	u64 *at = words;
+
 	if (event->kind == RAW_REALLOC) {
-		at[2] = raw_old(event->old, wide_span ? 0 : span);
-		s->at = at + 3;
+		if (event->old_clock)
+			put_word(&at, raw_clock(words, event->old_clock, event->old_cpu));
+		if (far_old)
+			put_word(&at, raw_value(RAW_ADDRESS, event->old));
+		put_word(&at, raw_word(RAW_OLD, far_old ? 0 : event->old, 0));
 	}
-	stream_finish(at, raw_head(event->kind, event->cpu, event->address));
+	if (event->clock)
+		put_word(&at, raw_clock(words, event->clock, event->cpu));
+	if (wide)
+		put_word(&at, raw_value(RAW_SIZE, event->size));
+	if (event->kind == RAW_MEMALIGN)
+		put_word(&at, raw_value(RAW_ALIGN, event->align));
+	if (far)
+		put_word(&at, raw_value(RAW_ADDRESS, event->address));
+	put_word(&at, raw_word(event->kind, far ? 0 : event->address, wide ? 0 : event->size));
 }
 
-/* Through the stream that threads share: stamped again behind the lock, so that it stays in order;
- * later is as true as before, since the object is still this call's alone. */
+/* As an exact one, or because it is time again. */
+static void stamp(struct stream *s, struct raw_event *event)
+{
+	u32 tick = READ_ONCE(record_notice->tick);
+
+	event->clock = record_stamp(&event->cpu);
+	s->tick = tick;
+}
+
+/* Through the stream that threads share. */
 static bool put_shared(const struct raw_event *event)
 {
 	struct raw_event late = *event;
-	struct stream *s = &process->shared;
+	struct stream *s = &record_process->shared;
 	s32 tid = this_thread();
 	bool done;
 
-	lock();
+	WRITE_ONCE(*record_region(event->address), REGION_SHARED);
+	record_lock();
+	/* Later is as true as before, since the object is still this call's alone. */
 	late.clock = record_stamp(&late.cpu);
-	done = make_room(s, tid, late.clock);
-	if (done && tid != process->shared_tid) {
-		say_thread(s, tid);
-		process->shared_tid = tid;
-		done = make_room(s, tid, late.clock);
+	done = make_room(s, record_process->shared_tid, &late);
+	if (done && tid != record_process->shared_tid) {
+		record_process->shared_tid = tid;
+		*s->at++ = raw_value(RAW_THREAD, (u32)tid);
+		done = make_room(s, tid, &late);
 	}
-	if (done)
-		put_event(s, &late);
-	unlock();
+	if (done) {
+		put_event(s->at, &late);
+		s->at += count_words(&late);
+		s->last = late.clock;
+	}
+	record_unlock();
 	return done;
 }
 
@@ -445,79 +281,155 @@ static struct stream *claim_stream(void)
 		    __atomic_exchange_n(&claimed[number], 1, __ATOMIC_ACQUIRE))
 			continue;
 		WRITE_ONCE(claim_hint, number + 1);
-		return &streams[number];
+		return &record_streams[number];
 	}
 	return NULL;
 }
 
-static bool put_own(struct stream *s, const struct raw_event *event)
+/* An unfinished chunk, if there is one that ends before the event begins. */
+static bool take_left(struct stream *s, const struct raw_event *event)
 {
-	/* A thread's first event, or its first since fork. */
-	if (!s->at) {
-		lock();
-		if (take_left_locked(s))
-			say_thread(s, this_thread());
-		unlock();
+	const struct stream *left;
+	bool done = false;
+
+	record_lock();
+	if (record_process->nr_left) {
+		left = &record_process->left[record_process->nr_left - 1];
+		done = left->last <= first_clock(event);
+		if (done) {
+			s->at = left->at;
+			s->end = left->end;
+			s->last = left->last;
+			record_process->nr_left--;
+		}
 	}
-	if (!make_room(s, this_thread(), event->clock))
+	record_unlock();
+	return done;
+}
+
+static bool put_own(struct stream *s, struct raw_event *event)
+{
+	s32 tid = this_thread();
+
+	/* A thread's first event, or its first since fork: exact, whatever it is of. */
+	if (!s->end) {
+		s->number = (u16)(s - record_streams + 1);
+		s->at = NULL;
+		owns(s, event->address);
+		s->last = 0;
+		stamp(s, event);
+		if (take_left(s, event))
+			*s->at++ = raw_value(RAW_THREAD, (u32)tid);
+	}
+	if (!make_room(s, tid, event))
 		return false;
-	put_event(s, event);
+	put_event(s->at, event);
+	s->at += count_words(event);
+	note_last(s, event);
 	return true;
 }
 
-/* The thread is ending: what others' destructors do is still recorded, as long as the C library
- * calls again; then the chunk goes to whoever comes next. */
+/* The thread is ending: its chunk goes to whoever comes next. What destructors behind this one do
+ * is put_shared's: the C library may not call again. */
 static void end_thread(void *arg)
 {
 	struct stream *s = arg;
-	u64 signals;
+	u64 signals = record_block_signals();
 
-	if (++end_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
-		pthread_setspecific(end_key, s);
-		return;
-	}
-	signals = block_signals();
 	ending = true;
 	record_stream = NULL;
-	if (s->at && s->at + WORDS_MAX <= s->end && process->state == RECORDING) {
-		lock();
-		if (process->nr_left < MAX_LEFT)
-			process->left[process->nr_left++] = (struct stream){
-				.at = s->at, .end = s->end, .chunk_end = s->chunk_end};
-		unlock();
+	if (s->end && s->at < s->end && record_process->state == RECORD_ON) {
+		record_lock();
+		if (record_process->nr_left < MAX_LEFT)
+			record_process->left[record_process->nr_left++] =
+				(struct stream){.at = s->at, .end = s->end, .last = s->last};
+		record_unlock();
 	}
 	*s = (struct stream){0};
-	WRITE_ONCE(claim_hint, (u32)(s - streams));
-	__atomic_store_n(&claimed[s - streams], 0, __ATOMIC_RELEASE);
-	restore_signals(signals);
+	WRITE_ONCE(claim_hint, (u32)(s - record_streams));
+	__atomic_store_n(&claimed[s - record_streams], 0, __ATOMIC_RELEASE);
+	record_restore_signals(signals);
 }
 
-void record_slow(const struct raw_event *event)
+static bool recording(void)
 {
-	int saved = errno;
+	u32 state;
+
+	if (!record_prepare())
+		return false;
+	state = __atomic_load_n(&record_process->state, __ATOMIC_ACQUIRE);
+	if (likely(state))
+		return state == RECORD_ON;
+	record_lock();
+	if (record_process->state == RECORD_FRESH) {
+		if (!end_key_made)
+			end_key_made = !pthread_key_create(&end_key, end_thread);
+		state = record_begin_file() ? RECORD_ON : RECORD_OFF;
+		__atomic_store_n(&record_process->state, state, __ATOMIC_RELEASE);
+	}
+	state = record_process->state;
+	record_unlock();
+	return state == RECORD_ON;
+}
+
+static void count_lost(void)
+{
+	u64 *lost = record_process && record_process->header ? &record_process->header->lost
+							     : &record_notice->lost_calls;
+
+	__atomic_fetch_add(lost, 1, __ATOMIC_RELAXED);
+}
+
+static void KMM_COLD record_slow(struct raw_event *event)
+{
 	struct stream *s, *fresh = NULL;
 	u64 signals;
-	bool done = false;
+	bool done;
 
-	if (config.known && (!config.wanted || (process && process->state == OFF))) {
-		if (process && process->header)
-			__atomic_fetch_add(&process->header->lost, 1, __ATOMIC_RELAXED);
+	if (record_unwanted())
 		return;
-	}
-	signals = block_signals();
+	if (record_process && READ_ONCE(record_process->state) == RECORD_OFF)
+		return count_lost();
+	signals = record_block_signals();
 	if (recording()) {
 		s = record_stream;
 		if (!s && !ending)
 			s = fresh = record_stream = claim_stream();
-		done = s ? put_own(s, event) : put_shared(event);
-		if (!done) {
-			no_room();
-			__atomic_fetch_add(&process->header->lost, 1, __ATOMIC_RELAXED);
-		}
+		done = (s && put_own(s, event)) || put_shared(event);
+		if (!done)
+			__atomic_store_n(&record_process->state, RECORD_OFF, __ATOMIC_RELEASE);
+	} else {
+		done = false;
 	}
-	restore_signals(signals);
+	if (!done)
+		count_lost();
+	record_restore_signals(signals);
 	/* May allocate. */
 	if (fresh && end_key_made)
 		pthread_setspecific(end_key, fresh);
+}
+
+void record_event(const struct raw_event *event)
+{
+	struct raw_event known = *event;
+	struct stream *s = record_stream;
+	u32 words;
+	u64 *at;
+	int saved;
+
+	if (likely(s && s->number)) {
+		words = count_words(event) + 1;
+		if (!owns(s, event->address) || READ_ONCE(record_notice->tick) != s->tick ||
+		    (u64)READ_ONCE(s->at) % RAW_CLOCK_EVERY + words * sizeof(u64) > RAW_CLOCK_EVERY)
+			stamp(s, &known);
+		at = stream_take(s, count_words(&known));
+		if (likely(at)) {
+			put_event(at, &known);
+			note_last(s, &known);
+			return;
+		}
+	}
+	saved = errno;
+	record_slow(&known);
 	errno = saved;
 }

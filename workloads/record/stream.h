@@ -1,7 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of libkmm-record.so, shared by its two files: preload.c has the functions of malloc's
- * family, stream.c the streams of events that they write to.
+ * The inside of libkmm-record.so: preload.c has the functions of malloc's family, stream.c the
+ * streams of events that they write to, file.c the file behind these.
+ *
+ * Order. Threads' events are merged by their stamps, so when one operation on an address comes
+ * before another, by what the program or its allocator does to hand the address on, its stamp must
+ * not be the later one. Within a thread the stream's own order sees to that. Between threads an
+ * exact stamp would (record_stamp), but reading the clock costs more than the rest of a call, so it
+ * is read only where another thread may have been at the address:
+ *
+ *	regions[address / 16 KiB]:   0 -> the only thread with an event there -> REGION_SHARED
+ *
+ * each step at most once. A thread that finds its own number notes its event with the stamp that
+ * it has, a few calls old; any other makes it REGION_SHARED first and then takes an exact stamp.
+ * Let e come before f, of the same address, e of thread A and f of thread B.
+ *
+ *   f is exact: its stamp waits for all loads before it, thus for that by which B learned of the
+ *   address, which came after A had handed it on, and so after e's stamp, old or exact: A takes it
+ *   before it hands on, and x86's stores leave in order.
+ *
+ *   f is not exact: B has read its own number in the region. When e was noted, A had read there, or
+ *   put there, A's number or REGION_SHARED; B's read comes later, and in the order of what this one
+ *   word has held none of these has B's number behind it. So there was no such e.
+ *
+ * A number passes to another thread only through claim_stream, which the old owner has left, and
+ * begins with an exact stamp. That many addresses share an entry makes them exact the sooner.
+ *
+ * So that times are right, too, a stream reads the clock every RAW_CLOCK_EVERY bytes, and when
+ * kmm record's tick says that a millisecond has passed.
  */
 #ifndef WORKLOADS_RECORD_STREAM_H
 #define WORKLOADS_RECORD_STREAM_H
@@ -9,37 +35,54 @@
 #include "base/compiler.h"
 #include "workloads/record/raw.h"
 
+#define RAW_CLOCK_EVERY 128U /* bytes: 16 words */
+#define STREAM_SLACK	8U   /* words of one event, at most */
+
 /*
- * Where a thread writes its events: words of its chunk in the file's mapping. All zero is a stream
- * without a chunk; fork makes it that in the child (MADV_WIPEONFORK), so that a child never writes
- * into its parent's file.
+ * Where a thread writes its events: words of its hot chunk. All zero is a stream without a chunk;
+ * fork makes it that in the child (MADV_WIPEONFORK), so that a child never writes into its parent's
+ * file. What begins in front of `end` fits into the chunk.
  */
 struct stream {
 	u64 *at, *end; /* at may have moved beyond end: nothing is there then */
-	u64 *chunk_end;
-	u64 full; /* chunks that this thread filled */
-	u64 unused[4];
+	u64 last;      /* the clock that was said last */
+	u32 tick;      /* and the tick then */
+	u16 number;    /* in regions; 0 without a chunk */
+	u16 unused[17];
 };
 _Static_assert(sizeof(struct stream) == 64, "a cache line each");
 
 struct raw_event {
 	enum raw_kind kind;
-	u32 cpu;
+	u32 align; /* RAW_MEMALIGN: log2 */
+	u32 cpu, old_cpu;
 	u64 address;
 	u64 size;
-	u64 clock;
+	u64 clock;	    /* 0: that which the stream has */
 	u64 old, old_clock; /* RAW_REALLOC: the address before, and when it went */
-	u32 align;	    /* RAW_MEMALIGN: log2 */
 };
 
+#define REGION_SHIFT  14
+#define NR_REGIONS    (1U << 20)
+#define REGION_SHARED 0xffffU
+
 extern __thread struct stream *record_stream;
+extern u16 *record_regions;		 /* there when there is a stream */
+extern struct raw_notice *record_notice; /* always */
 
 /* The clock of clock_gettime instead of the TSC. */
 extern bool record_slow_clock;
 u64 record_slow_stamp(u32 *cpu);
 
 /* Any event in any situation. Keeps errno. */
-void record_slow(const struct raw_event *event);
+void record_event(const struct raw_event *event);
+
+/* What a realloc must know before it: 0, or when the old address goes, and on which CPU. */
+u64 record_old_stamp(const void *old, u32 *cpu);
+
+/* The thread has no stream any more, and will get none: what it does goes through one that such
+ * threads share, in the order in which it gets there. */
+bool record_without_stream(void);
 
 /*
  * The clock, and the CPU this thread is on. rdtscp waits for all loads before it, so that a thread
@@ -58,52 +101,69 @@ static inline u64 record_stamp(u32 *cpu)
 	return clock;
 }
 
+static inline u16 *record_region(u64 address)
+{
+	return &record_regions[address >> REGION_SHIFT & (NR_REGIONS - 1)];
+}
+
 /*
  * Words for an event in the thread's own chunk, or NULL. They are taken by one instruction, so that
  * a signal's handler gets others. It may also move the stream to another chunk between any two
  * lines here: so the end is read first, and what was taken counts only if it lies in the chunk of
- * that end.
+ * that end. A chunk is not begun again while it has words that were taken and not written.
  */
 static inline u64 *stream_take(struct stream *s, u64 words)
 {
-	u64 at = words * sizeof(u64), end;
+	u64 at = words * sizeof(u64), end = (u64)READ_ONCE(s->end);
 
-	if (unlikely(!s))
-		return NULL;
-	end = (u64)READ_ONCE(s->end);
 	__asm__ volatile("xaddq %0, %1" : "+r"(at), "+m"(s->at) : : "memory");
-	if (unlikely(at + words * sizeof(u64) > end || (at ^ (end - 1)) >= RAW_CHUNK_BYTES))
+	if (unlikely(at >= end || (at ^ (end - 1)) >= RAW_CHUNK_BYTES))
 		return NULL;
 	return (u64 *)at;
 }
 
-/* The clock as the words of a chunk have it. */
-static inline u64 stream_clock(const u64 *at, u64 clock)
+static inline struct raw_chunk *stream_chunk(const u64 *at)
 {
-	u64 base = ((struct raw_chunk *)ALIGN_DOWN((u64)at, (u64)RAW_CHUNK_BYTES))->base;
-
-	return likely(clock > base) ? clock - base : 0;
+	return (struct raw_chunk *)ALIGN_DOWN((u64)at, (u64)RAW_CHUNK_BYTES);
 }
 
-static inline u64 raw_head(enum raw_kind kind, u32 cpu, u64 address)
+static inline u64 raw_clock(const u64 *at, u64 clock, u32 cpu)
 {
-	return (address & RAW_ADDRESS_MAX) << 16 | (u64)cpu << 4 | kind;
+	u64 base = stream_chunk(at)->base, passed = likely(clock > base) ? clock - base : 0;
+
+	if (unlikely(passed >> RAW_CLOCK_BITS))
+		return (clock & RAW_VALUE_MAX) << 4 | RAW_TIME;
+	return passed << 16 | (u64)cpu << 4 | RAW_CLOCK;
 }
 
-static inline u64 raw_tail(u64 passed, u64 size)
+/* Of what RAW_FITS. */
+static inline u64 raw_word(enum raw_kind kind, u64 address, u64 size)
 {
-	return passed << (4 + RAW_SIZE_BITS) | size << 4 | RAW_TAIL;
+	return address << 17 | size << 4 | kind;
 }
 
-static inline u64 raw_old(u64 old, u64 span)
+/* A call of an address that only this thread has been at: false if there is more to it. */
+static inline bool stream_note(enum raw_kind kind, u64 address, u64 size)
 {
-	return (old & RAW_ADDRESS_MAX) << 16 | span << 4 | RAW_TAIL;
-}
+	struct stream *s = record_stream;
+	u64 *at, clock;
+	u32 cpu;
 
-/* An event's head comes last: without one it is none. */
-static inline void stream_finish(u64 *at, u64 head)
-{
-	__atomic_store_n(at, head, __ATOMIC_RELEASE);
+	if (unlikely(!s || !RAW_FITS(address, size)) ||
+	    unlikely(READ_ONCE(*record_region(address)) != s->number ||
+		     READ_ONCE(record_notice->tick) != s->tick))
+		return false;
+	at = stream_take(s, 1);
+	while (unlikely(at && (u64)at % RAW_CLOCK_EVERY == 0)) {
+		clock = record_stamp(&cpu);
+		s->last = clock;
+		WRITE_ONCE(*at, raw_clock(at, clock, cpu));
+		at = stream_take(s, 1);
+	}
+	if (unlikely(!at))
+		return false;
+	WRITE_ONCE(*at, raw_word(kind, address, size));
+	return true;
 }
 
 #endif

@@ -11,9 +11,12 @@
 
 #define HZ     1000000000ULL
 #define BASE   1000ULL
-#define CHUNKS 4
+#define CHUNKS 5
+#define LOG    3 /* the first chunk of the log */
 
 static struct raw_header header;
+static struct raw_chunk chunks[CHUNKS];
+static volatile sig_atomic_t stop;
 static u64 words[CHUNKS][64];
 static size_t nr[CHUNKS];
 static char out[64], error[KMT_ERROR_SIZE];
@@ -31,8 +34,14 @@ static void begin(void)
 				     .clock_hz = HZ,
 				     .base = BASE,
 				     .base_ns = 5000,
-				     .nr_chunks = CHUNKS,
+				     .first_log = LOG,
+				     .nr_hot = LOG,
+				     .nr_log = CHUNKS - LOG,
+				     .nr_serials = CHUNKS,
 				     .command = "work\nhard"};
+	for (int i = 1; i < CHUNKS; i++)
+		chunks[i] = (struct raw_chunk){RAW_CHUNK_MAGIC, BASE, (u64)i, i, 3};
+	stop = 0;
 	memset(nr, 0, sizeof(nr));
 	memset(words, 0, sizeof(words));
 }
@@ -47,16 +56,28 @@ static void thread(int chunk, s32 tid)
 	word(chunk, (u64)(u32)tid << 4 | RAW_THREAD);
 }
 
+static void at_clock(int chunk, u64 clock)
+{
+	word(chunk, clock << 16 | 3 << 4 | RAW_CLOCK);
+}
+
+/* Without a clock of its own. */
+static void untimed(int chunk, enum raw_kind kind, u64 address, u64 size)
+{
+	word(chunk, address << 17 | size << 4 | kind);
+}
+
 static void event(int chunk, enum raw_kind kind, u64 address, u64 clock, u64 size)
 {
-	word(chunk, address << 16 | 3 << 4 | kind);
-	word(chunk, clock << (4 + RAW_SIZE_BITS) | size << 4 | RAW_TAIL);
+	at_clock(chunk, clock);
+	untimed(chunk, kind, address, size);
 }
 
 static void resize(int chunk, u64 old, u64 address, u64 from, u64 to, u64 size)
 {
+	at_clock(chunk, from);
+	untimed(chunk, RAW_OLD, old, 0);
 	event(chunk, RAW_REALLOC, address, to, size);
-	word(chunk, old << 16 | (to - from) << 4 | RAW_TAIL);
 }
 
 static int raw_file(void)
@@ -67,8 +88,11 @@ static int raw_file(void)
 	    pwrite(fd, &header, sizeof(header), 0) != sizeof(header))
 		abort();
 	for (int i = 1; i < CHUNKS; i++) {
-		struct raw_chunk chunk = {nr[i] ? RAW_CHUNK_MAGIC : 0, BASE};
+		struct raw_chunk chunk = chunks[i];
 		off_t at = (off_t)i * RAW_CHUNK_BYTES;
+
+		if (!nr[i])
+			chunk.magic = 0;
 
 		if (pwrite(fd, &chunk, sizeof(chunk), at) != sizeof(chunk) ||
 		    pwrite(fd, words[i], sizeof(words[i]), at + (off_t)sizeof(chunk)) !=
@@ -104,7 +128,7 @@ static int merge(void)
 		abort();
 	close(named);
 	error[0] = '\0';
-	result = record_merge(fd, "raw", out, &process, error);
+	result = record_merge(fd, "raw", out, &stop, &process, error);
 	close(fd);
 	if (result)
 		unlink(out);
@@ -163,7 +187,7 @@ static void a_realloc_that_fails_leaves_its_object(void)
 {
 	begin();
 	event(1, RAW_MALLOC, 0x1000, 10, 100);
-	resize(1, 0x1000, 0, 20, 30, 100000);
+	resize(1, 0x1000, 0, 20, 30, 60000);
 	resize(1, 0x1000, 0, 40, 50, 0); /* frees */
 	event(1, RAW_MALLOC, 0, 60, 1);
 	event(1, RAW_FREE, 0, 70, 0);
@@ -178,13 +202,16 @@ static void what_was_cut_short_is_passed_over(void)
 {
 	begin();
 	event(1, RAW_MALLOC, 0x1000, 10, 100);
-	word(1, 0); /* reserved, never written */
-	word(1, 99ULL << 4 | RAW_TAIL);
+	word(1, 0);  /* taken, never written */
+	word(1, 15); /* no kind */
 	event(1, RAW_MALLOC, 0x2000, 20, 200);
 	word(1, 5000ULL << 4 | RAW_SIZE); /* its head never came */
 	word(1, 0);
 	event(1, RAW_MALLOC, 0x3000, 30, 300);
-	word(1, 0x4000ULL << 16 | RAW_FREE); /* a head alone */
+	untimed(1, RAW_OLD, 0x1000, 0); /* the realloc never came */
+	word(1, 0);
+	untimed(1, RAW_REALLOC, 0x2000, 1); /* of what? */
+	untimed(1, RAW_OLD, 0x1000, 0);
 	ok_eq(merge(), 0);
 	ok_eq(nr_events, 3);
 	ok_eq(events[2].arg, 300);
@@ -193,20 +220,83 @@ static void what_was_cut_short_is_passed_over(void)
 static void what_does_not_fit_is_said_in_front(void)
 {
 	begin();
-	word(1, (BASE + 100000000000000ULL) << 4 | RAW_TIME);
+	word(1, (BASE + 500000000000000ULL) << 4 | RAW_TIME);
 	word(1, 1ULL << 40 << 4 | RAW_SIZE);
 	word(1, 12 << 4 | RAW_ALIGN);
-	event(1, RAW_MEMALIGN, 0x100000, 0, 0);
-	word(1, 70000ULL << 4 | RAW_SPAN);
-	word(1, (BASE + 100000000100000ULL) << 4 | RAW_TIME);
-	resize(1, 0x100000, 0x200000, 0, 0, 77);
+	untimed(1, RAW_MEMALIGN, 0x100000, 0);
+	untimed(1, RAW_OLD, 0x100000, 0);
+	word(1, (BASE + 500000000100000ULL) << 4 | RAW_TIME);
+	word(1, ((1ULL << 56) + 1) << 4 | RAW_ADDRESS);
+	untimed(1, RAW_REALLOC, 0, 77);
+	word(1, ((1ULL << 56) + 1) << 4 | RAW_ADDRESS);
+	untimed(1, RAW_FREE, 0, 0);
 	event(2, RAW_MALLOC, 0x300000, 0, 1);
 	ok_eq(merge(), 0);
-	ok_eq(nr_events, 3);
+	ok_eq(nr_events, 4);
 	ok(events[1].kind == KMT_MEMALIGN && events[1].order == 12 && events[1].arg == 1ULL << 40,
 	   "%d %d", events[1].kind, events[1].order);
-	ok(events[2].kind == KMT_REALLOC && events[2].time_ns == 100000000100000ULL, "%llu",
+	ok(events[2].kind == KMT_REALLOC && events[2].time_ns == 500000000100000ULL, "%llu",
 	   (unsigned long long)events[2].time_ns);
+	ok(events[3].kind == KMT_FREE && events[3].id == events[1].id, "%d", events[3].kind);
+}
+
+/* A stamp holds for what follows; of a thread's chunks the one begun first goes first. */
+static void events_without_a_clock_keep_their_order(void)
+{
+	begin();
+	chunks[1].serial = 9; /* hot, begun when the one in the log was full */
+	chunks[1].base = BASE + 50;
+	untimed(1, RAW_FREE, 0x1000, 0);
+	untimed(1, RAW_MALLOC, 0x1000, 3);
+	event(LOG, RAW_MALLOC, 0x1000, 10, 1);
+	untimed(LOG, RAW_FREE, 0x1000, 0);
+	at_clock(LOG, 50);
+	untimed(LOG, RAW_MALLOC, 0x1000, 2);
+	event(2, RAW_MALLOC, 0x2000, 20, 4);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 6);
+	ok_eq(events[1].time_ns, 0);
+	ok_eq(events[2].arg, 4);
+	ok_eq(events[3].arg, 2);
+	ok_eq(events[5].arg, 3);
+	ok_eq(counts.missed_object_frees + counts.unknown_object_frees, 0);
+}
+
+/* Killed while it copied its chunk into the log, or before it began it again. */
+static void of_a_chunk_and_its_copy_one_counts(void)
+{
+	begin();
+	for (int i = 1; i <= LOG; i += LOG - 1)
+		event(i, RAW_MALLOC, 0x1000, 10, 100);
+	event(1, RAW_FREE, 0x1000, 20, 0); /* the copy is cut off here */
+	chunks[LOG].serial = chunks[1].serial;
+	event(LOG + 1, RAW_MALLOC, 0x1000, 30, 1);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 3);
+	ok_eq(counts.missed_object_frees + counts.unknown_object_frees, 0);
+}
+
+/* Its chunk begins before the realloc does, whose first half others' calls depend on. */
+static void a_realloc_may_be_the_first_in_its_chunk(void)
+{
+	begin();
+	event(1, RAW_MALLOC, 0x1000, 10, 100);
+	chunks[2].base = BASE + 20;
+	resize(2, 0x1000, 0x3000, 0, 20, 500);
+	event(1, RAW_MALLOC, 0x1000, 30, 100);
+	ok_eq(merge(), 0);
+	ok_eq(nr_events, 3);
+	ok_eq(events[1].kind, KMT_MALLOC);
+	ok_eq(events[2].kind, KMT_REALLOC);
+	ok_eq(counts.missed_object_frees + counts.unknown_object_frees, 0);
+}
+
+static void it_stops_when_told(void)
+{
+	begin();
+	event(1, RAW_MALLOC, 0x1000, 10, 100);
+	stop = 2;
+	ok(merge() == -EINTR && !strcmp(error, "interrupted"), "%s", error);
 }
 
 /* A handler's calls stand before the one that it interrupted, and have later times. */
@@ -239,6 +329,9 @@ static void a_process_without_events_has_no_trace(void)
 {
 	begin();
 	ok_eq(merge(), -ENODATA);
+	header.lost = 5;
+	ok_eq(merge(), -ENODATA);
+	ok_eq(process.lost, 5); /* which is said all the same */
 	header = (struct raw_header){0};
 	ok_eq(merge(), -ENODATA);
 }
@@ -263,6 +356,10 @@ int main(void)
 	RUN(a_realloc_that_fails_leaves_its_object);
 	RUN(what_was_cut_short_is_passed_over);
 	RUN(what_does_not_fit_is_said_in_front);
+	RUN(events_without_a_clock_keep_their_order);
+	RUN(of_a_chunk_and_its_copy_one_counts);
+	RUN(a_realloc_may_be_the_first_in_its_chunk);
+	RUN(it_stops_when_told);
 	RUN(time_does_not_go_back_in_a_chunk);
 	RUN(frees_that_do_not_match_are_counted);
 	RUN(a_process_without_events_has_no_trace);

@@ -43,6 +43,31 @@ threads_share_objects() {
 	"$sums" again.kmt | diff - sums
 }
 
+# Whatever lies between two threads, a free comes behind its allocation.
+objects_go_round() {
+	all_is_recorded ring
+	want_line sums '^went [1-9]'
+}
+
+late_threads() {
+	all_is_recorded late
+	want_line sums '^threads [1-9]'
+}
+
+# Files whose names lead nowhere by then, and little address space.
+where_there_is_less() {
+	all_is_recorded chroot
+	(ulimit -v 400000 && all_is_recorded threads)
+}
+
+what_is_lost_is_counted() {
+	want_status 2 record -o lost.kmt -- "$work_program" nowhere
+	cp out said
+	holds lost.kmt said
+	want_lines err 1
+	want_line err '^kmm: lost.kmt: 1 processes could not be recorded, [1-9][0-9]* calls:'
+}
+
 every_clock_will_do() {
 	want_status 0 record --clock monotonic -o clock.kmt -- "$work_program" threads
 	cp out said
@@ -204,7 +229,13 @@ kernel_refuses() {
 
 if [ -e "$build/.libs/libkmm-record.so" ]; then
 	t "a program with threads: all of its calls" threads_share_objects
+	t "objects that go from thread to thread" objects_go_round
 	t "by the other clock" every_clock_will_do
+	t "threads that allocate when they end" late_threads
+	t "more events than a chunk holds" all_is_recorded many
+	t "large objects" all_is_recorded large
+	t "in a chroot, and with little address space" where_there_is_less
+	t "what is lost is counted" what_is_lost_is_counted
 	t "a thousand short threads, and their last words" short_threads
 	t "realloc and reallocarray, over and over" all_is_recorded realloc
 	t "odd calls" odd_calls

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -198,6 +199,77 @@ static void work_fork(void)
 	printf("child %d\n", (int)child);
 }
 
+/* Objects that go round: each thread frees what the one before it allocated, which then often is
+ * the address that it gets next. */
+struct ring_slot {
+	_Alignas(64) void *object;
+};
+static struct ring_slot ring[NR_THREADS];
+
+static void *pass_on(void *arg)
+{
+	struct counts counts = {0};
+	u64 number = (u64)arg - 1, seed = (u64)arg;
+	struct ring_slot *from = &ring[number], *to = &ring[(number + 1) % NR_THREADS];
+
+	for (int i = 0; i < 20000; i++) {
+		void *p = __atomic_exchange_n(&from->object, NULL, __ATOMIC_ACQ_REL);
+
+		release(&counts, p);
+		p = allocate(&counts, &seed);
+		if (i % 8 == 0) {
+			size_t size = own_size(&seed);
+
+			p = hide(realloc(p, size));
+			counts.realloc++;
+			counts.bytes += size;
+		}
+		p = __atomic_exchange_n(&to->object, p, __ATOMIC_ACQ_REL);
+		release(&counts, p);
+	}
+	add(&counts);
+	return NULL;
+}
+
+static void work_ring(void)
+{
+	struct counts counts = {0};
+
+	run_threads(NR_THREADS, pass_on);
+	for (int i = 0; i < NR_THREADS; i++)
+		release(&counts, ring[i].object);
+	add(&counts);
+	say();
+}
+
+/* Sizes and addresses that a word has no room for, from several threads. */
+static void *work_large_thread(void *arg)
+{
+	struct counts counts = {0};
+	u64 seed = (u64)arg;
+
+	for (int i = 0; i < 300; i++) {
+		size_t size = (1 << 20) + own_size(&seed);
+		void *p = hide(malloc(size));
+
+		counts.malloc++;
+		counts.bytes += size;
+		size = (3 << 20) + own_size(&seed);
+		p = hide(realloc(p, size));
+		counts.realloc++;
+		counts.bytes += size;
+		release(&counts, p);
+	}
+	add(&counts);
+	return NULL;
+}
+
+static void work_large(void)
+{
+	run_threads(NR_THREADS, work_large_thread);
+	say();
+}
+
 static void work_realloc(void)
 {
 	struct counts counts = {0};
@@ -284,6 +356,74 @@ static void work_signals(void)
 	say();
 }
 
+/* Threads that allocate for the first time when they end. */
+static void *say_late(void *unused)
+{
+	(void)unused;
+	pthread_setspecific(last_words, &last_words);
+	return NULL;
+}
+
+static void allocate_late(void *unused)
+{
+	struct counts counts = {0};
+	u64 seed = (u64)pthread_self();
+
+	(void)unused;
+	release(&counts, allocate(&counts, &seed));
+	add(&counts);
+}
+
+static void work_late(void)
+{
+	pthread_key_create(&last_words, allocate_late);
+	for (int i = 0; i < 200; i++)
+		run_threads(NR_THREADS, say_late);
+	say();
+}
+
+/* Many more events than a chunk holds. */
+static void work_many(void)
+{
+	struct counts counts = {0};
+	u64 seed = 3;
+
+	for (int i = 0; i < 100000; i++)
+		release(&counts, allocate(&counts, &seed));
+	add(&counts);
+	say();
+}
+
+/* Goes where the recording's file cannot be found. */
+static void work_chroot(void)
+{
+	churn((void *)4);
+	/* Without the right to, it stays. */
+	if (chdir("/proc/self/task") || chroot("/proc/self/task"))
+		errno = 0;
+	churn((void *)5);
+	free_handed();
+	say();
+}
+
+/* A child that has no descriptor left for a file of its own. */
+static void work_nowhere(void)
+{
+	struct rlimit none = {0, 0};
+	pid_t child;
+
+	churn((void *)6);
+	free_handed();
+	child = fork();
+	if (!child) {
+		setrlimit(RLIMIT_NOFILE, &none);
+		churn((void *)7);
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+	say();
+}
+
 /* Ends by SIGKILL: what it has said before is in the trace. */
 static void work_killed(void)
 {
@@ -337,6 +477,9 @@ static const struct {
 	{"threads", work_threads}, {"short", work_short_threads},
 	{"fork", work_fork},	   {"realloc", work_realloc},
 	{"odd", work_odd},	   {"signals", work_signals},
+	{"ring", work_ring},	   {"large", work_large},
+	{"late", work_late},	   {"many", work_many},
+	{"chroot", work_chroot},   {"nowhere", work_nowhere},
 	{"killed", work_killed},   {"exec", work_exec},
 	{"speed", work_speed},
 };
