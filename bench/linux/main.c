@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
-/* The initcall: all cases, then the end of this kernel. */
+/*
+ * The initcall: all cases, then the end of this kernel.
+ *
+ * The short cases are taken in rounds, a share of their repetitions in each: what disturbs the machine for
+ * a moment then meets a few repetitions of a case, not all.
+ */
 #include "kmm_linux.h"
 
 #include <linux/init.h>
 #include <linux/moduleparam.h>
 #include <linux/reboot.h>
 #include <linux/utsname.h>
+
+#define NR_ROUNDS 3
 
 int param_threads = 1;
 unsigned long param_memory = 1UL << 30;
@@ -32,7 +39,7 @@ static bool wanted(const char *suite)
 	return false;
 }
 
-static int run_suites(void)
+static int run_short_suites(void)
 {
 	int error = 0;
 
@@ -44,6 +51,19 @@ static int run_suites(void)
 		error = kmalloc_cases();
 	if (!error && wanted("tree"))
 		error = tree_cases();
+	return error;
+}
+
+static int run_suites(void)
+{
+	int left = param_repetitions, round, error = 0;
+
+	for (round = NR_ROUNDS; !error && round; round--) {
+		param_repetitions = DIV_ROUND_UP(left, round);
+		left -= param_repetitions;
+		if (param_repetitions)
+			error = run_short_suites();
+	}
 	if (!error && wanted("ageing"))
 		error = ageing_cases();
 	if (!error && wanted("replay"))
