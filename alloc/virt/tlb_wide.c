@@ -83,13 +83,18 @@ u32 tlb_wide_find(const struct tlb_array *array, u64 tag, u64 number)
 	return slot == end ? TLB_NO_SLOT : slot;
 }
 
-void tlb_wide_unlink(struct tlb_array *array, u32 slot)
+KMM_ALWAYS_INLINE void unlink_slot(struct tlb_array *array, u32 slot)
 {
 	u16 *link = head_of(array->wide, array->tags[slot] & TLB_NUMBER_BITS);
 
 	while (*link != slot)
 		link = &array->wide->next[*link];
 	*link = array->wide->next[slot];
+}
+
+void tlb_wide_unlink(struct tlb_array *array, u32 slot)
+{
+	unlink_slot(array, slot);
 }
 
 void tlb_wide_reorder(struct tlb_array *array)
@@ -101,17 +106,23 @@ void tlb_wide_reorder(struct tlb_array *array)
 /* By insertion: the order is mostly what it was. */
 static void sort(const struct tlb_array *array, u16 *order)
 {
+	u32 latest = array->stamps[order[0]];
+
 	for (u32 i = 1; i < array->ways; i++) {
 		u16 slot = order[i];
-		u32 to = i;
+		u32 stamp = array->stamps[slot], to = i;
 
-		for (; to && array->stamps[order[to - 1]] > array->stamps[slot]; to--)
+		if (likely(stamp >= latest)) {
+			latest = stamp;
+			continue;
+		}
+		for (; to && array->stamps[order[to - 1]] > stamp; to--)
 			order[to] = order[to - 1];
 		order[to] = slot;
 	}
 }
 
-static u32 oldest(struct tlb_array *array, u32 first)
+static inline u32 oldest(struct tlb_array *array, u32 first)
 {
 	/* Mostly there is one set only: spare it the division. */
 	u32 set = first ? first / array->stride : 0;
@@ -138,7 +149,7 @@ u32 tlb_wide_replace(struct tlb_array *array, u32 first, u64 tag, u64 number)
 	u16 *head = head_of(array->wide, number);
 
 	if (array->tags[slot])
-		tlb_wide_unlink(array, slot);
+		unlink_slot(array, slot);
 	array->tags[slot] = tag;
 	array->wide->next[slot] = *head;
 	*head = (u16)slot;
