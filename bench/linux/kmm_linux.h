@@ -25,8 +25,8 @@
 /* Of the command line: kmm_bench.NAME=VALUE. */
 extern int param_threads;	   /* that the command's cases have at most */
 extern unsigned long param_memory; /* bytes of kmm's machine, whose batches these cases take */
-extern int param_repetitions; /* of a case, in the round under way */
-extern int param_ms; /* of one repetition, at least */
+extern int param_repetitions;	   /* of a case, in the round under way */
+extern int param_ms;		   /* of one repetition, at least */
 
 /* Cycles, as everything in a run is timed. */
 static inline u64 cycles_now(void)
