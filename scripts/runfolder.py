@@ -177,6 +177,8 @@ def case_text(suite, case, size):
     """How a case is called in figures and tables."""
     if suite != "page" and size in ("", "0", "trace"):
         return case
+    if suite == "tree":
+        return f"{case} of {size} ranges"
     return f"{case} order {size}" if suite == "page" else f"{case} {bytes_text(size)}"
 
 
@@ -201,14 +203,19 @@ def ratio(row, base):
 
 def beside_linux(rows):
     """{suite: {(case, size): {allocator: row}}} of what kmm and Linux were both measured in, of one thread: Linux has
-    no more."""
+    no more. Cases as they come, sizes by value."""
     name = linux_name(rows)
     suites = {}
     for row in rows:
         if row["ns_per_op"] and row["threads"] == 1 and row["placement"] in ("", "local"):
             suites.setdefault(row["suite"], {}).setdefault((row["case"], row["size"]), {})[row["allocator"]] = row
-    both = {s: {k: v for k, v in cases.items() if "kmm" in v and name in v} for s, cases in suites.items()}
-    return {s: cases for s, cases in both.items() if cases}
+    found = {}
+    for suite, cases in suites.items():
+        names = list(dict.fromkeys(case for case, _ in cases))
+        for key in sorted(cases, key=lambda k: (names.index(k[0]), size_order(k[1]))):
+            if "kmm" in cases[key] and name in cases[key]:
+                found.setdefault(suite, {})[key] = cases[key]
+    return found
 
 
 def allocator_order(names):

@@ -274,7 +274,8 @@ static int add_case(struct linux_rows *rows, const struct linux_case *c)
 		snprintf(note, sizeof(note), "uml; one CPU; %llu objects",
 			 (unsigned long long)c->count);
 	else
-		snprintf(note, sizeof(note), "uml; one CPU");
+		snprintf(note, sizeof(note), "uml; one CPU%s",
+			 strcmp(c->name, "maple") ? "" : "; kmm has no maple tree");
 	return results_measured(rows->results, &row);
 }
 

@@ -187,8 +187,11 @@ lines_that_are_none() {
 
 the_real_one() {
 	printf '#!/bin/sh\necho "%s"\n' "$real" >"$work/data/linux"
-	want_status 0 bench --suite tree --case rbtree
+	rm -rf "$work/results"
+	want_status 0 "$kmm" bench --with-linux --suite tree --threads 1 --memory 64M --benchmark_min_time=0.0001 \
+		--benchmark_repetitions=1 --results "$work/results"
 	want_line "$work/results/latest/throughput.csv" '^tree,rbtree,linux-[0-9.]+,1,local,1000,'
+	want_line "$work/results/latest/throughput.csv" '^tree,maple,linux-[0-9.]+,1,local,1000,.*; kmm has no maple tree$'
 }
 
 t "rows join the run" rows_join_the_run
