@@ -212,6 +212,44 @@ static void every_case_of_every_suite_runs_and_passes_its_checks(void)
 	ok_eq(kmm_shutdown(machine, NULL), 0);
 }
 
+/* What --full alone has of the kernel's own tests of vmalloc; with 10^6 areas only where there is memory
+ * for them. */
+static void the_kernels_tests_of_vmalloc_are_whole_with_full(void)
+{
+	static const char *const run[] = {"full_fit", "fix_align", "random_size_align",
+					  "align_shift"};
+	static const char *const there[] = {"fix_size_1000000", "random_size_1000000",
+					    "long_busy_list_100000", "long_busy_list_1000000"};
+	struct kmm *machine = boot(NULL, large_bytes);
+	struct bench_env env = env_with_peers(machine);
+	struct case_list list;
+	int nr_run = 0;
+
+	env.full = true;
+	enumerate_all(&env, &list);
+	for (size_t i = 0; i < sizeof(there) / sizeof(there[0]); i++)
+		ok(has_case(&list, "vmalloc", there[i], "kmm"), "no %s", there[i]);
+	for (size_t i = 0; i < list.nr; i++) {
+		struct bench_case *c = &list.cases[i];
+		bool ours = !strcmp(c->allocator, "kmm"), wanted = false;
+		const char *error;
+
+		for (size_t j = 0; j < sizeof(run) / sizeof(run[0]); j++)
+			wanted |= !strcmp(c->suite, "vmalloc") && !strcmp(c->name, run[j]);
+		if (!wanted || !(ours || !strcmp(c->allocator, "mmap")))
+			continue;
+		ok(!c->skipped || !ours, CASE_FORMAT "%s", CASE_ARGS(c), c->note);
+		if (c->skipped)
+			continue;
+		error = drive(c, few(c), true, NULL);
+		ok(!error, CASE_FORMAT "%s", CASE_ARGS(c), error);
+		nr_run += ours;
+	}
+	ok(nr_run >= 4, "%d cases", nr_run);
+	free(list.cases);
+	ok_eq(kmm_shutdown(machine, NULL), 0);
+}
+
 static void a_case_runs_again_after_it_has_finished(void)
 {
 	struct kmm *machine = boot(NULL, large_bytes / 2);
@@ -330,6 +368,7 @@ int main(int argc, char **argv)
 	}
 	RUN(every_suite_has_its_cases_and_no_row_twice);
 	RUN(every_case_of_every_suite_runs_and_passes_its_checks);
+	RUN(the_kernels_tests_of_vmalloc_are_whole_with_full);
 	RUN(a_case_runs_again_after_it_has_finished);
 	RUN(placements_are_where_they_say_on_two_emulated_nodes);
 	RUN(jemalloc_arenas_take_bound_memory);
