@@ -32,8 +32,10 @@ static const char *tracing(void)
 
 	if (told)
 		return told;
-	return access("/sys/kernel/tracing/events", F_OK) ? "/sys/kernel/debug/tracing"
-							  : "/sys/kernel/tracing";
+	/* Without the right to look it is that one all the same. */
+	return access("/sys/kernel/tracing/events", F_OK) && errno != EACCES
+		       ? "/sys/kernel/debug/tracing"
+		       : "/sys/kernel/tracing";
 }
 
 static int perf_is_there(void)
@@ -76,10 +78,11 @@ static int list_events(char *list, size_t size)
 	}
 	if (length)
 		return EXIT_OK;
-	return complain(
-		"--kernel: %s/events/kmem: the kernel has no kmem tracepoints, or tracefs is "
-		"not mounted",
-		tracing());
+	snprintf(path, sizeof(path), "%s/events", tracing());
+	if (access(path, F_OK))
+		return complain("--kernel: %s: tracefs is not mounted, or may not be read",
+				tracing());
+	return complain("--kernel: %s/kmem: the kernel has no kmem tracepoints", path);
 }
 
 /* perf script's text into a trace, while it is printed. */
@@ -98,8 +101,8 @@ static int convert_data(const struct record_options *options, const char *data)
 		return complain("no process: %s", strerror(errno));
 	if (!pid) {
 		dup2(pipe_ends[1], STDOUT_FILENO);
-		execlp("perf", "perf", "script", "-i", data, "-F", "comm,tid,cpu,time,event,trace",
-		       (char *)NULL);
+		execlp("perf", "perf", "script", "-i", data, "-F",
+		       "trace:comm,tid,cpu,time,event,trace", (char *)NULL);
 		_exit(127);
 	}
 	close(pipe_ends[1]);

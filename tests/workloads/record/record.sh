@@ -219,6 +219,8 @@ kernel_refuses() {
 	mkdir -p empty
 	refused 'perf is not installed' env PATH="$work/empty" KMM_TRACEFS="$work/tracing" "$kmm" record --kernel -o k.kmt -- true
 	fake perf 'exit 1'
+	refused 'tracefs is not mounted' env PATH="$work/bin:$PATH" KMM_TRACEFS="$work/empty" "$kmm" record --kernel -o k.kmt -- true
+	mkdir -p empty/events
 	refused 'no kmem tracepoints' env PATH="$work/bin:$PATH" KMM_TRACEFS="$work/empty" "$kmm" record --kernel -o k.kmt -- true
 	tracefs
 	refused 'perf has recorded nothing' env PATH="$work/bin:$PATH" KMM_TRACEFS="$work/tracing" \
