@@ -54,7 +54,7 @@ nodist_libbench_la_SOURCES = bench/build.h
 
 bin_PROGRAMS += kmm
 kmm_SOURCES  = bench/main.c bench/commands/topo.c bench/commands/bench.c bench/commands/bench_linux.h bench/commands/bench_linux.c \
-	       bench/commands/convert.c bench/commands/replay.c bench/commands/show.c \
+	       bench/commands/convert.c bench/commands/trace.c bench/commands/replay.c bench/commands/show.c \
 	       bench/commands/pagetable.c bench/commands/tlb.c \
 	       bench/commands/record.h bench/commands/record.c bench/commands/record_kernel.c bench/commands/record_run.c
 kmm_CPPFLAGS = $(AM_CPPFLAGS) -DKMM_BINDIR='"$(bindir)"' -DKMM_PKGDATADIR='"$(pkgdatadir)"' -DKMM_PKGLIBDIR='"$(pkglibdir)"' \

@@ -28,6 +28,7 @@ int command_topo(int argc, char **argv);      /* topo.c */
 int command_bench(int argc, char **argv);     /* bench.c */
 int command_replay(int argc, char **argv);    /* replay.c */
 int command_convert(int argc, char **argv);   /* convert.c */
+int command_trace(int argc, char **argv);     /* trace.c */
 int command_show(int argc, char **argv);      /* show.c */
 int command_pagetable(int argc, char **argv); /* pagetable.c */
 int command_tlb(int argc, char **argv);	      /* tlb.c */

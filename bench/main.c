@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	{"replay", "a trace against one or more allocators", command_replay, true},
 	{"record", "the malloc calls of a program, or the kernel's, as traces", command_record, false},
 	{"convert", "other programs' traces to .kmt", command_convert, false},
+	{"trace", "look at traces; cut and merge them", command_trace, false},
 	{"show", "the state of a machine, as /proc shows the kernel's", command_show, false},
 	{"pagetable", "page tables of any format, for any addresses", command_pagetable, false},
 	{"tlb", "what a processor's TLBs make of a trace or a pattern", command_tlb, false},

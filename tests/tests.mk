@@ -333,7 +333,7 @@ workload_tests = \
 	tests/fuzz/kmt_corpus_test \
 	tests/fuzz/perf_script_corpus_test
 check_PROGRAMS += $(workload_tests)
-TESTS += $(workload_tests) tests/bench/commands/replay.sh
+TESTS += $(workload_tests) tests/bench/commands/replay.sh tests/bench/commands/trace.sh
 tests_workloads_crc32c_test_LDADD = libworkloads.la
 tests_workloads_fleet_test_LDADD = libworkloads.la -lm
 kmt_traces = tests/workloads/kmt_traces.h tests/workloads/kmt_traces.c
@@ -427,7 +427,7 @@ fuzz_corpora = \
 	tests/fuzz/corpus/perf_script/twelve.txt \
 	tests/fuzz/corpus/perf_script/twelve.txt.zst
 EXTRA_DIST += tests/fuzz/access_fuzz.h tests/fuzz/memory_file.h
-EXTRA_DIST += tests/bench/commands/replay.sh $(fuzz_corpora) tests/fixtures/traces/README.md \
+EXTRA_DIST += tests/bench/commands/replay.sh tests/bench/commands/trace.sh $(fuzz_corpora) tests/fixtures/traces/README.md \
 	tests/fixtures/traces/kbuild-part.perf.txt
 
 # libFuzzer's own programs: run them as long as you like on a copy of tests/fuzz/corpus/*.

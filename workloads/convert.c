@@ -287,6 +287,10 @@ static int perf_event(struct conversion *c, const char *source, const struct per
 
 	if (error)
 		return error;
+	if (event->time_ns < c->begin_ns + c->time_ns && c->options->lenient) {
+		c->counts.skipped++;
+		return 0;
+	}
 	if (event->time_ns < c->begin_ns + c->time_ns) {
 		snprintf(c->error, KMT_ERROR_SIZE, "time goes back");
 		return -EINVAL;
@@ -313,6 +317,10 @@ static int convert_text(struct conversion *c, struct text_input *input)
 
 	while (!enough(c, seen) && (result = text_line(input, &line, &length)) > 0) {
 		problem = perf_script_parse(line, length, &event);
+		if (problem && c->options->lenient) {
+			c->counts.skipped++;
+			continue;
+		}
 		if (problem) {
 			snprintf(c->error, KMT_ERROR_SIZE, "%s:%llu: %s", text_name(input),
 				 (unsigned long long)text_line_number(input), problem);
@@ -329,6 +337,10 @@ static int convert_text(struct conversion *c, struct text_input *input)
 				 (unsigned long long)text_line_number(input), what);
 			return error;
 		}
+	}
+	if (result < 0 && c->options->lenient && seen) {
+		c->counts.skipped++;
+		return 0;
 	}
 	if (result < 0) {
 		memcpy(c->error, text_error(input), KMT_ERROR_SIZE);
@@ -410,18 +422,25 @@ static int convert_kmt(struct conversion *c, struct kmt_reader *reader)
 
 	while (!enough(c, seen) && (n = kmt_read(reader, events, ARRAY_SIZE(events))) > 0) {
 		for (ssize_t i = 0; i < n && !enough(c, seen); i++) {
-			if (seen++ < c->options->first)
+			if (seen++ < c->options->first || events[i].time_ns < c->options->begin_ns)
+				continue;
+			if (c->options->end_ns && events[i].time_ns >= c->options->end_ns)
 				continue;
 			error = kmt_event(c, reader, &events[i]);
 			if (error)
 				return error;
 		}
 	}
+	if (n < 0 && c->options->lenient && seen) {
+		c->counts.skipped++;
+		c->counts.source_lines = seen - c->options->first;
+		return 0;
+	}
 	if (n < 0) {
 		memcpy(c->error, kmt_error(reader), KMT_ERROR_SIZE);
 		return -EINVAL;
 	}
-	if (!n && !c->options->first)
+	if (!n && !c->options->first && !c->options->begin_ns && !c->options->end_ns)
 		inherit_counts(&c->counts, kmt_counts(reader));
 	else
 		c->counts.source_lines = seen - c->options->first;

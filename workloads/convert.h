@@ -8,6 +8,7 @@
  * 	an allocation where something is still live	its free is put in first, KMT_IMPLIED (missed)
  * 	a free of some pages of a block of pages	counted (split); its last page frees the block
  * 	mm_page_free_batched, mm_page_pcpu_drain	dropped, counted: mm_page_free has told it
+ * 	with `lenient`, a line that cannot be read	dropped, counted (skipped)
  */
 #ifndef WORKLOADS_CONVERT_H
 #define WORKLOADS_CONVERT_H
@@ -17,6 +18,8 @@
 struct convert_options {
 	u64 first;		 /* events of the source to pass over */
 	u64 events;		 /* events of the source to take then; 0: all */
+	u64 begin_ns, end_ns;	 /* of a .kmt trace: only events in between; 0: to its end */
+	bool lenient; /* lines that cannot be read are skipped, as is what follows damage; counted */
 	const char *description; /* NULL: of the source itself */
 };
 

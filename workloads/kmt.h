@@ -164,7 +164,8 @@ _Static_assert(sizeof(struct kmt_event) == 32, "two events a cache line");
 	X(17, peak_pages, "blocks of pages alive at once, at most")                                \
 	X(18, peak_object_bytes, "bytes requested by live objects, at most")                       \
 	X(19, peak_page_bytes, "bytes of live pages, at most")                                     \
-	X(20, duration_ns, "time from the first event to the last")
+	X(20, duration_ns, "time from the first event to the last")                                \
+	X(21, skipped, "lines, or ends of damaged traces, that could not be read: skipped")
 
 struct kmt_counts {
 	u64 kinds[KMT_NR_KINDS]; /* events in the trace */

@@ -19,12 +19,18 @@ libworkloads_la_SOURCES = \
 	workloads/kmt.h \
 	workloads/kmt_access.c \
 	workloads/kmt_common.c \
+	workloads/kmt_csv.c \
+	workloads/kmt_csv.h \
 	workloads/kmt_format.h \
 	workloads/kmt_index.c \
 	workloads/kmt_index.h \
+	workloads/kmt_merge.c \
+	workloads/kmt_merge.h \
 	workloads/kmt_read.c \
 	workloads/kmt_read_defs.c \
 	workloads/kmt_reader.h \
+	workloads/kmt_sums.c \
+	workloads/kmt_sums.h \
 	workloads/kmt_write.c \
 	workloads/kmt_write_defs.c \
 	workloads/kmt_writer.h \

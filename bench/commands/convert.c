@@ -13,12 +13,20 @@
 #include "bench/replay/replay_trace.h"
 #include "workloads/convert.h"
 
-enum { OPTION_FROM = 1, OPTION_EVENTS, OPTION_DESCRIPTION, OPTION_QUIET, OPTION_HELP };
+enum {
+	OPTION_FROM = 1,
+	OPTION_EVENTS,
+	OPTION_DESCRIPTION,
+	OPTION_QUIET,
+	OPTION_LENIENT,
+	OPTION_HELP
+};
 
 static const struct option long_options[] = {
 	{"from", required_argument, NULL, OPTION_FROM},
 	{"events", required_argument, NULL, OPTION_EVENTS},
 	{"description", required_argument, NULL, OPTION_DESCRIPTION},
+	{"lenient", no_argument, NULL, OPTION_LENIENT},
 	{"quiet", no_argument, NULL, OPTION_QUIET},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{0},
@@ -36,6 +44,9 @@ static int help(void)
 	      "      --events N          stop after N events of IN\n"
 	      "      --description TEXT  what OUT says of its source (default: what IN says, or "
 	      "its name)\n"
+	      "      --lenient           skip and count lines that cannot be read, and what "
+	      "follows "
+	      "damage\n"
 	      "      --quiet             print no counts\n",
 	      stdout);
 	return EXIT_OK;
@@ -89,6 +100,9 @@ int command_convert(int argc, char **argv)
 			return help();
 		case OPTION_QUIET:
 			quiet = true;
+			break;
+		case OPTION_LENIENT:
+			options.lenient = true;
 			break;
 		case OPTION_DESCRIPTION:
 			options.description = optarg;
