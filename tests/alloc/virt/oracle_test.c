@@ -150,7 +150,7 @@ static u64 random_va(struct life *life);
 /* Any number of addresses: anywhere, in one place, or one behind the other. */
 static void same_batch(struct life *life)
 {
-	struct pgtable_walk walks[100], walk;
+	struct pgtable_walk walks[300], walk;
 	u64 va[ARRAY_SIZE(walks)], nr_present = 0, va_first = random_va(life), reach = any(life);
 	size_t nr = any(life) % (ARRAY_SIZE(walks) + 1);
 
