@@ -2,7 +2,8 @@
 /*
  * The walk by the manual: Intel SDM volume 3, chapter 4, section by section, in its words (PDE,
  * PDPTE, "bit 7 (PS)"), one paging mode a function. Nothing is shared with walk.h, no descriptor of
- * a format is read but for the textbooks' formats, and nothing is made fast.
+ * a format is read but for the textbooks' formats, and nothing is made fast at the cost of its being
+ * read beside the manual.
  *
  * Where the manual leaves room: a walk that faults sets no accessed flag; PDPTEs of PAE paging are
  * read from memory at each walk, and a reserved bit in one is a page fault.
@@ -14,17 +15,19 @@ enum outcome { NOT_PRESENT, RESERVED_BIT, TRANSLATED };
 
 struct translation {
 	const struct pgtable *table;
-	struct pgtable_walk *walk;
+	const char *memory; /* physical address 0 */
 	/* 4.6.1: flags that every entry that controls the translation has, and that any has. */
 	u64 in_all, in_any;
 	void *used[PGTABLE_MAX_LEVELS]; /* entries with an accessed flag, the last being the leaf */
 	int nr_used;
+	int level;    /* of the last entry read, */
+	u64 entry;    /* and it */
 	u64 physical; /* the address that comes out */
 };
 
 static const void *physical_memory(const struct translation *t, u64 address)
 {
-	return t->table->machine->direct_map + address;
+	return t->memory + address;
 }
 
 /* The entry becomes part of the translation. */
@@ -37,8 +40,8 @@ static void use_entry(struct translation *t, const void *entry, u64 value)
 
 static enum outcome ended_at(struct translation *t, int level, u64 entry, enum outcome outcome)
 {
-	t->walk->level = (u8)level;
-	t->walk->entry = entry;
+	t->level = level;
+	t->entry = entry;
 	return outcome;
 }
 
@@ -107,8 +110,9 @@ static enum outcome walk_pae(struct translation *t, u32 linear)
 	return ended_at(t, 1, pte, TRANSLATED);
 }
 
-/* 4.5, 4-level and 5-level paging. */
-static enum outcome walk_4_or_5_level(struct translation *t, u64 linear, bool cr4_la57)
+/* 4.5, 4-level and 5-level paging. Written once, compiled for each. */
+static inline __attribute__((always_inline)) enum outcome
+walk_4_or_5_level(struct translation *t, u64 linear, bool cr4_la57)
 {
 	const u64 *pml4 = (const u64 *)t->table->root, *pdpt, *page_directory, *page_table;
 	u64 pml4e, pdpte, pde, pte;
@@ -201,24 +205,33 @@ static bool is_canonical(u64 linear, int bits)
 }
 
 /* False: no address of the mode; nothing is done. */
-static bool walk_by_mode(struct translation *t, u64 linear, enum outcome *outcome)
+static inline __attribute__((always_inline)) bool walk_by_mode(struct translation *t, u64 linear,
+							       enum outcome *outcome)
 {
 	const struct pgtable_format *mode = t->table->format;
-	bool i386 =
-		mode == &pgtable_i386 || mode == &pgtable_i386_pse || mode == &pgtable_i386_pse36;
-	bool pse36 = mode == &pgtable_i386_pse36;
 
-	if (mode == &pgtable_x86_64 ? !is_canonical(linear, 48)
-	    : mode == &pgtable_la57 ? !is_canonical(linear, 57)
-	    : mode->canonical	    ? !is_canonical(linear, mode->va_bits)
-				    : linear >> mode->va_bits != 0)
+	if (mode == &pgtable_x86_64) {
+		if (!is_canonical(linear, 48))
+			return false;
+		*outcome = walk_4_or_5_level(t, linear, false);
+		return true;
+	}
+	if (mode == &pgtable_la57) {
+		if (!is_canonical(linear, 57))
+			return false;
+		*outcome = walk_4_or_5_level(t, linear, true);
+		return true;
+	}
+	if (mode->canonical ? !is_canonical(linear, mode->va_bits) : linear >> mode->va_bits != 0)
 		return false;
-	if (i386)
-		*outcome = walk_32_bit(t, (u32)linear, mode != &pgtable_i386, pse36);
+	if (mode == &pgtable_i386)
+		*outcome = walk_32_bit(t, (u32)linear, false, false);
+	else if (mode == &pgtable_i386_pse)
+		*outcome = walk_32_bit(t, (u32)linear, true, false);
+	else if (mode == &pgtable_i386_pse36)
+		*outcome = walk_32_bit(t, (u32)linear, true, true);
 	else if (mode == &pgtable_pae)
 		*outcome = walk_pae(t, (u32)linear);
-	else if (mode == &pgtable_x86_64 || mode == &pgtable_la57)
-		*outcome = walk_4_or_5_level(t, linear, mode == &pgtable_la57);
 	else
 		*outcome = walk_textbook(t, linear);
 	return true;
@@ -280,7 +293,7 @@ static void set_in_entry(const struct translation *t, void *at, u32 flags)
 static void set_flags(const struct translation *t, bool write)
 {
 	/* Most often there is nothing to set. */
-	if ((t->in_all & 1 << 5) && (!write || (t->walk->entry & 1 << 6)))
+	if ((t->in_all & 1 << 5) && (!write || (t->entry & 1 << 6)))
 		return;
 	for (int i = 0; i < t->nr_used; i++) {
 		u32 flags = 1 << 5;
@@ -293,15 +306,26 @@ static void set_flags(const struct translation *t, bool write)
 
 bool pgtable_oracle(struct pgtable *table, u64 va, u32 access, struct pgtable_walk *walk)
 {
-	struct translation t = {.table = table, .walk = walk, .in_all = ~0UL};
+	struct translation t = {
+		.table = table,
+		.memory = table->machine->direct_map,
+		.in_all = ~0UL,
+	};
 	enum outcome outcome;
 
-	*walk = (struct pgtable_walk){0};
-	if (!walk_by_mode(&t, va, &outcome))
+	if (!walk_by_mode(&t, va, &outcome)) {
+		*walk = (struct pgtable_walk){0};
 		return false;
-	if (outcome == TRANSLATED) {
-		walk->present = true;
-		walk->pfn = t.physical >> table->format->page_shift;
+	}
+	if (outcome != TRANSLATED) {
+		*walk = (struct pgtable_walk){.entry = t.entry, .level = (u8)t.level};
+	} else {
+		*walk = (struct pgtable_walk){
+			.entry = t.entry,
+			.pfn = t.physical >> table->format->page_shift,
+			.level = (u8)t.level,
+			.present = true,
+		};
 		if (may_access(&t, access)) {
 			set_flags(&t, access & X86_PF_WRITE);
 			return true;
