@@ -10,10 +10,10 @@
  *		entries take 1/512 of it: compare with floor's lines of that footprint. Walks do not
  *		depend on each other, so the processor overlaps some
  *	chain	the same, each address from the last one's frame: compare with pointer_chase
- *	batch	the same as random, 256 to a call; batch_la57: in five levels
+ *	batch	the same as random, 1024 to a call; batch_la57: in five levels
  *	sorted	a call's addresses ascending, 1 to 64 pages from one to the next
  *	zipf	pages by a Zipf law of exponent 1: the octaves of ranks, 2^k to 2^(k+1), each as
- *		often as any other, strewn over the range; zipf_batch: 256 to a call
+ *		often as any other, strewn over the range; zipf_batch: 1024 to a call
  *	map	4096 pages of 4 KiB mapped and unmapped, tables made and freed
  *
  * Pages are 4 KiB, each mapped to the frame of its own number plus a constant, so that every
@@ -30,7 +30,7 @@
 
 #define WALK_PFN_SHIFT 0x12345UL
 #define HOT_PAGES      64
-#define BATCH	       256
+#define BATCH	       1024
 #define LANES	       4
 #define MAP_PAGES      4096
 
@@ -38,7 +38,8 @@ static uint64_t free_pages_before; /* the one case that runs */
 
 struct walk_thread {
 	uint64_t random;
-	uint64_t lanes[LANES]; /* batches' own, see batch_fill */
+	uint64_t lanes[LANES]; /* batches' own, see batch_next */
+	bool drawn;	       /* va is the next call's */
 	uint64_t nr_wrong;     /* walks that gave nothing, or another frame */
 	uint64_t page;	       /* chain: the next */
 	uint64_t va[BATCH];
@@ -275,26 +276,32 @@ static inline __attribute__((always_inline)) uint64_t draw_va(struct draw *draw,
 	return WALK_BASE + (draw->page << PAGE_SHIFT);
 }
 
-/* The next call's addresses. Four generators take turns: one alone would make each address wait for
- * the last, and that, not the walks, would be a good part of what is measured. */
-static inline __attribute__((always_inline)) void
-batch_fill(struct walk_thread *state, const struct bench_case *c, enum order order)
+/*
+ * The last call's results are looked at, and the next call's addresses drawn, in one loop, for
+ * neither waits for memory and what they take is counted with the walks. Four generators take
+ * turns: one alone would make each address wait for the last. Returns how many were wrong.
+ */
+static inline __attribute__((always_inline)) uint64_t
+batch_next(struct walk_thread *state, const struct bench_case *c, enum order order)
 {
 	struct draw draw = {order, octaves_of(c), (c->size_bytes >> PAGE_SHIFT) - 1, state->page};
-	uint64_t first = state->lanes[0], second = state->lanes[1];
-	uint64_t third = state->lanes[2], fourth = state->lanes[3];
+	uint64_t random[LANES], nr_wrong = 0;
 
+	for (int lane = 0; lane < LANES; lane++)
+		random[lane] = state->lanes[lane];
 	for (int i = 0; i < BATCH; i += LANES) {
-		state->va[i] = draw_va(&draw, &first);
-		state->va[i + 1] = draw_va(&draw, &second);
-		state->va[i + 2] = draw_va(&draw, &third);
-		state->va[i + 3] = draw_va(&draw, &fourth);
+#pragma GCC unroll 4
+		for (int lane = 0; lane < LANES; lane++) {
+			uint64_t *va = &state->va[i + lane];
+
+			nr_wrong += walk_is_wrong(*va >> PAGE_SHIFT, &state->walks[i + lane]);
+			*va = draw_va(&draw, &random[lane]);
+		}
 	}
-	state->lanes[0] = first;
-	state->lanes[1] = second;
-	state->lanes[2] = third;
-	state->lanes[3] = fourth;
+	for (int lane = 0; lane < LANES; lane++)
+		state->lanes[lane] = random[lane];
 	state->page = draw.page;
+	return nr_wrong;
 }
 
 static inline __attribute__((always_inline)) void
@@ -303,11 +310,12 @@ batch_run_order(struct bench_case *c, struct walk_thread *state, uint64_t n, enu
 	const struct pgtable *table = c->arg;
 	uint64_t nr_wrong = 0;
 
+	if (!state->drawn)
+		batch_next(state, c, order); /* there are no results yet */
+	state->drawn = true;
 	for (uint64_t i = 0; i < n; i++) {
-		batch_fill(state, c, order);
 		pgtable_walk_batch(table, state->va, BATCH, state->walks);
-		for (int j = 0; j < BATCH; j++)
-			nr_wrong += walk_is_wrong(state->va[j] >> PAGE_SHIFT, &state->walks[j]);
+		nr_wrong += batch_next(state, c, order);
 	}
 	state->nr_wrong += nr_wrong;
 }
