@@ -1,67 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many walks at once, so that they wait for memory together. Addresses follow each other down the
- * tables in small groups; between two stages of a group lie stages of others, in which the lines
- * that it asked for come:
+ * Many walks at once, so that they wait for memory together. Addresses are taken in groups; a group
+ * goes down a level at a time, and each walk's next entry is asked of memory before any is read.
+ * The last level's, which are most of what misses, are read when the next group has got as far:
  *
- *	group i			upper levels	its entries of level 2 are asked for
- *	group i - 1		level 2		its entries of level 1 are asked for
- *	group i - 6		level 1		its walks end
+ *	group 0   level 3 | level 2 |                   | level 1
+ *	group 1                     | level 3 | level 2 |         |                   | level 1
+ *	group 2                                                   | level 3 | level 2 |
+ *	                            ^ group 0's lines are on their way ^
  *
- * So lines are asked for at an even pace, a few at a time: what waits for memory and what computes
- * are different groups always, and neither stops for the other.
- *
- * What the addresses of eight groups have in common is walked once: they part at the highest level
- * at which their indices differ, and start there. So addresses that lie near each other, as sorted
- * ones do, cost a read of the last levels each; and a level more of tables, above where they part,
- * costs nothing.
+ * What the addresses of a group have in common is walked once: they part at the highest level at
+ * which their indices differ, and the group starts there. So sorted addresses cost a read of the
+ * last level each, and a level more of tables, above where the addresses part, costs nothing.
  *
  * Beside a writer: walk.h. Here free_gen is looked at once a group and level, before any entry of
- * it is followed; if it has changed the walks that have not ended are made one by one. What was
- * asked of memory before that may have been nonsense, which harms nobody.
+ * it is followed; if it has changed the group's walks are made one by one. What was asked of memory
+ * before that may have been nonsense, which harms nobody.
  */
 #ifndef KMM_VIRT_WALK_BATCH_H
 #define KMM_VIRT_WALK_BATCH_H
 
 #include "virt/walk.h"
 
-/* Addresses to a group: few enough that its stage is soon over. */
-#define PGTABLE_GROUP 8
+/* Enough to fill what the processor can wait for (10 to 48 lines), few enough that all of a group
+ * stays in its first-level cache. */
+#define PGTABLE_GROUP 32
 
-/*
- * Addresses between a group's stages: level 2 comes from a near cache most often, level 1 seldom.
- * Between asking for entries of level 1 and reading them are 40, more than a processor can wait for
- * at once (10 to 16 lines on most).
- */
-#define PGTABLE_CROSS PGTABLE_GROUP
-#define PGTABLE_LAND  (6 * PGTABLE_GROUP)
-#define PGTABLE_RING  (8 * PGTABLE_GROUP) /* room for all that are on their way */
-_Static_assert(PGTABLE_RING >= PGTABLE_LAND + PGTABLE_GROUP, "none is overwritten");
-_Static_assert(!(PGTABLE_RING & (PGTABLE_RING - 1)), "% is a mask");
-
-/* Addresses that start together, where they part is found for them all. */
-#define PGTABLE_SHARE (8 * PGTABLE_GROUP)
-
-/* How addresses that start together do. */
-struct pgtable_start {
-	enum pgtable_step step; /* DOWN; END: all, at entry; AGAIN: they are walked one by one */
-	unsigned int level;	/* in whose table they part; of entry */
-	unsigned int shift;	/* END: log2 of the bytes that entry covers */
-	u64 entry;
-	const char *entries; /* that table */
-};
-
-/* Walks on their way. */
-struct pgtable_flight {
+/* A group on its way: where each walk reads next. */
+struct pgtable_group {
 	const u64 *va;
 	struct pgtable_walk *walks;
-	size_t nr;
+	unsigned int nr;
+	bool done;	   /* walks[] are written */
+	size_t nr_present; /* of those written */
 	u64 gen;
-	struct pgtable_start starts[2]; /* of address i in [i / SHARE % 2] */
-	/* Of address i in [i % RING]: where its walk reads next; NULL: it has ended. */
-	const char **at;
+	const char *at[PGTABLE_GROUP]; /* NULL: it has ended */
 };
-_Static_assert(PGTABLE_SHARE >= PGTABLE_CROSS, "two starts at most are between begin and cross");
+
+/* Bits in which any address differs from the first. */
+KMM_ALWAYS_INLINE u64 pgtable_group_spread(const u64 *va, unsigned int nr)
+{
+	u64 spread = 0;
+
+	for (unsigned int i = 1; i < nr; i++)
+		spread |= va[i] ^ va[0];
+	return spread;
+}
 
 KMM_ALWAYS_INLINE const char *pgtable_entry_at(const struct pgtable_format *format,
 					       const char *entries, u64 va, unsigned int level)
@@ -69,109 +53,63 @@ KMM_ALWAYS_INLINE const char *pgtable_entry_at(const struct pgtable_format *form
 	return entries + pgtable_index(format, va, level) * format->entry_bytes;
 }
 
-/* Bits in which any address differs from the first. */
-KMM_ALWAYS_INLINE u64 pgtable_spread(const u64 *va, size_t nr)
+/* Walk what all have in common; AGAIN, END (of them all, at *entry of *level), or DOWN: at->entries
+ * is the table of *level, in which they part. */
+KMM_ALWAYS_INLINE enum pgtable_step pgtable_group_start(const struct pgtable_format *format,
+							const struct pgtable *table, u64 va,
+							u64 spread, unsigned int *level,
+							struct pgtable_cursor *at, u64 *entry)
 {
-	u64 spread = 0;
+	for (*level = format->levels;; --*level) {
+		unsigned int shift = at->shift - format->index_bits[*level];
 
-	for (size_t i = 1; i < nr; i++)
-		spread |= va[i] ^ va[0];
-	return spread;
-}
-
-/* Walk what nr addresses have in common. */
-KMM_ALWAYS_INLINE struct pgtable_start pgtable_start(const struct pgtable_format *format,
-						     const struct pgtable *table, const u64 *va,
-						     size_t nr)
-{
-	struct pgtable_cursor at = pgtable_cursor(format, table);
-	struct pgtable_start start = {.step = PGTABLE_AGAIN};
-	u64 spread = pgtable_spread(va, nr);
-
-	/* With the first all are addresses, if none differs in a bit that must be as the top bit
-	 * is. */
-	if (unlikely(!pgtable_va_valid(format, va[0])) ||
-	    unlikely(spread >> (format->va_bits - format->canonical)))
-		return start;
-	for (start.level = format->levels;; start.level--) {
-		unsigned int shift = at.shift - format->index_bits[start.level];
-
-		if (start.level == 1 || spread >> shift)
-			break;
-		if (!pgtable_walk_read(format, table, va[0], start.level, &at, &start.entry))
-			return start;
-		if (!pgtable_goes_down(format, start.level, start.entry)) {
-			start.step = PGTABLE_END;
-			start.shift = at.shift;
-			return start;
-		}
-		at.entries = table->direct_map + (start.entry & format->addr_mask);
+		if (*level == 1 || spread >> shift)
+			return PGTABLE_DOWN;
+		if (!pgtable_walk_read(format, table, va, *level, at, entry))
+			return PGTABLE_AGAIN;
+		if (!pgtable_goes_down(format, *level, *entry))
+			return PGTABLE_END;
+		at->entries = table->direct_map + (*entry & format->addr_mask);
 	}
-	start.step = PGTABLE_DOWN;
-	start.entries = at.entries;
-	return start;
 }
 
-/* One by one, up to before end. Returns how many are present. */
-KMM_ALWAYS_INLINE size_t pgtable_flight_singly(const struct pgtable_format *format,
-					       const struct pgtable *table,
-					       const struct pgtable_flight *flight, size_t first,
-					       size_t end)
+/* One by one: addresses that are none, or tables were freed under the group. */
+KMM_ALWAYS_INLINE void pgtable_group_singly(const struct pgtable_format *format,
+					    const struct pgtable *table,
+					    struct pgtable_group *group)
 {
-	size_t nr_present = 0;
-
-	for (size_t i = first; i < end; i++)
-		nr_present += pgtable_walk_format(format, table, flight->va[i], &flight->walks[i]);
-	return nr_present;
+	group->nr_present = 0;
+	for (unsigned int i = 0; i < group->nr; i++)
+		group->nr_present +=
+			pgtable_walk_format(format, table, group->va[i], &group->walks[i]);
+	group->done = true;
 }
 
-/* A group that has ended with its start. */
-KMM_ALWAYS_INLINE void pgtable_flight_end(const struct pgtable_format *format,
-					  const struct pgtable *table,
-					  const struct pgtable_start *start,
-					  struct pgtable_flight *flight, size_t first, size_t end)
+/* The walk of one of the group ends. */
+KMM_ALWAYS_INLINE void pgtable_group_end(const struct pgtable_format *format,
+					 struct pgtable_group *group, unsigned int i,
+					 unsigned int level, unsigned int shift, u64 entry)
 {
-	for (size_t i = first; i < end; i++) {
-		if (start->step == PGTABLE_END)
-			pgtable_walk_end(format, flight->va[i], start->level, start->shift,
-					 start->entry, &flight->walks[i]);
-		flight->at[i % PGTABLE_RING] = NULL;
-	}
-	if (start->step == PGTABLE_AGAIN)
-		pgtable_flight_singly(format, table, flight, first, end);
-}
-
-/* Entries of the one table of level 1 that all are in are asked of memory. */
-KMM_ALWAYS_INLINE void pgtable_flight_enter(const struct pgtable_format *format, const char *from,
-					    struct pgtable_flight *flight, size_t first, size_t end)
-{
-	for (size_t i = first; i < end; i++) {
-		const char *at = pgtable_entry_at(format, from, flight->va[i], 1);
-
-		__builtin_prefetch(at);
-		flight->at[i % PGTABLE_RING] = at;
-	}
+	pgtable_walk_end(format, group->va[i], level, shift, entry, &group->walks[i]);
+	group->nr_present += entry & PTE_PRESENT;
 }
 
 /*
- * A level above the last: read the entries and ask for those that they lead to. parts: all are in
- * the table from; else each is where flight->at says. level and parts are constants.
+ * A level above the last: read the entries and ask for those that they lead to. from: the table
+ * that all of the group are in, or NULL: where group->at says. level is a constant.
  */
-KMM_ALWAYS_INLINE void pgtable_flight_down(const struct pgtable_format *format,
-					   const char *direct_map, unsigned int level, bool parts,
-					   const char *from, struct pgtable_flight *flight,
-					   size_t first, size_t end)
+KMM_ALWAYS_INLINE void pgtable_group_down(const struct pgtable_format *format,
+					  const char *direct_map, unsigned int level,
+					  const char *from, struct pgtable_group *group)
 {
-	const unsigned int shift = pgtable_level_shift(format, level);
-	struct pgtable_walk *walks = flight->walks;
-	const u64 *va = flight->va;
+	const unsigned int shift = pgtable_level_shift(format, level), nr = group->nr;
+	const u64 *va = group->va;
 
-	for (size_t i = first; i < end; i++) {
-		const char *at = parts ? pgtable_entry_at(format, from, va[i], level)
-				       : flight->at[i % PGTABLE_RING];
+	for (unsigned int i = 0; i < nr; i++) {
+		const char *at = from ? pgtable_entry_at(format, from, va[i], level) : group->at[i];
 		u64 entry;
 
-		if (!parts && unlikely(!at))
+		if (!from && unlikely(!at))
 			continue;
 		entry = pgtable_entry_load(format, at, 0);
 		if (likely(pgtable_goes_down(format, level, entry))) {
@@ -179,131 +117,95 @@ KMM_ALWAYS_INLINE void pgtable_flight_down(const struct pgtable_format *format,
 					      va[i], level - 1);
 			__builtin_prefetch(at);
 		} else {
-			pgtable_walk_end(format, va[i], level, shift, entry, &walks[i]);
+			pgtable_group_end(format, group, i, level, shift, entry);
 			at = NULL;
 		}
-		flight->at[i % PGTABLE_RING] = at;
+		group->at[i] = at;
 	}
 }
 
-/* The upper levels, after which entries of level 2 are on their way, or of level 1 where all lie in
- * one table of one of these levels. False: tables were freed meanwhile. */
-KMM_ALWAYS_INLINE bool pgtable_flight_begin(const struct pgtable_format *format,
-					    const struct pgtable *table,
-					    struct pgtable_flight *flight, size_t first, size_t end)
+/* All levels but the last, whose entries are asked of memory. */
+KMM_ALWAYS_INLINE void pgtable_group_begin(const struct pgtable_format *format,
+					   const struct pgtable *table, struct pgtable_group *group)
 {
-	struct pgtable_start *start = &flight->starts[first / PGTABLE_SHARE % 2];
-	const char *direct_map = table->direct_map;
+	struct pgtable_cursor start = pgtable_cursor(format, table);
+	u64 spread = pgtable_group_spread(group->va, group->nr), entry;
+	const char *direct_map = table->direct_map, *from;
+	unsigned int level;
+	enum pgtable_step step;
 
-	if (first % PGTABLE_SHARE == 0)
-		*start = pgtable_start(format, table, flight->va + first,
-				       min_t(size_t, flight->nr - first, PGTABLE_SHARE));
-	if (unlikely(start->step != PGTABLE_DOWN)) {
-		pgtable_flight_end(format, table, start, flight, first, end);
-		return true;
+	group->done = false;
+	group->nr_present = 0;
+	group->gen = start.gen;
+	/* With the first all are addresses, if none differs in a bit that must be as the top bit
+	 * is. */
+	if (unlikely(!pgtable_va_valid(format, group->va[0])) ||
+	    unlikely(spread >> (format->va_bits - format->canonical))) {
+		pgtable_group_singly(format, table, group);
+		return;
 	}
+	step = pgtable_group_start(format, table, group->va[0], spread, &level, &start, &entry);
+	if (unlikely(step == PGTABLE_AGAIN)) {
+		pgtable_group_singly(format, table, group);
+		return;
+	}
+	if (unlikely(step == PGTABLE_END)) {
+		for (unsigned int i = 0; i < group->nr; i++)
+			pgtable_group_end(format, group, i, level, start.shift, entry);
+		group->done = true;
+		return;
+	}
+	from = start.entries;
 	/* Written out, so that each level's code has its own constants; a format has only its own
 	 * levels. The look at free_gen is not before the loads, which were acquires. */
 #define DOWN(this_level)                                                                           \
-	if (format->levels >= (this_level) && start->level >= (this_level)) {                      \
-		if (start->level == (this_level))                                                  \
-			pgtable_flight_down(format, direct_map, this_level, true, start->entries,  \
-					    flight, first, end);                                   \
+	if (format->levels >= (this_level) && level >= (this_level)) {                             \
+		if (level == (this_level))                                                         \
+			pgtable_group_down(format, direct_map, this_level, from, group);           \
 		else                                                                               \
-			pgtable_flight_down(format, direct_map, this_level, false, start->entries, \
-					    flight, first, end);                                   \
-		if (unlikely(READ_ONCE(table->free_gen) != flight->gen))                           \
-			return false;                                                              \
+			pgtable_group_down(format, direct_map, this_level, NULL, group);           \
+		if (unlikely(READ_ONCE(table->free_gen) != group->gen)) {                          \
+			pgtable_group_singly(format, table, group);                                \
+			return;                                                                    \
+		}                                                                                  \
 	}
 	DOWN(5)
 	DOWN(4)
 	DOWN(3)
+	DOWN(2)
 #undef DOWN
-	if (format->levels >= 2 && start->level == 2)
-		pgtable_flight_down(format, direct_map, 2, true, start->entries, flight, first,
-				    end);
-	if (start->level == 1)
-		pgtable_flight_enter(format, start->entries, flight, first, end);
-	return true;
+	if (level == 1)
+		for (unsigned int i = 0; i < group->nr; i++) {
+			group->at[i] = pgtable_entry_at(format, from, group->va[i], 1);
+			__builtin_prefetch(group->at[i]);
+		}
 }
 
-/* Level 2, for those that parted above it. */
-KMM_ALWAYS_INLINE void pgtable_flight_cross(const struct pgtable_format *format,
-					    const struct pgtable *table,
-					    struct pgtable_flight *flight, size_t first, size_t end)
+/* The last level. Returns how many of the group are present. */
+KMM_ALWAYS_INLINE size_t pgtable_group_finish(const struct pgtable_format *format,
+					      const struct pgtable *table,
+					      struct pgtable_group *group)
 {
-	const struct pgtable_start *start = &flight->starts[first / PGTABLE_SHARE % 2];
-
-	if (format->levels > 2 && start->level > 2)
-		pgtable_flight_down(format, table->direct_map, 2, false, start->entries, flight,
-				    first, end);
-}
-
-/* The last level. Returns how many are present. */
-KMM_ALWAYS_INLINE size_t pgtable_flight_land(const struct pgtable_format *format,
-					     struct pgtable_flight *flight, size_t first,
-					     size_t end)
-{
-	struct pgtable_walk *walks = flight->walks;
-	const u64 *va = flight->va;
+	struct pgtable_walk *walks = group->walks;
+	const unsigned int nr = group->nr;
+	const u64 *va = group->va;
 	size_t nr_present = 0;
 
-	for (size_t i = first; i < end; i++) {
-		const char *at = flight->at[i % PGTABLE_RING];
+	if (unlikely(group->done))
+		return group->nr_present;
+	for (unsigned int i = 0; i < nr; i++) {
 		u64 entry;
 
-		if (unlikely(!at)) {
-			nr_present += walks[i].present;
+		if (unlikely(!group->at[i]))
 			continue;
-		}
-		entry = pgtable_entry_load(format, at, 0);
+		entry = pgtable_entry_load(format, group->at[i], 0);
 		pgtable_walk_end(format, va[i], 1, format->page_shift, entry, &walks[i]);
 		nr_present += entry & PTE_PRESENT;
 	}
-	return nr_present;
-}
-
-/* The group's end: its addresses are from first up to before this. */
-KMM_ALWAYS_INLINE size_t pgtable_group_end(size_t first, size_t nr)
-{
-	return min_t(size_t, first + PGTABLE_GROUP, nr);
-}
-
-/* All stages of all groups. Returns how many walks have ended: all, or those up to where tables
- * were freed. Adds those that are present. */
-KMM_ALWAYS_INLINE size_t pgtable_flight_fly(const struct pgtable_format *format,
-					    const struct pgtable *table, const u64 *va, size_t nr,
-					    struct pgtable_walk *walks, size_t *nr_present)
-{
-	const char *at[PGTABLE_RING];
-	struct pgtable_flight ours = {.va = va, .walks = walks, .nr = nr, .at = at};
-	struct pgtable_flight *flight = &ours;
-
-	/* Acquire: forbids that an entry is read before it. */
-	flight->gen = __atomic_load_n(&table->free_gen, __ATOMIC_ACQUIRE);
-	for (size_t i = 0; i < nr + PGTABLE_LAND; i += PGTABLE_GROUP) {
-		/* Huge, as long as none is as far. */
-		size_t cross = i - PGTABLE_CROSS, land = i - PGTABLE_LAND, nr_landed = 0;
-		bool same = true;
-
-		if (i < nr)
-			same = pgtable_flight_begin(format, table, flight, i,
-						    pgtable_group_end(i, nr));
-		if (cross < nr)
-			pgtable_flight_cross(format, table, flight, cross,
-					     pgtable_group_end(cross, nr));
-		if (land < nr)
-			nr_landed = pgtable_flight_land(format, flight, land,
-							pgtable_group_end(land, nr));
-		if (unlikely(!same) || unlikely(READ_ONCE(table->free_gen) != flight->gen)) {
-			size_t first = i < PGTABLE_LAND ? 0 : land, end = pgtable_group_end(i, nr);
-
-			*nr_present += pgtable_flight_singly(format, table, flight, first, end);
-			return end;
-		}
-		*nr_present += nr_landed;
-	}
-	return nr;
+	group->nr_present += nr_present;
+	if (unlikely(READ_ONCE(table->free_gen) != group->gen))
+		pgtable_group_singly(format, table, group);
+	return group->nr_present;
 }
 
 /* pgtable_walk_batch, for a table of a format that the caller knows. */
@@ -311,11 +213,23 @@ KMM_ALWAYS_INLINE size_t pgtable_walk_batch_format(const struct pgtable_format *
 						   const struct pgtable *table, const u64 *va,
 						   size_t nr, struct pgtable_walk *walks)
 {
-	size_t nr_present = 0;
+	size_t nr_present = 0, nr_groups = (nr + PGTABLE_GROUP - 1) / PGTABLE_GROUP;
+	struct pgtable_group groups[2];
 
-	for (size_t done = 0; done < nr;)
-		done += pgtable_flight_fly(format, table, va + done, nr - done, walks + done,
-					   &nr_present);
+	for (size_t i = 0; i <= nr_groups; i++) {
+		if (i < nr_groups) {
+			struct pgtable_group *group = &groups[i & 1];
+			size_t first = i * PGTABLE_GROUP;
+
+			group->va = va + first;
+			group->walks = walks + first;
+			group->nr = nr - first < PGTABLE_GROUP ? (unsigned int)(nr - first)
+							       : PGTABLE_GROUP;
+			pgtable_group_begin(format, table, group);
+		}
+		if (i)
+			nr_present += pgtable_group_finish(format, table, &groups[~i & 1]);
+	}
 	return nr_present;
 }
 
