@@ -156,10 +156,12 @@ int fork_init(void);
 
 /* trim.c */
 /* Give all that is free back to the host, as malloc_trim. True if anything was; false also when another
- * thread is at it. */
+ * thread is at it, or one just was. */
 bool trim_now(void);
 /* After a free of about so many bytes that went the slow way, with no lock held. caller: of free. */
 void trim_note(size_t bytes, void *caller);
+/* A thread ends, and what it had at hand is free memory as any. */
+void trim_thread_ends(void);
 /* In the child of a fork: there is no helper thread, and nobody trims. */
 void trim_after_fork(void);
 

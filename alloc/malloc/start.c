@@ -137,6 +137,7 @@ static void thread_ends(void *slot)
 	thread_phase = THREAD_GONE;
 	if (this_cpu == slot)
 		slot_return(kmm_cpu_detached);
+	trim_thread_ends();
 }
 
 bool thread_is_ending(void)

@@ -141,7 +141,7 @@ static void load_nodes(struct topology *topo)
 
 static void load_places(struct topology *topo)
 {
-	char text[4096], online[512];
+	char text[4096], online[4096];
 
 	for (unsigned int from = 0; from < topo->nr_nodes; from++)
 		for (unsigned int to = 0; to < topo->nr_nodes; to++)

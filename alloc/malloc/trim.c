@@ -37,12 +37,12 @@
 #define LEAST_TICK_MS 10U
 #define AGAIN_NS      100000000ULL /* after a trim, before the next one for less than NOTED_BYTES */
 
-static bool running;	/* atomic: there is a helper, or one is being started */
-static bool trimming;	/* atomic: a thread is in trim_now */
-static u64 freed_bytes; /* since it was last looked at; a hint, counts may be lost */
-static u64 trimmed_at_bytes,
-	trimmed_at_ns;	/* noted_bytes and the time at the end of the last trim */
-static u64 noted_bytes; /* all that was freed, as counted; a hint, too */
+static bool running;	     /* atomic: there is a helper, or one is being started */
+static bool trimming;	     /* atomic: a thread is in trim_now */
+static u64 freed_bytes;	     /* since it was last looked at; a hint, counts may be lost */
+static u64 trimmed_at_bytes; /* noted_bytes when the last trim began */
+static u64 trimmed_at_ns;    /* when it ended; 0: the next one is not to be left */
+static u64 noted_bytes;	     /* all that was freed, as counted; a hint, too */
 
 /* Bytes of the machine that have memory behind them, roughly. */
 static u64 held_bytes(void)
@@ -56,23 +56,29 @@ static u64 held_bytes(void)
 
 /*
  * Has there been a trim so lately, and so little been freed since, that another is not worth its while?
- * A trim empties every thread's lists, which then fill again the slow way: a program that trims after
- * every few calls would do little else. What such a call leaves is below NOTED_BYTES, and the helper's.
+ * A trim empties its thread's lists and those of idle slots, which then fill again the slow way: a program
+ * that trims after every few calls would do little else. What such a call leaves is below NOTED_BYTES, and
+ * what threads have at hand.
  */
 static bool has_just_trimmed(void)
 {
-	return READ_ONCE(noted_bytes) - READ_ONCE(trimmed_at_bytes) < NOTED_BYTES &&
-	       READ_ONCE(trimmed_at_ns) && host_time_ns() - READ_ONCE(trimmed_at_ns) < AGAIN_NS;
+	const u64 at_ns = READ_ONCE(trimmed_at_ns);
+
+	return at_ns && READ_ONCE(noted_bytes) - READ_ONCE(trimmed_at_bytes) < NOTED_BYTES &&
+	       host_time_ns() - at_ns < AGAIN_NS;
 }
 
 bool trim_now(void)
 {
 	unsigned long bytes = 0;
 	enum entry entry;
+	u64 noted;
 
 	/* Whoever is at it takes what there is; a second one would only wait for it. */
 	if (has_just_trimmed() || __atomic_exchange_n(&trimming, true, __ATOMIC_ACQUIRE))
 		return false;
+	/* What is freed while this one is at it may be behind it: that is the next one's. */
+	noted = READ_ONCE(noted_bytes);
 	entry = heap_enter();
 	/* All but nothing: single pages in between others are not worth a call of the host each, and some
 	 * programs trim often. */
@@ -80,7 +86,7 @@ bool trim_now(void)
 		bytes = kmm_trim(heap.machine, PAGE_SIZE);
 	heap_leave(entry);
 	bytes += huge_trim();
-	WRITE_ONCE(trimmed_at_bytes, READ_ONCE(noted_bytes));
+	WRITE_ONCE(trimmed_at_bytes, noted);
 	WRITE_ONCE(trimmed_at_ns, host_time_ns());
 	__atomic_store_n(&trimming, false, __ATOMIC_RELEASE);
 	return bytes != 0;
@@ -149,6 +155,11 @@ void trim_note(size_t bytes, void *caller)
 	WRITE_ONCE(noted_bytes, READ_ONCE(noted_bytes) + bytes);
 	if (unlikely(sum >= NOTED_BYTES) && !__atomic_load_n(&running, __ATOMIC_RELAXED))
 		maybe_start(caller);
+}
+
+void trim_thread_ends(void)
+{
+	WRITE_ONCE(trimmed_at_ns, 0);
 }
 
 void trim_after_fork(void)
