@@ -9,7 +9,7 @@
 
 #include "virt/tlb.h"
 
-#define SLOW_ENTRIES 256 /* of an array, at most */
+#define SLOW_ENTRIES TLB_MAX_WAYS /* of an array, at most */
 
 struct slow_entry {
 	bool valid, global;

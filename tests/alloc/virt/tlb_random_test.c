@@ -18,17 +18,17 @@ static u64 below(unsigned long *seed, u64 n)
 	return tap_random(seed) % n;
 }
 
-/* Of up to 128 entries. */
+/* Of up to 128 entries, or of one set of TLB_MAX_WAYS. */
 static struct tlb_geometry random_geometry(unsigned long *seed)
 {
-	static const u16 ways[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 24, 32, 33, 40, 64};
+	static const u16 ways[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 24, 32, 33, 40, 64, 72, 512};
 	struct tlb_geometry geometry = {.name = "random", .kinds = TLB_ALL};
 	u16 nr_sets, way = ways[below(seed, ARRAY_SIZE(ways))];
 
-	nr_sets = (u16)(1 + below(seed, 128U / way));
+	nr_sets = way > 128 ? 1 : (u16)(1 + below(seed, 128U / way));
 	geometry.entries = (u16)(way * nr_sets);
 	geometry.ways = nr_sets == 1 && below(seed, 2) ? 0 : way;
-	if (!(way & (way - 1)) && below(seed, 2))
+	if (way <= 64 && !(way & (way - 1)) && below(seed, 2))
 		geometry.replacement = TLB_PLRU;
 	if (nr_sets > 1 && !(nr_sets & (nr_sets - 1)) && below(seed, 2))
 		geometry.hash = (u8)__builtin_ctz(nr_sets);
