@@ -123,6 +123,7 @@ int tlb_array_init(struct tlb_array *array, const struct tlb_geometry *geometry,
 {
 	u32 ways = geometry->ways ? geometry->ways : geometry->entries;
 	u32 nr_slots;
+	bool prints;
 
 	if (!geometry->entries || ways > TLB_MAX_WAYS || geometry->entries % ways)
 		return -EINVAL;
@@ -130,7 +131,7 @@ int tlb_array_init(struct tlb_array *array, const struct tlb_geometry *geometry,
 	array->ways = ways;
 	array->order = (u8)order_of(geometry, ways, guessed);
 	array->nr_sets = geometry->entries / ways;
-	/* Two small sets share a vector of prints; wide ones have none. */
+	/* Where there are prints they are read a vector at a time, of one set. */
 	array->stride = ways <= TLB_VECTOR || array->order == TLB_ORDER_WIDE
 				? ALIGN_UP(ways, TLB_VECTOR)
 				: ALIGN_UP(ways, TLB_PRINTS);
@@ -148,16 +149,16 @@ int tlb_array_init(struct tlb_array *array, const struct tlb_geometry *geometry,
 	/* tlb_wide.c numbers them with 16 bits. */
 	if (array->order == TLB_ORDER_WIDE && nr_slots >= UINT16_MAX)
 		return -EINVAL;
-	/* A vector more, which the last set's prints may be read with. Where an empty chain of a
-	 * wide array ends is in it. */
-	array->tags = tlb_zeroed((nr_slots + TLB_PRINTS) * sizeof(*array->tags));
-	array->prints = tlb_zeroed((nr_slots + TLB_PRINTS) * sizeof(*array->prints));
+	prints = array->stride > TLB_VECTOR && array->order != TLB_ORDER_WIDE;
+	array->tags = tlb_zeroed(nr_slots * sizeof(*array->tags));
+	if (prints)
+		array->prints = tlb_zeroed(nr_slots * sizeof(*array->prints));
 	if (guessed)
 		array->guesses = tlb_zeroed(sizeof(*array->guesses) << TLB_GUESS_BITS);
-	if (!array->tags || !array->prints || (guessed && !array->guesses))
+	if (!array->tags || (prints && !array->prints) || (guessed && !array->guesses))
 		return -ENOMEM;
-	for (u32 slot = 0; slot < nr_slots + TLB_PRINTS; slot++)
-		if (slot >= nr_slots || slot % array->stride >= ways)
+	for (u32 slot = 0; slot < nr_slots; slot++)
+		if (slot % array->stride >= ways)
 			array->tags[slot] = TLB_PAD;
 	return init_order(array);
 }
@@ -204,7 +205,8 @@ static void drop(struct tlb_array *array, u32 slot)
 	if (array->wide)
 		tlb_wide_unlink(array, slot);
 	array->tags[slot] = 0;
-	array->prints[slot] = 0;
+	if (array->prints)
+		array->prints[slot] = 0;
 	if (array->order == TLB_ORDER_TREE)
 		array->empty_ways[set] |= 1UL << slot % array->stride;
 	else if (array->order == TLB_ORDER_LIST)

@@ -64,7 +64,7 @@ struct tlb_array {
 	/* Constant: */
 	const char *name;
 	u64 *tags;
-	u16 *prints;
+	u16 *prints;	   /* or NULL */
 	u16 *guesses;	   /* [hash of a page number]: where its tag was last, perhaps; or NULL */
 	u64 *words;	   /* [set]: list or tree */
 	u64 *empty_ways;   /* [set]: of trees */
@@ -336,7 +336,8 @@ static inline void tlb_array_fill(struct tlb_array *array, u64 tag, u64 number)
 		slot = first +
 		       tlb_array_take(array, set, first, array->stride, array->ways, array->order);
 		array->tags[slot] = tag;
-		array->prints[slot] = tlb_print(tag);
+		if (array->stride > TLB_VECTOR)
+			array->prints[slot] = tlb_print(tag);
 	}
 	tlb_array_guessed(array, number, slot);
 }

@@ -67,7 +67,8 @@ KMM_ALWAYS_INLINE size_t stream(struct tlb_array *array, const u64 *va, size_t n
 		} else {
 			slot = first + tlb_array_take(&copy, set, first, stride, ways, shape.order);
 			copy.tags[slot] = tag;
-			copy.prints[slot] = tlb_print(tag);
+			if (stride > TLB_VECTOR)
+				copy.prints[slot] = tlb_print(tag);
 		}
 		if (shape.guesses)
 			*guess = (u16)slot;

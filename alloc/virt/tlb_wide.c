@@ -2,7 +2,7 @@
 /*
  * Wide sets, too many slots to search at each miss: chains find a tag, a queue finds the oldest.
  *
- *	heads[hash] -> slot -> next[slot] -> ... -> the pad behind the last slot
+ *	heads[hash] -> slot -> next[slot] -> ... -> the number of slots
  *
  *	order, of a set:  | taken so far | at: the oldest, then by age, as of sorted_at |
  *
