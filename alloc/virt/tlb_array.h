@@ -2,17 +2,17 @@
 /*
  * A set-associative array of tags: one TLB, or one page-walk cache.
  *
- *	slot     0     1     2     3  |   4     5     6     7  | ...    stride slots a set
- *	tags     tag   tag   0     pad|
- *	prints   hash  hash  0     0  |                                 16 bits of each tag's hash
+ *	slot     0     1     2   ..  6     7  |  8     9   ..  15  | ...  stride slots a set
+ *	tags     tag   tag   0       0    pad |
+ *	prints   hash  hash  0       0     0  |                           16 bits of each tag's hash
  *
  * A tag holds all that makes a translation what it is, so equal tags are equal translations:
  *
  *	bit 61   60..58   57       56..45   44..0
  *	valid    level    global   PCID     page number: address >> the level's shift
  *
- * Which way of a set is filled next: the lowest empty one; if there is none, what the replacement
- * says. What it needs is kept in one of four manners (enum tlb_order):
+ * Which way of a set is filled next: an empty one, of those the lowest but in wide sets; if there is
+ * none, what the replacement says. What it needs is kept in one of four manners (enum tlb_order):
  *
  *	list	LRU, up to 16 ways: a word a set has the ways in order, 4 bits each, the latest in
  *		the lowest. Empty ways are its end, the lowest the very last.
@@ -23,16 +23,17 @@
  *
  * Invariants: a tag is in one slot at most, and in its own set; a pad, which rounds a set up to
  * whole vectors, has a tag that nobody looks for and a stamp that is never the oldest. A slot's
- * print is its tag's; equal prints may be of unequal tags, which are told apart by the tags. Wide
- * arrays have no prints.
+ * print is its tag's; equal prints may be of unequal tags, which are told apart by the tags. Sets of
+ * up to TLB_VECTOR slots have no prints, as their tags are looked at, and wide ones none.
  *
  * An array that is expected to hit has guesses: a tag's slot is mostly the one that it, or another
  * with the same hash, had last; if it is not, the tag says so. Such an array of true LRU has stamps
  * even if it has few ways: a stamp is cheaper at a hit, a list at a fill.
  *
- * Where there are stamps, the array's clock ticks at each lookup and once more at the fill that
- * follows each miss, so stamps differ. Before the clock, which is a signed 32-bit number for the
- * vector unit's sake, would wrap, stamps are renumbered.
+ * Where there are stamps, the array's clock ticks at each tlb_array_lookup and each tlb_array_fill,
+ * so stamps differ. tlb_array_stream ticks once for a lookup and its fill, and not at all for a tag
+ * that is the one before it again, and so is the latest already. Before the clock, which is a signed
+ * 32-bit number for the vector unit's sake, would wrap, stamps are renumbered.
  */
 #ifndef KMM_VIRT_TLB_ARRAY_H
 #define KMM_VIRT_TLB_ARRAY_H
