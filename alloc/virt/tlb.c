@@ -20,8 +20,6 @@
 
 #include "base/check.h"
 
-#define BATCH 1024U /* accesses that an array goes through before the next one does */
-
 _Static_assert(TLB_LEAVES * 4 + TLB_KIND_MASK <= TLB_GLOBAL, "a port for each kind and leaf");
 
 const struct tlb_paging tlb_paging_i386 = {2, {0, 12, 22}};
@@ -132,12 +130,13 @@ static void run_walks(struct tlb *tlb, u64 *va, size_t nr, unsigned int leaf)
 void tlb_run(struct tlb *tlb, const u64 *va, size_t nr, unsigned int how)
 {
 	const struct tlb_port *port = &tlb->ports[how & (TLB_GLOBAL - 1)];
-	u64 pcid_bits = tlb->pcid_bits[how / TLB_GLOBAL & 1], missed[BATCH];
+	u64 pcid_bits = tlb->pcid_bits[how / TLB_GLOBAL & 1], missed[TLB_BATCH];
 
 	for (size_t done = 0, now; done < nr; done += now) {
 		size_t left;
 
-		now = min_t(size_t, nr - done, BATCH);
+		/* An array goes through a batch before the next one does. */
+		now = min_t(size_t, nr - done, TLB_BATCH);
 		left = tlb_array_stream(port->l1, va + done, now, port->l1_shift,
 					port->l1_tag | pcid_bits, missed);
 		if (left && port->l2) {

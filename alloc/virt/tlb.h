@@ -32,6 +32,7 @@ KMM_BEGIN_DECLS
 #define TLB_MAX_ARRAYS 8 /* at each depth */
 #define TLB_MAX_CACHES 4 /* page-walk caches */
 #define TLB_MAX_WAYS   512
+#define TLB_BATCH      1024U /* accesses that tlb_run does best with at a time */
 
 /* What an access is of: one of each line, or-ed together. */
 enum {

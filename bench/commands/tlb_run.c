@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#define BATCH	    512
 #define KERNEL_CODE 0xffffffff81000000UL
 #define KERNEL_DATA 0xffff888001000000UL
 
@@ -114,7 +113,7 @@ static void feed_run(const struct tlb_job *job, const struct tlb_variant *varian
 		     const struct access *accesses, size_t nr)
 {
 	unsigned int shift = job->config.paging.shift[variant->leaf];
-	u64 va[BATCH + 1];
+	u64 va[TLB_BATCH + 1];
 	size_t nr_va = 0;
 
 	for (size_t i = 0; i < nr; i++) {
@@ -123,7 +122,7 @@ static void feed_run(const struct tlb_job *job, const struct tlb_variant *varian
 		va[nr_va++] = accesses[i].address;
 		if (unlikely(last >> shift != accesses[i].address >> shift))
 			va[nr_va++] = last;
-		if (nr_va < BATCH && i + 1 < nr)
+		if (nr_va < TLB_BATCH && i + 1 < nr)
 			continue;
 		tlb_run(variant->tlb, va, nr_va, how_of(variant, accesses[0].kind));
 		nr_va = 0;
