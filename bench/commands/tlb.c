@@ -309,20 +309,24 @@ static int check_lists(const struct request *request)
 	return EXIT_OK;
 }
 
-/* Does a pattern fit into what a program has in the smallest tables that it is tried with? */
-static int check_footprint(const struct request *request)
+/* Patterns start at 4 GiB, or at 0 where no more than that can be mapped. Does this one fit behind
+ * there into what a program has in the smallest tables that it is tried with? */
+static int place_pattern(struct request *request)
 {
 	const struct tlb_job *job = &request->job;
+	struct pattern *pattern = &request->pattern;
 	/* 32 bits, or half of what the tables translate. */
 	unsigned int bits = 32;
 
 	for (int i = 0; i < job->nr_variants; i++)
 		if (job->variants[i].levels > 2 && (!i || 9 * job->variants[i].levels + 11 < bits))
 			bits = 9 * job->variants[i].levels + 11;
-	if (!request->has_pattern || request->pattern.footprint_bytes <= 1UL << bits)
+	pattern->base = bits > 32 ? 1UL << 32 : 0;
+	if (!request->has_pattern || pattern->footprint_bytes <= (1UL << bits) - pattern->base)
 		return EXIT_OK;
-	return complain("--footprint: %llu bytes: a program has 2^%u",
-			(unsigned long long)request->pattern.footprint_bytes, bits);
+	return complain("--footprint: %llu bytes: a program has 2^%u, and patterns start at %#llx",
+			(unsigned long long)pattern->footprint_bytes, bits,
+			(unsigned long long)pattern->base);
 }
 
 static int add_variants(struct request *request)
@@ -356,7 +360,7 @@ static int set_up(struct request *request)
 	status = check_lists(request);
 	if (!status)
 		status = add_variants(request);
-	return status ? status : check_footprint(request);
+	return status ? status : place_pattern(request);
 }
 
 static int begin(struct tlb_job *job)
@@ -467,10 +471,7 @@ static int probe(const struct request *request, bool more)
 int command_tlb(int argc, char **argv)
 {
 	struct request request = {
-		.pattern = {.base = 1UL << 32,
-			    .footprint_bytes = 256UL << 20,
-			    .stride_bytes = 4096,
-			    .skew = 0.99},
+		.pattern = {.footprint_bytes = 256UL << 20, .stride_bytes = 4096, .skew = 0.99},
 		.seed = 1,
 		.seconds = 30,
 		.job = {.preset = tlb_find_preset("skylake"), .schedule = {.kernel_pages = 8}},

@@ -39,6 +39,8 @@ bad_input() {
 	refuses '--footprint: .*: a program has 2.47' --preset zen4 --pattern random --footprint 129T
 	refuses '--footprint: .*: a program has 2.56' --preset zen4 --levels 5 --pattern random --footprint 65537T
 	refuses '--footprint: .*: a program has 2.32' --preset i486 --pattern random --footprint 5G
+	# Behind 4 GiB, where they start.
+	refuses '--footprint: .*: a program has 2.47, and patterns start at 0x100000000' --pattern random --footprint 128T
 	refuses '--stride: 0: not a size' --pattern stride --stride 0
 	refuses '--skew: 0: not a number above 0' --pattern zipf --skew 0
 	refuses '--skew: nan: not a number above 0' --pattern zipf --skew nan
@@ -133,7 +135,8 @@ patterns_are_counted() {
 pages_and_levels_are_chosen() {
 	shows --pattern stride --footprint 1G --accesses 1000 --pages 4K,2M,1G --levels 4,5
 	has lookups 1000 1000 1000 1000 1000 1000
-	shows --pattern random --accesses 10 --footprint 128T
+	shows --pattern random --accesses 10 --footprint 127T
+	shows --preset i486 --pattern random --accesses 10 --footprint 4G
 	shows --preset zen4 --pattern chase --accesses 1000
 	want_line out '4K pages, 4 levels .*2M pages, 4 levels .*4K pages, 5 levels .*2M pages, 5 levels$'
 	shows --preset haswell --pattern random --accesses 1000
