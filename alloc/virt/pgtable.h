@@ -177,6 +177,14 @@ KMM_API size_t pgtable_walk_batch(const struct pgtable *table, const u64 *va, si
  */
 KMM_API bool pgtable_access(struct pgtable *table, u64 va, u32 access, struct pgtable_walk *walk);
 
+/*
+ * nr accesses of one kind, in this order: walks[i] is what pgtable_access says of va[i], with the
+ * same bits set, and how many went through is returned. Each group of addresses is first walked
+ * together, as by pgtable_walk_batch, so that its accesses find their entries in the cache.
+ */
+KMM_API size_t pgtable_access_batch(struct pgtable *table, const u64 *va, size_t nr, u32 access,
+				    struct pgtable_walk *walks);
+
 /* The machine's own tables, which vmalloc keeps. */
 KMM_API struct pgtable *kernel_pgtable(struct kmm *machine);
 

@@ -113,3 +113,18 @@ size_t pgtable_walk_batch(const struct pgtable *table, const u64 *va, size_t nr,
 {
 	return table->walkers->batch(table, va, nr, walks);
 }
+
+size_t pgtable_access_batch(struct pgtable *table, const u64 *va, size_t nr, u32 access,
+			    struct pgtable_walk *walks)
+{
+	const struct pgtable_walkers *walkers = table->walkers;
+	size_t nr_through = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		if (i % PGTABLE_GROUP == 0)
+			walkers->batch(table, va + i, min_t(size_t, nr - i, PGTABLE_GROUP),
+				       walks + i);
+		nr_through += walkers->access(table, va[i], access, &walks[i]);
+	}
+	return nr_through;
+}

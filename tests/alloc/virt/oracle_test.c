@@ -3,8 +3,8 @@
  * All walks against the plain one of the manual, in every format: three tables that go through the
  * same random life, one walked by the oracle, one by the format's own straight code, one by the
  * generic code. They must agree in the result, the fault and its level, and in all accessed and
- * dirty bits afterwards; and walks in batches with walks one by one. Bits of entries on the way,
- * reserved ones too, are turned round at random.
+ * dirty bits afterwards; accesses in batches with the oracle one by one, and walks in batches with
+ * walks one by one. Bits of entries on the way, reserved ones too, are turned round at random.
  */
 #include "machine.h"
 #include "raw.h"
@@ -146,6 +146,37 @@ static void same_walks(struct life *life, u64 va, u32 access)
 }
 
 static u64 random_va(struct life *life);
+static u32 random_access(struct life *life);
+
+/* Accesses of one kind, near each other or not, by the oracle in their order and by the others at once. */
+static void same_access_batch(struct life *life)
+{
+	struct pgtable_walk by_manual[100], walks[ARRAY_SIZE(by_manual)];
+	u64 va[ARRAY_SIZE(by_manual)], va_first = random_va(life), reach = any(life) % 2 << 22;
+	size_t nr = any(life) % (ARRAY_SIZE(va) + 1), nr_through = 0;
+	u32 access = random_access(life);
+
+	for (size_t i = 0; i < nr; i++) {
+		va[i] = reach ? va_first + any(life) % reach : random_va(life);
+		nr_through += pgtable_oracle(life->twins[ORACLE], va[i], access, &by_manual[i]);
+	}
+	for (int twin = OWN; twin < NR_TWINS; twin++) {
+		memset(walks, 0x5a, sizeof(walks));
+		ok_eq(pgtable_access_batch(life->twins[twin], va, nr, access, walks), nr_through);
+		for (size_t i = 0; i < nr; i++)
+			ok(walks[i].level == by_manual[i].level &&
+				   walks[i].fault == by_manual[i].fault &&
+				   walks[i].pfn == by_manual[i].pfn &&
+				   walks[i].present == by_manual[i].present,
+			   "%s %#lx, %zu of %zu, access %#x: level %u, fault %#x, frame %#lx; by "
+			   "the "
+			   "oracle level %u, fault %#x, frame %#lx",
+			   life->format->name, va[i], i, nr, access, walks[i].level, walks[i].fault,
+			   walks[i].pfn, by_manual[i].level, by_manual[i].fault, by_manual[i].pfn);
+	}
+	for (size_t i = 0; i < nr; i++)
+		same_entries(life, va[i]);
+}
 
 /* Any number of addresses: anywhere, in one place, or one behind the other. */
 static void same_batch(struct life *life)
@@ -214,6 +245,8 @@ static void spoilt_entry(struct life *life)
 		raw_flip(life->twins[i], va, level, bits);
 	for (int i = 0; i < 4; i++)
 		same_walks(life, (va & ~0xfffUL) + any(life) % 4096, random_access(life));
+	if (any(life) % 4 == 0)
+		same_access_batch(life);
 	same_entries(life, va);
 	for (int i = 0; i < NR_TWINS; i++)
 		raw_flip(life->twins[i], va, level, bits);
@@ -248,6 +281,8 @@ static void all_walks_agree(const struct pgtable_format *format, unsigned long n
 			same_entries(&life, va);
 		if (op % 64 == 32)
 			same_batch(&life);
+		if (op % 64 == 48)
+			same_access_batch(&life);
 	}
 	printf("# %s: %lu through, %lu faults, %lu of them of reserved bits\n", format->name,
 	       life.nr_through, life.nr_faults, life.nr_reserved);
