@@ -41,7 +41,7 @@ static void check(const struct linux_line *line)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-	char *text = malloc(length + 1), *at = text, *end;
+	char *text = malloc(length + 1), *at, *end;
 	char error[LINUX_LINE_ERROR];
 
 	if (!text)
@@ -49,19 +49,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	if (length)
 		memcpy(text, bytes, length);
 	text[length] = '\0';
-	do {
+	for (at = text; at; at = end) {
 		struct linux_line line;
 
 		end = strchr(at, '\n');
 		if (end)
-			*end = '\0';
+			*end++ = '\0';
 		error[0] = '\0';
 		if (!linux_line_parse(at, &line, error))
 			check(&line);
 		else if (!error[0] || strchr(error, '\n'))
 			abort();
-		at = end + 1;
-	} while (end);
+	}
 	free(text);
 	return 0;
 }
