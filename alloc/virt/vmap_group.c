@@ -178,22 +178,26 @@ static unsigned int count_neighbours(const struct list_head *areas)
 	return nr;
 }
 
-/* One more guard page each; neighbours by one call. Without the lock. */
-static void neighbours_unmap(struct virt *virt, struct vmap_area *first, unsigned int nr)
+/* One more guard page each; neighbours by one call. Without the lock. After an error it is to be tried
+ * again. */
+static int neighbours_unmap(struct virt *virt, struct vmap_area *first, unsigned int nr)
 {
 	struct vmap_area *area = first;
+	int err;
 
 	for (unsigned int i = 0; i < nr; i++) {
 		pgtable_unmap(virt->kernel, area->range.start, 1);
 		area = list_entry(area->lazy_age.next, struct vmap_area, lazy_age);
 	}
-	/* Some may be guard pages in spite of an error, but which? Their frames wait, too. */
-	if (host_guard((void *)first->range.start, PAGE_SIZE, AREA_BYTES, nr))
-		return;
+	err = host_guard((void *)first->range.start, PAGE_SIZE, AREA_BYTES, nr);
+	/* Locked memory stays so. Some may be guard pages all the same, but which? Their frames wait, too. */
+	if (err)
+		return err == -EINVAL ? 0 : err;
 	for (area = first; nr; nr--) {
 		vmap_blocks_free(&area->blocks);
 		area = list_entry(area->lazy_age.next, struct vmap_area, lazy_age);
 	}
+	return 0;
 }
 
 void vmap_group_areas_unmake_locked(struct virt *virt, struct list_head *areas)
@@ -201,15 +205,20 @@ void vmap_group_areas_unmake_locked(struct virt *virt, struct list_head *areas)
 	while (!list_empty(areas)) {
 		struct vmap_area *area = list_first_entry(areas, struct vmap_area, lazy_age);
 		unsigned int nr = count_neighbours(areas);
+		int err;
 
 		lock_release(&virt->lock);
-		neighbours_unmap(virt, area, nr);
+		err = neighbours_unmap(virt, area, nr);
 		lock_acquire(&virt->lock);
 		for (; nr; nr--) {
 			area = list_first_entry(areas, struct vmap_area, lazy_age);
 			list_del(&area->lazy_age);
 			virt->nr_unmaking--;
 			virt->nr_unmade++;
+			if (err) {
+				list_add(&area->lazy_age, &virt->stuck);
+				continue;
+			}
 			area_dies_locked(virt, area);
 			if (!area->group->nr_left)
 				list_add(&area->group->list, &virt->stuck_groups);

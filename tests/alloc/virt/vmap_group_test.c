@@ -23,7 +23,8 @@ static u64 group_from;
 /* The nth of these calls fails, if it is that kind's (see tests.mk). */
 enum { NOTHING, UNMAP, GUARD, MAP, FRAMES };
 static int failing;
-static unsigned int fail_at; /* 0: always */
+static int guard_err = -EINVAL; /* what the host says of locked memory */
+static unsigned int fail_at;	/* 0: always */
 static unsigned int nr_calls;
 
 static bool fails(int kind)
@@ -47,7 +48,7 @@ int __wrap_host_shared_unmap(void *addr, size_t size)
 
 int __wrap_host_guard(void *addr, size_t size, size_t stride, unsigned int nr)
 {
-	return fails(GUARD) ? -EINVAL : __real_host_guard(addr, size, stride, nr);
+	return fails(GUARD) ? guard_err : __real_host_guard(addr, size, stride, nr);
 }
 
 int __wrap_host_shared_map(void *addr, size_t size, int fd, u64 offset, bool populate)
@@ -192,6 +193,37 @@ static void what_cannot_be_unmapped_is_tried_again(void)
 		check_state(machine, &before, __func__);
 		ok_eq(machine->virt->nr_groups, 0);
 	}
+}
+
+/* Not for locked memory, but if there was no memory for a page table: areas wait, not frames for their
+ * group. */
+static void what_the_host_refuses_for_now_is_tried_again(void)
+{
+	struct state before = state_now(machine), full, half;
+	const struct virt *virt = machine->virt;
+
+	for (unsigned long i = 0; i < NR_AREAS; i++)
+		get(i);
+	full = state_now(machine);
+	for (unsigned long i = 0; i < NR_AREAS; i++)
+		if (i % 16)
+			put(i);
+	failing = GUARD;
+	fail_at = 0;
+	guard_err = -ENOMEM;
+	kmm_drain(machine);
+	failing = NOTHING;
+	guard_err = -EINVAL;
+	ok(!list_empty(&virt->stuck), "nothing waits to be unmapped");
+	vmalloc_validate(machine);
+	half = state_now(machine);
+	ok(list_empty(&virt->stuck), "areas are stuck");
+	ok(half.nr_free + 16 >= full.nr_free + NR_AREAS / 16 * 15, "%lu pages free, were %lu",
+	   half.nr_free, full.nr_free);
+	for (unsigned long i = 0; i < NR_AREAS; i += 16)
+		put(i);
+	check_state(machine, &before, __func__);
+	ok_eq(virt->nr_groups, 0);
 }
 
 /* Their mappings are what is missing, and nothing else is lazy. */
@@ -364,6 +396,7 @@ int main(void)
 		RUN(many_areas_take_few_mappings);
 		RUN(an_area_is_unmapped_without_its_group);
 		RUN(what_cannot_be_unmapped_is_tried_again);
+		RUN(what_the_host_refuses_for_now_is_tried_again);
 		RUN(groups_that_were_stuck_make_way);
 		RUN(areas_of_locked_memory_end_with_their_group);
 		RUN(groups_respect_the_limit_of_mappings);
