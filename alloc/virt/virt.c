@@ -335,6 +335,7 @@ static void validate_shares_locked(struct kmm *machine)
 	struct vmap_share sum = virt->left, all = virt->all;
 	u32 nr_holders = 0;
 
+	sum.slack_pages += (u32)max_t(s64, 0, virt->nr_slack_pages);
 	for (struct kmm_cpu *cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
 		const struct virt_cpu *vcpu = virt_cpu(virt, cpu);
 		u32 nr_pages = READ_ONCE(vcpu->nr_pages);

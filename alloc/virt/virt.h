@@ -37,8 +37,9 @@
  * Invariant: busy ranges of the space == areas of the machine; area_of[page] is the area whose
  * caller's pages start at that page of the region, LIVE or LAZY; nr_lazy_pages == sum of nr_pages
  * over lazy_age; nr_mappings == sum of nr_runs + 1 over all areas of no group, and 3 for each group; over
- * all CPUs, the sum of nr_slack_pages == sum of nr_pages - nr_used over LIVE areas; for each of pages,
- * mappings and slack, left + the sum of what CPUs may hold == what is there for all.
+ * all CPUs and struct virt, the sum of nr_slack_pages == sum of nr_pages - nr_used over LIVE areas; for
+ * each of pages, mappings and slack, left + the sum of what CPUs may hold == what is there for all; of
+ * slack with struct virt's nr_slack_pages, if that is more than 0.
  *
  * Locks: virt->lock (RANK_VMAP); under it the page tables', the slab's and the page allocator's.
  * Not held while the host maps or unmaps.
@@ -129,7 +130,8 @@ struct virt_cpu {
 	/* The owner writes; anyone may read a counter or a number, and sees some recent value. */
 	struct vmalloc_counters count; /* alloc: without the reuses; lazy_pages: unused */
 	u32 nr_pages, nr_mappings;     /* in stacks and kept: vmap_area_holds, and a piece's runs */
-	s64 nr_slack_pages; /* of areas that it gave out, without those of areas freed here */
+	s64 nr_slack_pages; /* of areas that it gave out, without those of areas freed here; since
+			     * the last flush */
 	/* The owner writes, with virt->lock held: what those numbers may be. */
 	struct vmap_share may;
 	/* The owner's alone: */
@@ -208,6 +210,7 @@ struct virt {
 	struct vmap_space space;
 	struct vmap_share left; /* that no CPU may hold; read without the lock for a guess */
 	u32 nr_holders;		/* CPUs that may hold something in stacks */
+	s64 nr_slack_pages;	/* of all CPUs, from before they were flushed */
 	u64 nr_mappings;	/* of the host, at most */
 	u64 max_mappings;	/* changed by tests only */
 	u64 nr_lazy_pages;
@@ -359,13 +362,13 @@ bool vmap_groups_end_locked(struct virt *virt);
 /* vmap_stack.c: areas that a CPU has for its next vmalloc. */
 
 /* A stack of a larger size than nr_pages, up to `most` pages, that is not empty; its top, taken. NULL
- * if there is none. */
-struct vmap_area *vmap_stack_pop_larger(struct virt_cpu *vcpu, unsigned int nr_pages,
-					unsigned int most);
+ * if there is none, or the CPU may not give away what is too much. */
+struct vmap_area *vmap_stack_pop_larger(struct virt *virt, struct virt_cpu *vcpu,
+					unsigned int nr_pages, unsigned int most);
 /* Let the CPU hold so much more than it does, if there is something left. With the lock held. */
 bool vmap_hold_more_locked(struct virt *virt, struct virt_cpu *vcpu, u32 nr_pages, u32 nr_mappings);
-/* The same of slack; how much it may give out now. Takes the lock if there is something to be had. */
-u32 vmap_slack_more(struct virt *virt, struct virt_cpu *vcpu, u32 nr_pages);
+/* The same of slack that it gives out. */
+bool vmap_slack_more_locked(struct virt *virt, struct virt_cpu *vcpu, u32 nr_pages);
 /* As vmap_stack_push, asking for more. */
 bool vmap_stack_push_locked(struct virt *virt, struct virt_cpu *vcpu, struct vmap_area *area);
 /* Move areas to the lists, of this bin before others, until a quarter of what the CPU may hold is

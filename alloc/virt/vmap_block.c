@@ -355,7 +355,8 @@ void *vm_map_ram(struct page **pages, unsigned int count, int node)
  * Unmap
  */
 
-/* Whether the CPU may hold a piece besides what it does; then areas in stacks make way for it. */
+/* Whether the CPU may hold a piece besides what it does; then areas in stacks make way for it, if
+ * that can be enough. */
 static bool has_room(struct virt *virt, struct virt_cpu *vcpu, const struct vmap_kept *piece)
 {
 	u32 runs = piece->block->runs[piece->first];
@@ -365,11 +366,12 @@ static bool has_room(struct virt *virt, struct virt_cpu *vcpu, const struct vmap
 		return true;
 	lock_acquire(&virt->lock);
 	room = vmap_hold_more_locked(virt, vcpu, piece->nr_pages, runs);
-	if (!room) {
+	if (!room && piece->nr_pages <= vcpu->may.pages && runs <= vcpu->may.mappings) {
 		vmap_stacks_shrink_locked(virt, vcpu, vcpu->flush_bin % VMAP_BINS);
 		room = vmap_may_hold(vcpu, piece->nr_pages, runs);
 	}
 	lock_release(&virt->lock);
+	vmap_lazy_bound(virt, vcpu);
 	return room;
 }
 

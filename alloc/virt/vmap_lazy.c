@@ -171,17 +171,20 @@ static struct vmap_area *aligned_locked(struct virt *virt, const struct vmap_wis
 	return NULL;
 }
 
-/* An area as wished, or of up to `most` pages, off the lists; NULL if none. */
-static struct vmap_area *pop_locked(struct virt *virt, const struct vmap_wish *wish,
-				    unsigned int most)
+/* An area as wished, or of up to `most` pages if the CPU may give away what is too much, off the lists;
+ * NULL if none. */
+static struct vmap_area *pop_locked(struct virt *virt, struct virt_cpu *vcpu,
+				    const struct vmap_wish *wish, unsigned int most)
 {
 	struct vmap_area *area =
 		wish->align_shift > PAGE_SHIFT
 			? aligned_locked(virt, wish)
 			: pooled_locked(&virt->pool[wish->home], wish->nr_pages, most);
 
-	if (area)
-		remove_locked(virt, area);
+	if (!area || (area->nr_pages > wish->nr_pages &&
+		      !vmap_slack_more_locked(virt, vcpu, area->nr_pages - wish->nr_pages)))
+		return NULL;
+	remove_locked(virt, area);
 	return area;
 }
 
@@ -273,26 +276,24 @@ void vmap_area_use(struct virt *virt, struct vmap_area *area, unsigned int nr_us
 	WRITE_ONCE(*vmap_area_slot(virt, start), area);
 }
 
-/* How large an area may be that is to serve so few pages: a quarter more, and no more than this CPU
- * may give away. */
-static unsigned int most_pages(struct virt *virt, struct virt_cpu *vcpu, unsigned int nr_pages)
+/* How large an area may be that is to serve so few pages, if the CPU may give that much away. */
+static unsigned int most_pages(unsigned int nr_pages)
 {
-	return nr_pages + (nr_pages < 4 ? 0 : vmap_slack_more(virt, vcpu, nr_pages / 4));
+	return nr_pages + nr_pages / 4;
 }
 
 /* From the lists, the CPU's stack refilled besides. */
 static struct vmap_area *take_from_lists(struct virt *virt, struct virt_cpu *vcpu,
 					 const struct vmap_wish *wish, bool stacked)
 {
-	unsigned int most = most_pages(virt, vcpu, wish->nr_pages);
 	struct vmap_area *area, *more;
 
 	lock_acquire(&virt->lock);
-	area = pop_locked(virt, wish, wish->nr_pages);
+	area = pop_locked(virt, vcpu, wish, wish->nr_pages);
 	for (u32 i = 1; stacked && area && i < REFILL_AREAS &&
 			i * wish->nr_pages < virt->cpu_pages / REFILL_PART;
 	     i++) {
-		more = pop_locked(virt, wish, wish->nr_pages);
+		more = pop_locked(virt, vcpu, wish, wish->nr_pages);
 		if (!more)
 			break;
 		if (!vmap_stack_push_locked(virt, vcpu, more)) {
@@ -301,7 +302,7 @@ static struct vmap_area *take_from_lists(struct virt *virt, struct virt_cpu *vcp
 		}
 	}
 	if (!area)
-		area = pop_locked(virt, wish, most);
+		area = pop_locked(virt, vcpu, wish, most_pages(wish->nr_pages));
 	lock_release(&virt->lock);
 	return area;
 }
@@ -317,8 +318,8 @@ struct vmap_area *vmap_lazy_take(struct virt *virt, struct kmm_cpu *cpu,
 		/* The fast path has looked, but not for a thread that was not attached then. */
 		area = vmap_stack_pop(vcpu, vmap_bin(wish));
 		if (!area)
-			area = vmap_stack_pop_larger(vcpu, wish->nr_pages,
-						     most_pages(virt, vcpu, wish->nr_pages));
+			area = vmap_stack_pop_larger(virt, vcpu, wish->nr_pages,
+						     most_pages(wish->nr_pages));
 	}
 	if (!area)
 		area = take_from_lists(virt, vcpu, wish, stacked);
@@ -406,11 +407,12 @@ u64 vmap_lazy_pages(struct kmm *machine)
 {
 	struct virt *virt = machine->virt;
 	struct kmm_cpu *cpu;
-	s64 nr_slack_pages = 0;
+	s64 nr_slack_pages;
 	u64 nr_pages;
 
 	lock_acquire(&virt->lock);
 	nr_pages = virt->nr_lazy_pages + virt->nr_dirty_pages;
+	nr_slack_pages = virt->nr_slack_pages;
 	lock_release(&virt->lock);
 	for (cpu = cpu_first(machine); cpu; cpu = cpu_next(machine, cpu)) {
 		const struct virt_cpu *vcpu = virt_cpu(virt, cpu);

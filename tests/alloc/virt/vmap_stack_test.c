@@ -197,6 +197,69 @@ static void a_share_is_smaller_where_many_hold_something(void)
 	check_all_is_left();
 }
 
+/* Pages are of no use without mappings. */
+static void who_gets_no_mappings_takes_no_pages(void)
+{
+	struct virt *virt = machine->virt;
+	u32 left = virt->left.mappings;
+
+	virt->left.mappings = 0;
+	vfree(vmalloc(PAGE_SIZE));
+	ok_eq(virt_cpu(virt, this_cpu)->may.pages, 0);
+	ok_eq(virt->left.pages, virt->all.pages);
+	virt->left.mappings = left;
+	check_all_is_left();
+}
+
+/* Areas go to the lists to make room for a piece: these hold no more than they may, at once. */
+static void room_for_a_piece_keeps_the_lists_bounded(void)
+{
+	struct virt *virt = machine->virt;
+	struct virt_cpu *vcpu = virt_cpu(virt, this_cpu);
+	u64 max_lazy_pages = virt->max_lazy_pages, purge_pages = virt->purge_pages;
+	struct vmap_share left, may;
+	u32 held_pages;
+
+	hold_areas();
+	left = virt->left;
+	may = vcpu->may;
+	virt->left.pages = virt->left.mappings = 0;
+	vcpu->may.mappings = vcpu->nr_mappings;
+	virt->max_lazy_pages = virt->nr_lazy_pages;
+	virt->purge_pages = 0;
+	held_pages = vcpu->nr_pages;
+	vm_unmap_ram(vm_map_ram(pages, VMAP_PIECE_PAGES, NUMA_NO_NODE), VMAP_PIECE_PAGES);
+	ok(vcpu->nr_pages < held_pages, "%u pages in stacks, and there was room", vcpu->nr_pages);
+	ok(virt->nr_lazy_pages <= virt->max_lazy_pages, "%lu pages in the lists, of %lu",
+	   virt->nr_lazy_pages, virt->max_lazy_pages);
+	virt->max_lazy_pages = max_lazy_pages;
+	virt->purge_pages = purge_pages;
+	virt->left.pages = left.pages;
+	virt->left.mappings = left.mappings;
+	vcpu->may = may;
+	check_all_is_left();
+}
+
+/* A piece of more mappings than the CPU can get moves nothing out of the stacks. */
+static void a_piece_that_can_never_fit_takes_no_place(void)
+{
+	struct virt *virt = machine->virt;
+	const struct virt_cpu *vcpu = virt_cpu(virt, this_cpu);
+	u32 left = virt->left.mappings - 40;
+	void *areas[10];
+
+	virt->left.mappings = 40;
+	for (int i = 0; i < 10; i++)
+		areas[i] = vmalloc(PAGE_SIZE);
+	for (int i = 0; i < 10; i++)
+		vfree(areas[i]);
+	ok_eq(vcpu->nr_pages, 10);
+	vm_unmap_ram(vm_map_ram(pages, VMAP_PIECE_PAGES, NUMA_NO_NODE), VMAP_PIECE_PAGES);
+	ok_eq(vcpu->nr_pages, 10);
+	virt->left.mappings += left;
+	check_all_is_left();
+}
+
 /*
  * Slack: areas of 5 pages serve 4.
  */
@@ -243,6 +306,53 @@ static void slack_is_bounded_over_all_threads(void)
 	check_all_is_left();
 }
 
+/* What one thread gave out another takes back: none of it is out then, whoever may. */
+static void **handed_over[NR_THREADS];
+
+static void hand_over(void)
+{
+	static int nr;
+
+	handed_over[__atomic_fetch_add(&nr, 1, __ATOMIC_RELAXED)] = areas_of_four;
+}
+
+static void slack_comes_back_from_other_threads(void)
+{
+	struct job job = {.work = give_slack, .after = hand_over, .nr_threads = 4};
+	const struct virt *virt = machine->virt;
+
+	start(&job);
+	finish(&job);
+	kmm_drain(machine);
+	vmalloc_validate(machine);
+	ok(virt->left.slack_pages < virt->all.slack_pages, "slack is out, and all is left");
+	for (int i = 0; i < job.nr_threads; i++) {
+		areas_of_four = handed_over[i];
+		take_slack_back();
+	}
+	check_all_is_left();
+	ok_eq(vmap_lazy_pages(machine), 0);
+}
+
+/* Who asks and finds no larger area, or may have none, gives nothing away. */
+static void slack_is_claimed_by_use(void)
+{
+	const struct virt *virt = machine->virt;
+	const struct virt_cpu *vcpu = virt_cpu(virt, this_cpu);
+	void *area = vmalloc(8 * PAGE_SIZE);
+
+	ok_eq(vcpu->may.slack_pages, 0);
+	vfree(vmalloc(9 * PAGE_SIZE));
+	vfree(__vmalloc_node(8 * PAGE_SIZE, 4 * PAGE_SIZE, GFP_KERNEL, NUMA_NO_NODE, NULL));
+	ok_eq(vcpu->may.slack_pages, 0);
+	vfree(area);
+	area = vmalloc(7 * PAGE_SIZE);
+	ok_eq(vcpu->nr_slack_pages, 1);
+	ok(vcpu->may.slack_pages > 0, "slack that nobody claimed");
+	vfree(area);
+	check_all_is_left();
+}
+
 int main(void)
 {
 	machine = machine_boot(2, 256 * MIB, 128 * MIB, ZONES_X86_64);
@@ -254,7 +364,12 @@ int main(void)
 	RUN(idle_threads_hold_a_part_of_what_there_is);
 	RUN(who_comes_late_uses_the_lists);
 	RUN(a_share_is_smaller_where_many_hold_something);
+	RUN(who_gets_no_mappings_takes_no_pages);
+	RUN(room_for_a_piece_keeps_the_lists_bounded);
+	RUN(a_piece_that_can_never_fit_takes_no_place);
 	RUN(slack_is_bounded_over_all_threads);
+	RUN(slack_comes_back_from_other_threads);
+	RUN(slack_is_claimed_by_use);
 	for (int i = 0; i < NR_PAGES; i++)
 		__free_pages(pages[i], 0);
 	machine_end(machine);
