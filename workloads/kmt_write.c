@@ -144,6 +144,9 @@ int kmt_write(struct kmt_writer *w, u64 time_ns, u32 cpu, s32 tid, const struct 
 
 	if (kmt_writer_full(w) && (error = kmt_writer_flush(w)))
 		return error;
+	if (time_ns > INT64_MAX)
+		return kmt_writer_fail(w, -EINVAL, "time %llu ns is out of range",
+				       (unsigned long long)time_ns);
 	if (time < w->now)
 		return kmt_writer_fail(w, -EINVAL, "time goes back");
 	if (cpu > KMT_MAX_CPU)

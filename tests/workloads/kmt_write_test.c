@@ -28,6 +28,7 @@ static void the_writer_refuses_what_cannot_be(void)
 	REFUSED(0, 0, 0, -EINVAL); /* a free of nothing live */
 	shape = shape_of(KMT_MALLOC);
 	REFUSED(0, 70000, 0, -EINVAL);
+	REFUSED(1ULL << 63, 0, 0, -EINVAL); /* no reader takes it */
 	REFUSED(0, 0, 1ULL << 63, -EINVAL);
 	shape.requested = 1ULL << 63;
 	REFUSED(0, 0, 0, -EINVAL);
