@@ -44,6 +44,7 @@ struct request {
 	const char *verb;
 	struct convert_options convert;
 	bool lenient, quiet, events_given;
+	u32 options; /* those given, a bit each */
 	char **files;
 	int nr_files;
 };
@@ -66,10 +67,9 @@ static int help(void)
 	      "      --begin TIME        cut: from this time of the trace on, such as 1500ms\n"
 	      "      --end TIME          cut: and not from this one on\n"
 	      "      --description TEXT  cut, merge: what OUT says of its source\n"
-	      "      --lenient           a trace that is cut off or damaged ends where it is; what "
-	      "is "
-	      "missing is\n"
-	      "                          said on stderr, and counted in OUT\n"
+	      "      --lenient           all but merge: a trace that is cut off or damaged ends "
+	      "where it is;\n"
+	      "                          what is missing is said on stderr, and counted in OUT\n"
 	      "      --quiet             cut, merge, check: print nothing of what went well\n",
 	      stdout);
 	return EXIT_OK;
@@ -106,6 +106,18 @@ static void print_figure(const char *name, u64 value)
 	printf("%-20s %llu\n", name, (unsigned long long)value);
 }
 
+/* A trace's own words may hold anything: none of it is the terminal's. */
+static void print_text(const char *name, const char *text)
+{
+	printf("%-20s ", name);
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		putchar(c < ' ' || c == 127 ? '?' : c);
+	}
+	putchar('\n');
+}
+
 static void print_population(const struct kmt_sums *sums, enum kmt_population p, const char *name)
 {
 	const struct {
@@ -135,7 +147,7 @@ static void print_info(const char *file, const struct kmt_reader *reader,
 
 	kmt_shapes(reader, &nr_shapes);
 	printf("%-20s %s\n", "trace", file);
-	printf("%-20s %s\n", "description", info->description);
+	print_text("description", info->description);
 	print_figure("version", KMT_VERSION);
 	if (!stat(file, &status) && S_ISREG(status.st_mode))
 		print_figure("file_bytes", (u64)status.st_size);
@@ -338,7 +350,10 @@ static int take_option(struct request *r, int option, const char *argument)
 	case OPTION_CUT_BEGIN:
 		return take_time("--begin", argument, &r->convert.begin_ns);
 	case OPTION_CUT_END:
-		return take_time("--end", argument, &r->convert.end_ns);
+		if (take_time("--end", argument, &r->convert.end_ns))
+			return EXIT_BAD_INPUT;
+		return r->convert.end_ns ? EXIT_OK
+					 : complain("--end: %s: nothing is before it", argument);
 	default:
 		if (parse_number(argument, 0, LONG_MAX, &number))
 			return complain("--%s: %s: not a number of events",
@@ -349,16 +364,33 @@ static int take_option(struct request *r, int option, const char *argument)
 	}
 }
 
+#define BIT_OF(option) (1U << OPTION_##option)
+
 static const struct {
 	const char *name;
 	int least, most; /* files */
 	const char *wants;
 	int (*run)(struct request *r);
+	u32 options; /* that it has, a bit each */
 } verbs[] = {
-	{"info", 1, INT_MAX, "a TRACE", info},	 {"head", 1, 1, "one TRACE", head},
-	{"cut", 2, 2, "TRACE and OUT", cut},	 {"merge", 2, INT_MAX, "OUT and traces", merge},
-	{"check", 1, INT_MAX, "a TRACE", check},
+	{"info", 1, INT_MAX, "a TRACE", info, BIT_OF(LENIENT)},
+	{"head", 1, 1, "one TRACE", head, BIT_OF(LENIENT) | BIT_OF(EVENTS) | BIT_OF(FROM)},
+	{"cut", 2, 2, "TRACE and OUT", cut,
+	 BIT_OF(LENIENT) | BIT_OF(EVENTS) | BIT_OF(FROM) | BIT_OF(CUT_BEGIN) | BIT_OF(CUT_END) |
+		 BIT_OF(DESCRIPTION) | BIT_OF(QUIET)},
+	{"merge", 2, INT_MAX, "OUT and traces", merge, BIT_OF(DESCRIPTION) | BIT_OF(QUIET)},
+	{"check", 1, INT_MAX, "a TRACE", check, BIT_OF(LENIENT) | BIT_OF(QUIET)},
 };
+
+/* An option that the verb has no use for is a mistake, not to be passed over. */
+static int check_options(const char *verb, u32 given, u32 known)
+{
+	for (const struct option *o = long_options; o->name; o++)
+		if (given & ~known & 1U << o->val)
+			return complain("trace %s has no --%s; see `kmm trace --help'", verb,
+					o->name);
+	return EXIT_OK;
+}
 
 int command_trace(int argc, char **argv)
 {
@@ -378,6 +410,7 @@ int command_trace(int argc, char **argv)
 	while ((option = next_option(argc, argv, "", long_options)) >= 0) {
 		if (option == OPTION_HELP)
 			return help();
+		r.options |= 1U << option;
 		status = take_option(&r, option, optarg);
 		if (status)
 			return status;
@@ -392,7 +425,8 @@ int command_trace(int argc, char **argv)
 		if (r.nr_files < verbs[i].least || r.nr_files > verbs[i].most)
 			return complain("trace %s wants %s; see `kmm trace --help'", r.verb,
 					verbs[i].wants);
-		return verbs[i].run(&r);
+		status = check_options(r.verb, r.options, verbs[i].options);
+		return status ? status : verbs[i].run(&r);
 	}
 	return complain("trace: %s: not info, head, cut, merge or check", r.verb);
 }

@@ -139,6 +139,13 @@ damage() {
 	want_line "$work/out" '^ +2  lines, or ends of damaged traces'
 }
 
+# A description is what a stranger wrote: its control bytes stay off the terminal.
+foreign_words() {
+	"$kmm" trace cut --quiet --description "$(printf 'a\033[2Jb')" "$work/part.kmt" "$work/words.kmt"
+	want_status 0 "$kmm" trace info "$work/words.kmt"
+	want_line "$work/out" '^description +a\?\[2Jb$'
+}
+
 bad_input() {
 	want_refusal 'trace wants info' "$kmm" trace
 	want_refusal 'trace: draw: not info' "$kmm" trace draw x
@@ -151,6 +158,11 @@ bad_input() {
 	want_refusal 'not a \.kmt trace|the file is empty' "$kmm" trace cut "$text" "$work/x.kmt"
 	want_refusal 'not a \.kmt trace' "$kmm" trace merge "$work/x.kmt" "$work/part.kmt" "$text"
 	want_refusal '--begin: soon: not a time' "$kmm" trace cut --begin soon "$work/part.kmt" "$work/x.kmt"
+	want_refusal '--end: 0: nothing is before it' "$kmm" trace cut --end 0 "$work/part.kmt" "$work/x.kmt"
+	want_refusal 'trace merge has no --lenient' "$kmm" trace merge --lenient "$work/x.kmt" "$work/part.kmt"
+	want_refusal 'trace merge has no --begin' "$kmm" trace merge --begin 1s "$work/x.kmt" "$work/part.kmt"
+	want_refusal 'trace info has no --from' "$kmm" trace info --from 3 "$work/part.kmt"
+	want_refusal 'trace head has no --end' "$kmm" trace head --end 1s "$work/part.kmt"
 	want_refusal 'holds no events there' "$kmm" trace cut --from 100000 "$work/part.kmt" "$work/x.kmt"
 	want_refusal 'No such file' "$kmm" trace merge "$work/none/x.kmt" "$work/part.kmt"
 	[ ! -e "$work/x.kmt" ]
@@ -162,5 +174,6 @@ t "parts are cut by number and by time" parts
 t "merged traces have all events in order of time" merges
 t "sound traces are sound" sound_traces
 t "damage is found, or skipped and counted" damage
+t "control bytes of a description are not printed" foreign_words
 t "bad input is one line and leaves nothing" bad_input
 tap_done
