@@ -62,16 +62,18 @@ static int find_program(const char *name, char *path, size_t size)
 
 	if (strchr(name, '/') || !folders)
 		return (size_t)snprintf(path, size, "%s", name) < size ? 0 : -ENAMETOOLONG;
-	while (*folders) {
+	for (;; folders++) {
 		size_t length = strcspn(folders, ":");
+		const char *folder = length ? folders : "."; /* an empty one is where we are */
 
-		if ((size_t)snprintf(path, size, "%.*s/%s", (int)length, length ? folders : ".",
+		if ((size_t)snprintf(path, size, "%.*s/%s", length ? (int)length : 1, folder,
 				     name) < size &&
 		    !access(path, X_OK))
 			return 0;
-		folders += length + (folders[length] == ':');
+		folders += length;
+		if (!*folders)
+			return -ENOENT;
 	}
-	return -ENOENT;
 }
 
 /* A program that no library can be put before, and why; NULL for all others. */

@@ -162,6 +162,17 @@ refused() {
 	want_line err "^kmm: .*$pattern"
 }
 
+# An empty folder of PATH is the one we are in.
+path_of_nothing() {
+	printf '#!/bin/sh\nexit 7\n' >here
+	chmod +x here
+	for folders in ":$PATH" "$PATH:" "/nowhere::/nowhere"; do
+		status=0
+		PATH=$folders "$kmm" record --quiet -o here.kmt -- here >out 2>err || status=$?
+		[ "$status" = 7 ] || { echo "PATH=$folders: $status"; cat err; return 1; }
+	done
+}
+
 bad_input() {
 	refused 'record wants a command' "$kmm" record
 	refused 'No such file' "$kmm" record -o b.kmt -- ./nowhere
@@ -250,6 +261,7 @@ if [ -e "$build/.libs/libkmm-record.so" ]; then
 	t "traces are named after the command, or as told" a_trace_is_named
 	t "a trace takes less than 6 bytes an event" few_bytes_an_event
 	t "a recorded trace replays" it_replays
+	t "an empty folder of PATH" path_of_nothing
 	t "bad input is one line" bad_input
 	t "a static program is refused" static_program
 else
