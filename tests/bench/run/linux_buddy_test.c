@@ -12,7 +12,7 @@
  * And the frames that Linux leaves free are, as blocks, the same blocks in kmm.
  *
  * What was recorded is in tests/fixtures/linux/free-6.1.txt; where a kernel has been built
- * (make bench-linux), it is asked anew. KMM_RECORD=FILE keeps what it says of the made-up events.
+ * (make bench-linux), it is asked anew. KMM_LINUX_BUDDY_OUT=FILE keeps what it says of the made-up events.
  */
 #include "tests/bench/run/linux_buddy.h"
 
@@ -615,7 +615,7 @@ static void each_difference_to_a_running_kernel_has_a_name(void)
 	page_events_make(&events, NR_EVENTS, MOST_PAGES);
 	ok(fd >= 0 && !page_events_write(&events, path, error), "%s: %s", path, error);
 	if (record(&r, path, MEMORY)) {
-		check(&r, &events, getenv("KMM_RECORD"));
+		check(&r, &events, getenv("KMM_LINUX_BUDDY_OUT"));
 	}
 	close(fd);
 	unlink(path);
