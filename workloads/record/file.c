@@ -77,15 +77,23 @@ void record_unlock(void)
 	__atomic_store_n(&record_process->lock, 0, __ATOMIC_RELEASE);
 }
 
+/* No two are equal: a slow clock may stand still while an address goes from thread to thread. */
 u64 record_slow_stamp(u32 *cpu)
 {
+	static u64 latest;
+	u64 last = __atomic_load_n(&latest, __ATOMIC_RELAXED), clock, stamp;
 	struct timespec now;
 	unsigned int number = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	syscall(SYS_getcpu, &number, NULL, NULL);
 	*cpu = number & 0xfff;
-	return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+	clock = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+	do {
+		stamp = clock > last ? clock : last + 1;
+	} while (!__atomic_compare_exchange_n(&latest, &last, stamp, false, __ATOMIC_SEQ_CST,
+					      __ATOMIC_RELAXED));
+	return stamp;
 }
 
 bool record_populate(void *from, size_t bytes)

@@ -177,15 +177,14 @@ static void note_aligned(const void *address, u64 align, u64 size)
 /* What the shared stream's order has room for: another object. */
 static void *note_realloc_without_stream(void *old, size_t size)
 {
-	size_t had = malloc_usable_size(old);
 	void *address;
 
 	note(RAW_FREE, old, 0);
 	address = real_realloc(old, size);
-	if (address || !size)
+	if (address)
 		note(RAW_MALLOC, address, size);
-	else
-		note(RAW_MALLOC, old, had);
+	else if (size) /* still there */
+		note(RAW_MALLOC, old, malloc_usable_size(old));
 	return address;
 }
 

@@ -64,7 +64,7 @@ u64 record_old_stamp(const void *old, u32 *cpu)
 
 bool record_without_stream(void)
 {
-	return ending;
+	return !record_stream || !record_stream->end;
 }
 
 /* --- chunks --- */
@@ -89,6 +89,25 @@ static bool words_are_missing(const struct stream *s)
 		if (!*at)
 			return true;
 	return words_end(s) == s->end + STREAM_SLACK;
+}
+
+/* The latest clock of a chunk. s->last may be older: a signal's handler may have noted calls
+ * between a stamp and its noting. */
+static u64 latest_clock(const struct stream *s)
+{
+	const struct raw_chunk *chunk = stream_chunk(s->end - 1);
+	u64 latest = s->last > chunk->base ? s->last : chunk->base;
+
+	for (const u64 *at = (const u64 *)(chunk + 1); at < s->end + STREAM_SLACK; at++) {
+		u64 clock = 0;
+
+		if (RAW_KIND(*at) == RAW_CLOCK)
+			clock = chunk->base + RAW_WORD_CLOCK(*at);
+		else if (RAW_KIND(*at) == RAW_TIME)
+			clock = RAW_VALUE(*at);
+		latest = clock > latest ? clock : latest;
+	}
+	return latest;
 }
 
 /* The first clock that is said of an event. */
@@ -144,6 +163,7 @@ static bool next_chunk(struct stream *s, s32 tid, const struct raw_event *event)
 {
 	struct raw_chunk *chunk = stream_chunk(s->end - 1);
 
+	s->last = latest_clock(s);
 	if (words_are_missing(s) || !record_write_log(chunk))
 		return new_chunk(s, tid, event);
 	/* From here on it is the copy that counts. */
@@ -321,8 +341,11 @@ static bool put_own(struct stream *s, struct raw_event *event)
 		if (take_left(s, event))
 			*s->at++ = raw_value(RAW_THREAD, (u32)tid);
 	}
-	if (!make_room(s, tid, event))
+	if (!make_room(s, tid, event)) {
+		if (!s->end)
+			s->number = 0;
 		return false;
+	}
 	put_event(s->at, event);
 	s->at += count_words(event);
 	note_last(s, event);
@@ -341,8 +364,8 @@ static void end_thread(void *arg)
 	if (s->end && s->at < s->end && record_process->state == RECORD_ON) {
 		record_lock();
 		if (record_process->nr_left < MAX_LEFT)
-			record_process->left[record_process->nr_left++] =
-				(struct stream){.at = s->at, .end = s->end, .last = s->last};
+			record_process->left[record_process->nr_left++] = (struct stream){
+				.at = s->at, .end = s->end, .last = latest_clock(s)};
 		record_unlock();
 	}
 	*s = (struct stream){0};

@@ -26,6 +26,18 @@
  * A number passes to another thread only through claim_stream, which the old owner has left, and
  * begins with an exact stamp. That many addresses share an entry makes them exact the sooner.
  *
+ * What is not kept:
+ *
+ *   A realloc whose thread finds no room any more between the two halves of it (the disk is full)
+ *   goes whole through the stream that threads share: its old address is given up at the time it
+ *   returned, behind what another thread that got this address meanwhile has noted. The recording
+ *   ends soon after.
+ *
+ *   A signal's handler that allocates while its thread is inside realloc is noted in front of it:
+ *   the clock of the old half is then the latest of the handler's. One that calls fork gives the
+ *   child a stream that is all zero: what the interrupted call had taken is not in the child's
+ *   file.
+ *
  * So that times are right, too, a stream reads the clock every RAW_CLOCK_EVERY bytes, and when
  * kmm record's tick says that a millisecond has passed.
  */
@@ -80,8 +92,8 @@ void record_event(const struct raw_event *event);
 /* What a realloc must know before it: 0, or when the old address goes, and on which CPU. */
 u64 record_old_stamp(const void *old, u32 *cpu);
 
-/* The thread has no stream any more, and will get none: what it does goes through one that such
- * threads share, in the order in which it gets there. */
+/* The thread has no chunk: none yet, none any more, or there is no room for one. Then what it does
+ * may go through the stream that such threads share, in the order in which it gets there. */
 bool record_without_stream(void);
 
 /*
