@@ -22,7 +22,8 @@ KMM_BEGIN_DECLS
 /* size bytes (rounded up to pages), page-aligned, readable and writable, contents undefined. NULL
  * for size 0, no frames, no address range, or the host's limit of mappings. Never partly done. Of those an
  * area takes two or more; but when a quarter of them is used areas of a page share a few, if the host can
- * (Linux 6.15, memory not locked by mlockall): then there are as many as there is memory for. */
+ * (Linux 6.15, memory not locked by mlockall): 256 take three, and the host's limit is some millions of them.
+ */
 KMM_API void *vmalloc(unsigned long size);
 KMM_API void *vzalloc(unsigned long size);
 /* Frames from node nid if it can be had. */
@@ -67,7 +68,8 @@ KMM_API void *vm_map_ram(struct page **pages, unsigned int count, int node);
  * as vunmap's does. */
 KMM_API void vm_unmap_ram(const void *mem, unsigned int count);
 
-/* The page behind an address in a live area, by a walk of the kernel page tables; NULL if none. */
+/* The page behind an address in a live area, by a walk of the kernel page tables; NULL if none. Of an area
+ * that was freed it may still be the page that was there, until the area is unmapped. */
 KMM_API struct page *vmalloc_to_page(const void *addr);
 
 /* Live areas in address order, with the lock held. */
