@@ -62,9 +62,9 @@ static int help(void)
 	      "Build page tables for ranges of addresses and show them: how an address is cut, the "
 	      "tables as a tree,\n"
 	      "and what they take, beside other formats and a flat table.\n\n"
-	      "RANGE is START-END (END not included), START+SIZE or START, which is a page; "
-	      "addresses "
-	      "are hexadecimal.\n\n"
+	      "RANGE is START-END (END not included), START+SIZE or START, which is a page. "
+	      "START and END\n"
+	      "are hexadecimal, SIZE is decimal, with K, M, G or T behind it: 400000+64K.\n\n"
 	      "      --map RANGE         map this; repeatable, and more may follow the options\n"
 	      "      --pid PID           map what a process has in memory, and check it\n"
 	      "      --format FORMAT     by name or cut (x86_64, which is 9+9+9+9+12)\n"
@@ -86,7 +86,8 @@ static int add_range(struct request *request, const char *text)
 	struct va_range range;
 
 	if (va_range_parse(text, &range))
-		return complain("--map: %s: not START-END, START+SIZE or START, in hexadecimal",
+		return complain("--map: %s: not START-END, START+SIZE or START: START and END in "
+				"hexadecimal, SIZE in decimal, with K, M, G or T",
 				text);
 	if (request->nr_ranges == MAX_RANGES)
 		return complain("--map: %s: more than %d ranges", text, MAX_RANGES);
@@ -301,7 +302,10 @@ static int print_pid(const struct request *request, struct pgtable *table,
 	pgtable_count(table, &use);
 	printf("  the kernel's VmPTE: %llu kB", (unsigned long long)pages->vm_pte_bytes >> 10);
 	if (use.vm_pte_bytes != pages->vm_pte_bytes)
-		printf(" (it keeps tables that were used once, and those of swapped pages)");
+		printf(request->huge
+			       ? " (it may have pages of 4 KiB where these tables have larger ones)"
+			       : " (it keeps tables that were used once, and those of swapped "
+				 "pages)");
 	putchar('\n');
 	return pages->nr_wrong ? EXIT_FAILED : EXIT_OK;
 }

@@ -170,14 +170,19 @@ static int look_at_chunk(struct look *look, const u64 *entries, u64 va, unsigned
 	return error;
 }
 
-/* What pagemap cannot say, because the mapping has gone, is not present. */
-static void read_entries(struct look *look, u64 va, u64 nr)
+/* A mapping that has gone has nothing present. Where there is nothing to read at all, the process has
+ * ended: -ESRCH. */
+static int read_entries(struct look *look, u64 va, u64 nr)
 {
 	ssize_t got = pread(look->pagemap, look->entries, nr * sizeof(u64),
 			    (off_t)((va >> PAGE_SHIFT) * sizeof(u64)));
-	size_t nr_got = got > 0 ? (size_t)got / sizeof(u64) : 0;
+	size_t nr_got;
 
+	if (got <= 0)
+		return got < 0 ? -errno : -ESRCH;
+	nr_got = (size_t)got / sizeof(u64);
 	memset(look->entries + nr_got, 0, (nr - nr_got) * sizeof(u64));
+	return 0;
 }
 
 static int look_at_run(struct look *look, u64 va, u64 behind, u64 prot)
@@ -189,7 +194,9 @@ static int look_at_run(struct look *look, u64 va, u64 behind, u64 prot)
 		if (va == read_to) {
 			nr = min_t(u64, (behind - va) >> PAGE_SHIFT,
 				   READ - (va >> PAGE_SHIFT) % READ);
-			read_entries(look, va, nr);
+			error = read_entries(look, va, nr);
+			if (error)
+				break;
 			entries = look->entries;
 			read_to = va + nr * PAGE_SIZE;
 		}
@@ -255,7 +262,8 @@ static int look_at_maps(struct look *look, FILE *maps)
 	int error = 0;
 
 	rewind(maps);
-	look->pages->nr_mappings = 0;
+	if (!look->again)
+		look->pages->nr_mappings = 0;
 	while (!error && getline(&line, &room, maps) > 0) {
 		error = maps_line_parse(line, &range, &prot);
 		/* The kernel makes the text piece by piece, and a mapping may have grown to both
@@ -264,7 +272,8 @@ static int look_at_maps(struct look *look, FILE *maps)
 		if (!error && range.start < range.last)
 			error = look_at_range(look, &range, prot);
 		next = range.last + 1;
-		look->pages->nr_mappings++;
+		if (!look->again)
+			look->pages->nr_mappings++;
 	}
 	free(line);
 	return error;
@@ -286,20 +295,54 @@ static bool frames_shown(void)
 	return shown;
 }
 
-static u64 kernel_vm_pte(long pid)
+/* 0, or -ESRCH: who has ended, or is of the kernel, has no such line. */
+static int kernel_vm_pte(long pid, u64 *bytes)
 {
 	unsigned long long kb = 0;
 	char path[64], line[256];
+	bool found = false;
 	FILE *status;
 
 	snprintf(path, sizeof(path), "/proc/%ld/status", pid);
 	status = fopen(path, "re");
-	while (status && fgets(line, sizeof(line), status))
-		if (sscanf(line, "VmPTE: %llu kB", &kb) == 1)
-			break;
+	while (status && !found && fgets(line, sizeof(line), status))
+		found = sscanf(line, "VmPTE: %llu kB", &kb) == 1;
 	if (status)
 		fclose(status);
-	return (u64)kb << 10;
+	*bytes = (u64)kb << 10;
+	return found ? 0 : -ESRCH;
+}
+
+/* Both looks. -ESRCH if the process ended before they were over: what is read of it then looks as if it
+ * had nothing, not as an error, so it is asked at the end whether it still has addresses. */
+static int look_twice(struct look *look, long pid, FILE *maps)
+{
+	struct pid_pages *pages = look->pages;
+	u64 nr_mappings, entry;
+	int error = look_at_maps(look, maps);
+
+	nr_mappings = pages->nr_mappings;
+	if (!error && nr_mappings)
+		error = kernel_vm_pte(pid, &pages->vm_pte_bytes);
+	look->again = true;
+	if (!error && nr_mappings)
+		error = look_at_maps(look, maps);
+	if (nr_mappings && !pread(look->pagemap, &entry, sizeof(entry), 0))
+		error = -ESRCH;
+	return error;
+}
+
+/* EXIT_BAD_INPUT, after a line. */
+static int complain_of(long pid, const char *path, const struct pid_pages *pages, int error)
+{
+	if (pages->nr_mappings && error == -ESRCH)
+		return complain("--pid: %ld: the process ended while it was read", pid);
+	if (!error || error == -ESRCH)
+		return complain(
+			"--pid: %ld: has no memory of its own: it has ended, or is a thread "
+			"of the kernel",
+			pid);
+	return complain("%s: %s", path, strerror(-error));
 }
 
 int pid_map(long pid, struct pgtable *table, bool huge, struct pid_pages *pages)
@@ -315,20 +358,17 @@ int pid_map(long pid, struct pgtable *table, bool huge, struct pid_pages *pages)
 	snprintf(path, sizeof(path), "/proc/%ld/maps", pid);
 	maps = fopen(path, "re");
 	if (!maps) {
+		error = -errno;
 		free(look);
-		return complain("%s: %s", path, strerror(errno));
+		return complain_of(pid, path, pages, error);
 	}
 	snprintf(path, sizeof(path), "/proc/%ld/pagemap", pid);
 	*look = (struct look){.table = table, .huge = huge, .pages = pages};
 	look->pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	error = look->pagemap < 0 ? -errno : look_at_maps(look, maps);
-	pages->vm_pte_bytes = kernel_vm_pte(pid);
-	look->again = true;
-	if (!error)
-		error = look_at_maps(look, maps);
+	error = look->pagemap < 0 ? -errno : look_twice(look, pid, maps);
 	if (look->pagemap >= 0)
 		close(look->pagemap);
 	fclose(maps);
 	free(look);
-	return error ? complain("%s: %s", path, strerror(-error)) : EXIT_OK;
+	return error || !pages->nr_mappings ? complain_of(pid, path, pages, error) : EXIT_OK;
 }

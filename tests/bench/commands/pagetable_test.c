@@ -3,7 +3,9 @@
 #include "bench/commands/pagetable.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/alloc/virt/machine.h"
@@ -247,11 +249,18 @@ static void a_process_has_larger_pages_wherever_its_mapping_begins(void)
 
 /* A kernel that cannot search pagemap, for as long as this is set. */
 static bool no_scan;
+/* A process that ends, and is waited for, at the first search; 0: none. */
+static pid_t dying;
 
 int __real_ioctl(int fd, unsigned long request, void *arg);
 int __wrap_ioctl(int fd, unsigned long request, void *arg);
 int __wrap_ioctl(int fd, unsigned long request, void *arg)
 {
+	if (dying) {
+		kill(dying, SIGKILL);
+		waitpid(dying, NULL, 0);
+		dying = 0;
+	}
 	if (no_scan) {
 		errno = ENOTTY;
 		return -1;
@@ -306,6 +315,72 @@ static void they_are_found_where_the_kernel_cannot_search(void)
 	no_scan = false;
 }
 
+/* pid_map complains about the process, in these words. */
+static void complains_of(pid_t process, const char *words)
+{
+	char said[256] = "";
+	FILE *err = tmpfile();
+	int own = dup(STDERR_FILENO), status;
+	struct pid_pages pages;
+	struct pgtable *table;
+
+	if (!err || own < 0) {
+		skip("no file for what is said");
+		return;
+	}
+	ok_eq(pgtable_create(&pgtable_x86_64, &table), 0);
+	fflush(stderr);
+	dup2(fileno(err), STDERR_FILENO);
+	status = pid_map(process, table, false, &pages);
+	fflush(stderr);
+	dup2(own, STDERR_FILENO);
+	close(own);
+	rewind(err);
+	if (!fgets(said, sizeof(said), err))
+		said[0] = '\0';
+	fclose(err);
+	ok_eq(status, 2);
+	ok(strstr(said, words), "said: %s", said);
+	pgtable_destroy(table);
+}
+
+static void a_process_that_ends_meanwhile_is_said_to(void)
+{
+	for (int i = 0; i < 2; i++) {
+		pid_t child = fork();
+
+		if (!child)
+			for (;;)
+				pause();
+		if (child < 0) {
+			skip("no process");
+			return;
+		}
+		no_scan = i;
+		dying = child;
+		complains_of(child, ": the process ended while it was read\n");
+		ok_eq(dying, 0);
+	}
+	no_scan = false;
+}
+
+static void a_zombie_has_no_memory(void)
+{
+	pid_t child = fork();
+	siginfo_t info;
+
+	if (!child)
+		_exit(0);
+	if (child < 0) {
+		skip("no process");
+		return;
+	}
+	ok_eq(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+	complains_of(child,
+		     ": has no memory of its own: it has ended, or is a thread of the kernel\n");
+	waitpid(child, NULL, 0);
+}
+
 static void bytes_are_said_in_the_largest_unit(void)
 {
 	char text[BYTES_TEXT_SIZE];
@@ -328,6 +403,8 @@ int main(void)
 	RUN(a_process_has_larger_pages_wherever_its_mapping_begins);
 	RUN(two_pages_of_many_are_found);
 	RUN(they_are_found_where_the_kernel_cannot_search);
+	RUN(a_process_that_ends_meanwhile_is_said_to);
+	RUN(a_zombie_has_no_memory);
 	RUN(bytes_are_said_in_the_largest_unit);
 	machine_end(machine);
 	return done();
