@@ -93,7 +93,7 @@ static int print_topology(const struct common_options *common, bool export_xml)
 	error = export_xml ? 0 : kmm_boot(&common->config, &machine);
 	if (error == -EINVAL || (error && common->config.node_bytes)) {
 		topology_free(topology);
-		return complain("%s", kmm_boot_error());
+		return boot_complain(error);
 	}
 	error = export_xml ? topology_print_xml(topology, stdout)
 			   : topology_print(topology, stdout);

@@ -253,13 +253,19 @@ bool list_unknown(const char *list, const char *const *names, char *word, size_t
 	return false;
 }
 
+int boot_complain(int error)
+{
+	/* The user knows it by the option. */
+	if (!strncmp(kmm_boot_error(), "node_bytes: ", 12))
+		return complain("--memory: %s", kmm_boot_error() + 12);
+	if (kmm_boot_error()[0])
+		return complain("%s", kmm_boot_error());
+	return complain("cannot boot the simulated machine: %s", strerror(-error));
+}
+
 int boot_machine(const struct common_options *common, struct kmm **machine)
 {
 	int error = kmm_boot(&common->config, machine);
 
-	if (!error)
-		return EXIT_OK;
-	if (kmm_boot_error()[0])
-		return complain("%s", kmm_boot_error());
-	return complain("cannot boot the simulated machine: %s", strerror(-error));
+	return error ? boot_complain(error) : EXIT_OK;
 }

@@ -133,6 +133,8 @@ bool list_unknown(const char *list, const char *const *names, char *word, size_t
 
 /* Boot what the options say. EXIT_OK, or EXIT_BAD_INPUT after the one line of complaint. */
 int boot_machine(const struct common_options *common, struct kmm **machine);
+/* Say why kmm_boot has failed with error. EXIT_BAD_INPUT. */
+int boot_complain(int error);
 
 /*
  * Load the peers that the options ask for: every known one in --allocators, and every --peer. Those

@@ -39,7 +39,7 @@ bad_options() {
 	refuses '--memory: lots' bench --memory lots
 	refuses '--zones: vax' bench --zones vax
 	refuses '--lock: spin' topo --lock spin
-	refuses 'node_bytes: 17825792 is not' topo --memory 17M
+	refuses '--memory: 17825792 is not' topo --memory 17M
 	refuses '--classes: coarse: not kernel or fine' bench --classes coarse
 	refuses 'slub_debug: FX: not letters' bench --memory 64M --slub-debug FX
 	refuses '--threads: 0' bench --threads 0

@@ -23,7 +23,8 @@ bad_input() {
 	refuses 'wants --map RANGE' --address 1000 2000
 	refuses '--address: 0x100000000: not an address of i386' --format i386 --address 100000000
 	refuses '--format: vax: no such format' --format vax --map 1000
-	refuses '--map: lots: not START-END' --map lots
+	refuses '--map: lots: not START-END.* START and END in hexadecimal, SIZE in decimal' --map lots
+	refuses '--map: 1000.0x1000: not START-END.* SIZE in decimal' --map 1000+0x1000
 	refuses '--map: 2000-1000: not START-END' --map 1000 2000-1000
 	refuses '--map: 1800: not whole pages of 4 KiB' --map 1800
 	refuses '--map: 1000: not whole pages of 8 KiB' --format three_level --map 1000
@@ -40,6 +41,7 @@ bad_input() {
 	refuses '--pid: i386: only x86_64 and la57' --pid 1 --format i386
 	refuses '--address: 0y: not an address' --map 1000 --address 0y
 	refuses '--address: 0x800000000000: not an address of x86_64' --map 1000 --address 800000000000
+	refuses '--memory: .*not a multiple of 4 MiB' --map 1000 --memory 1
 	refuses '--memory: lots' --map 1000 --memory lots
 	refuses '--frobnicate: unknown' --map 1000 --frobnicate
 	refuses '--map: needs an argument' --map
