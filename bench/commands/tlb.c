@@ -46,6 +46,9 @@ enum {
 	OPTION_HELP
 };
 
+#define PROBE_OPTIONS                                                                              \
+	(1U << OPTION_PROBE | 1U << OPTION_SECONDS | 1U << OPTION_OUT | 1U << OPTION_NAME)
+
 static const struct option long_options[] = {
 	{"preset", required_argument, NULL, OPTION_PRESET},
 	{"pattern", required_argument, NULL, OPTION_PATTERN},
@@ -75,7 +78,8 @@ static const struct option long_options[] = {
 struct request {
 	struct tlb_job job;
 	struct pattern pattern;
-	bool has_pattern, sources, no_pcid, probe;
+	bool has_pattern, sources, no_pcid;
+	u32 given;		/* bits of options */
 	u64 seconds;		/* of the probe */
 	const char *out, *name; /* of its preset, or NULL */
 	struct tlb_file file;	/* that --preset has named */
@@ -251,7 +255,6 @@ static int take_option(struct request *request, int option, const char *argument
 		request->name = argument;
 		return EXIT_OK;
 	case OPTION_PROBE:
-		request->probe = true;
 		return EXIT_OK;
 	default:
 		request->sources = true;
@@ -310,23 +313,27 @@ static int check_lists(const struct request *request)
 }
 
 /* Patterns start at 4 GiB, or at 0 where no more than that can be mapped. Does this one fit behind
- * there into what a program has in the smallest tables that it is tried with? */
+ * there into what a program has in the smallest tables that it is tried with, and a stride into it? */
 static int place_pattern(struct request *request)
 {
 	const struct tlb_job *job = &request->job;
 	struct pattern *pattern = &request->pattern;
 	/* 32 bits, or half of what the tables translate. */
-	unsigned int bits = 32;
+	unsigned int bits = tlb_job_levels(job) > 2 ? 9 * tlb_job_levels(job) + 11 : 32;
 
-	for (int i = 0; i < job->nr_variants; i++)
-		if (job->variants[i].levels > 2 && (!i || 9 * job->variants[i].levels + 11 < bits))
-			bits = 9 * job->variants[i].levels + 11;
 	pattern->base = bits > 32 ? 1UL << 32 : 0;
-	if (!request->has_pattern || pattern->footprint_bytes <= (1UL << bits) - pattern->base)
+	if (!request->has_pattern)
 		return EXIT_OK;
-	return complain("--footprint: %llu bytes: a program has 2^%u, and patterns start at %#llx",
-			(unsigned long long)pattern->footprint_bytes, bits,
-			(unsigned long long)pattern->base);
+	if (pattern->footprint_bytes > (1UL << bits) - pattern->base)
+		return complain("--footprint: %llu bytes: a program has 2^%u, and patterns start "
+				"at %#llx",
+				(unsigned long long)pattern->footprint_bytes, bits,
+				(unsigned long long)pattern->base);
+	if (pattern->kind == PATTERN_STRIDE && pattern->stride_bytes > pattern->footprint_bytes)
+		return complain("--stride: %llu bytes: more than the footprint, %llu bytes",
+				(unsigned long long)pattern->stride_bytes,
+				(unsigned long long)pattern->footprint_bytes);
+	return EXIT_OK;
 }
 
 static int add_variants(struct request *request)
@@ -456,12 +463,20 @@ static int run(struct request *request, int argc, char **argv)
 	return status;
 }
 
+static const char *first_option(u32 options)
+{
+	return long_options[__builtin_ctz(options) - 1].name;
+}
+
 static int probe(const struct request *request, bool more)
 {
 	const char *name = request->name ? request->name : "probed";
 
-	if (more || request->has_pattern || request->sources)
-		return complain("--probe takes no trace, pattern or --sources");
+	if (more)
+		return complain("--probe takes no trace");
+	if (request->given & ~PROBE_OPTIONS)
+		return complain("--probe takes no --%s",
+				first_option(request->given & ~PROBE_OPTIONS));
 	if (!tlb_is_name(name))
 		return complain("--name: %s: not a word of up to %d characters", name,
 				TLB_NAME_SIZE - 1);
@@ -482,15 +497,16 @@ int command_tlb(int argc, char **argv)
 		if (option == OPTION_HELP)
 			return help();
 		status = take_option(&request, option, optarg);
+		request.given |= 1U << option;
 		if (status)
 			return status;
 	}
 	if (option == OPTION_BAD)
 		return EXIT_BAD_INPUT;
-	if (request.probe)
+	if (request.given & 1U << OPTION_PROBE)
 		return probe(&request, argc != optind);
-	if (request.out || request.name)
-		return complain("--%s is of --probe", request.out ? "out" : "name");
+	if (request.given & PROBE_OPTIONS)
+		return complain("--%s is of --probe", first_option(request.given & PROBE_OPTIONS));
 	if (!request.sources)
 		return run(&request, argc - optind, argv + optind);
 	if (argc != optind)

@@ -38,7 +38,11 @@ struct tlb_job {
 	struct tlb_variant variants[TLB_MAX_VARIANTS];
 	int nr_variants;
 	u64 nr_accesses; /* fed so far */
+	u64 nr_outside;	 /* of them, at addresses that the smallest tables do not have */
 };
+
+/* Of the variants' tables, the fewest. */
+unsigned int tlb_job_levels(const struct tlb_job *job);
 
 /* Make the variants' TLBs. 0 or -errno. */
 int tlb_job_begin(struct tlb_job *job);

@@ -161,7 +161,13 @@ static void print_system(const struct tlb_job *job, FILE *out)
 
 void tlb_report(const struct tlb_job *job, const char *what, FILE *out)
 {
-	fprintf(out, "%s: %s\n%s\n\n", job->preset->name, job->preset->processor, what);
+	fprintf(out, "%s: %s\n%s\n%s", job->preset->name, job->preset->processor, what,
+		job->nr_outside ? "" : "\n");
+	if (job->nr_outside)
+		fprintf(out,
+			"%llu of them are at addresses that tables of %u levels do not have: no "
+			"program has these figures\n\n",
+			(unsigned long long)job->nr_outside, tlb_job_levels(job));
 	print_heads(job, out);
 	print_counter(job, "lookups", COUNT(accesses), out);
 	print_found(job, "found in L1", TLB_IN_L1, out);

@@ -15,6 +15,15 @@ bool tlb_has_pages(const struct tlb_config *config, unsigned int level)
 	return false;
 }
 
+unsigned int tlb_job_levels(const struct tlb_job *job)
+{
+	unsigned int levels = job->variants[0].levels;
+
+	for (int i = 1; i < job->nr_variants; i++)
+		levels = min_t(unsigned int, levels, job->variants[i].levels);
+	return levels;
+}
+
 static int begin_variant(struct tlb_job *job, struct tlb_variant *variant)
 {
 	struct tlb_config config = job->config;
@@ -139,6 +148,27 @@ static bool are_a_run(const struct tlb_job *job, const struct access *accesses, 
 	return true;
 }
 
+/* How many do not begin and end at an address that the smallest tables have: below 2^32, or in one of the
+ * two halves of more levels. */
+static u64 outside(const struct tlb_job *job, const struct access *accesses, size_t nr)
+{
+	unsigned int levels = tlb_job_levels(job);
+	unsigned int bits = levels == 2 ? 32 : 9 * levels + 11;
+	u64 nr_outside = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		u64 first = accesses[i].address, last = first + accesses[i].bytes - 1;
+
+		/* The upper half is as far from the end as the lower from the begin. */
+		if (levels > 2 && (s64)first < 0 && (s64)last < 0) {
+			first = ~first;
+			last = ~last;
+		}
+		nr_outside += first >> bits || last >> bits;
+	}
+	return nr_outside;
+}
+
 void tlb_job_feed(struct tlb_job *job, const struct access *accesses, size_t nr)
 {
 	bool run = are_a_run(job, accesses, nr);
@@ -146,4 +176,5 @@ void tlb_job_feed(struct tlb_job *job, const struct access *accesses, size_t nr)
 	for (int i = 0; i < job->nr_variants; i++)
 		(run ? feed_run : feed_mixed)(job, &job->variants[i], accesses, nr);
 	job->nr_accesses += nr;
+	job->nr_outside += outside(job, accesses, nr);
 }

@@ -196,8 +196,8 @@ struct probe {
 	double load;	  /* the host's load average at the end of that */
 };
 
-/* Print what was found, and not; where something was, write the preset to path (NULL: nowhere). An
- * exit status. */
+/* Print what was found, and not; where something was, write the preset to path (NULL: nowhere): whole, in
+ * the place of a file or of a link to one; into it, where it is a pipe or a device. An exit status. */
 int probe_report(const struct probe *probe, const char *path, const char *name);
 /* Whether a preset can be written there, asked before half a minute is measured. EXIT_OK, or a complaint. */
 int probe_check_path(const char *path);

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* What kmm tlb --probe says, and the preset that it writes: see probe.h. */
+#define _GNU_SOURCE /* mkostemp */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench/command.h"
 #include "bench/probe/probe.h"
@@ -145,46 +150,116 @@ static void write_sources(const struct probe *probe, char *sources, size_t size)
 		 fit->saw_l2 ? "" : "\nnot seen: L2 and walks, given a size that does not show");
 }
 
-static int write_file(const struct tlb_preset *preset, const char *part, const char *path)
+/* A pipe or a device: written to as it is, nothing takes its place. */
+static bool is_special(const char *path)
 {
-	FILE *out = fopen(part, "we");
-	int error;
+	struct stat status;
 
-	if (!out)
-		return complain("%s: %s", part, strerror(errno));
-	error = tlb_file_write(preset, out);
-	if (fclose(out))
-		error = -errno;
-	if (!error && rename(part, path))
-		error = -errno;
-	if (!error)
-		return EXIT_OK;
-	remove(part);
-	return complain("%s: %s", path, strerror(-error));
+	return !stat(path, &status) && !S_ISREG(status.st_mode);
 }
 
-/* Where the preset is written before it gets its name. EXIT_OK, or a complaint. */
-static int part_name(const char *path, char *part, size_t size)
+/* What a path that is_special has against it. 0 or -errno; without opening it, for a pipe's reader would
+ * take that for all that comes. */
+static int check_special(const char *path)
 {
-	if ((size_t)snprintf(part, size, "%s.part", path) < size)
-		return EXIT_OK;
-	return complain("%.100s: %s", path, strerror(ENAMETOOLONG));
+	struct stat status;
+
+	if (stat(path, &status))
+		return -errno;
+	if (S_ISDIR(status.st_mode))
+		return -EISDIR;
+	if (S_ISSOCK(status.st_mode))
+		return -ENXIO;
+	return access(path, W_OK) ? -errno : 0;
+}
+
+/* A new file beside path, of a name that nobody has, to be renamed to it. -errno if there can be none. */
+static int open_part(const char *path, char *part, size_t size)
+{
+	mode_t mask = umask(0);
+	int fd;
+
+	umask(mask);
+	if ((size_t)snprintf(part, size, "%s.XXXXXX", path) >= size)
+		return -ENAMETOOLONG;
+	fd = mkostemp(part, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	fchmod(fd, 0666 & ~mask);
+	return fd;
+}
+
+/* Write the preset to fd, and close it. 0 or -errno. */
+static int write_and_close(const struct tlb_preset *preset, int fd)
+{
+	FILE *out = fdopen(fd, "w");
+	int error;
+
+	if (!out) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	error = tlb_file_write(preset, out);
+	if (fclose(out) && !error)
+		error = -errno;
+	return error;
+}
+
+static int write_special(const struct tlb_preset *preset, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : write_and_close(preset, fd);
+}
+
+static int write_regular(const struct tlb_preset *preset, const char *path)
+{
+	char part[PATH_MAX];
+	int fd = open_part(path, part, sizeof(part)), error;
+
+	if (fd < 0)
+		return fd;
+	error = write_and_close(preset, fd);
+	if (!error && rename(part, path))
+		error = -errno;
+	if (error)
+		unlink(part);
+	return error;
+}
+
+/* Who stops it meanwhile finds the old file or the new one, and no part. */
+static void block_stops(sigset_t *were)
+{
+	sigset_t stops;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGINT);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGHUP);
+	sigprocmask(SIG_BLOCK, &stops, were);
 }
 
 int probe_check_path(const char *path)
 {
-	char part[4096];
-	int status = part_name(path, part, sizeof(part));
-	FILE *out;
+	char part[PATH_MAX];
+	sigset_t were;
+	int error = 0, fd;
 
-	if (status)
-		return status;
-	out = fopen(part, "we");
-	if (!out)
-		return complain("%s: %s", path, strerror(errno));
-	fclose(out);
-	remove(part);
-	return EXIT_OK;
+	if (is_special(path)) {
+		error = check_special(path);
+	} else {
+		block_stops(&were);
+		fd = open_part(path, part, sizeof(part));
+		if (fd < 0) {
+			error = fd;
+		} else {
+			close(fd);
+			unlink(part);
+		}
+		sigprocmask(SIG_SETMASK, &were, NULL);
+	}
+	return error ? complain("%.300s: %s", path, strerror(-error)) : EXIT_OK;
 }
 
 static int write_preset(const struct probe *probe, const char *path, const char *name)
@@ -193,23 +268,20 @@ static int write_preset(const struct probe *probe, const char *path, const char 
 				    .processor = probe->processor,
 				    .max_levels = 5,
 				    .config = probe->fit.config};
-	char sources[512], part[4096];
-	sigset_t stops, were;
-	int status = part_name(path, part, sizeof(part));
+	char sources[512];
+	sigset_t were;
+	int error;
 
-	if (status)
-		return status;
 	write_sources(probe, sources, sizeof(sources));
 	preset.sources = sources;
-	/* Who stops it now finds the old file or the new one, and no part. */
-	sigemptyset(&stops);
-	sigaddset(&stops, SIGINT);
-	sigaddset(&stops, SIGTERM);
-	sigaddset(&stops, SIGHUP);
-	sigprocmask(SIG_BLOCK, &stops, &were);
-	status = write_file(&preset, part, path);
-	sigprocmask(SIG_SETMASK, &were, NULL);
-	return status;
+	if (is_special(path)) {
+		error = write_special(&preset, path);
+	} else {
+		block_stops(&were);
+		error = write_regular(&preset, path);
+		sigprocmask(SIG_SETMASK, &were, NULL);
+	}
+	return error ? complain("%.300s: %s", path, strerror(-error)) : EXIT_OK;
 }
 
 int probe_report(const struct probe *probe, const char *path, const char *name)

@@ -41,6 +41,8 @@ bad_input() {
 	refuses '--footprint: .*: a program has 2.32' --preset i486 --pattern random --footprint 5G
 	# Behind 4 GiB, where they start.
 	refuses '--footprint: .*: a program has 2.47, and patterns start at 0x100000000' --pattern random --footprint 128T
+	refuses '--stride: 8192 bytes: more than the footprint' --pattern stride --stride 8K --footprint 4K
+	refuses '--seconds is of --probe' --seconds 5 --pattern random
 	refuses '--stride: 0: not a size' --pattern stride --stride 0
 	refuses '--skew: 0: not a number above 0' --pattern zipf --skew 0
 	refuses '--skew: nan: not a number above 0' --pattern zipf --skew nan
@@ -81,6 +83,19 @@ lackey_is_counted() {
 	has 'references a walk' 2.000
 	has 'cycles, modelled' 39
 	want_line out '^trace \(lackey\): 5 accesses$'
+}
+
+# An address that no tables translate is counted all the same, and said; the first of the upper half is one.
+addresses_outside_are_said() {
+	printf ' L 800000000000,8\n L ffff800000000000,8\n L 7fffffffffff,2\n L 7fffffffffff,1\n' >trace
+	shows --levels 4 trace
+	want_line out '^trace \(lackey\): 4 accesses$'
+	want_line out '^2 of them are at addresses that tables of 4 levels do not have'
+	printf ' L 100000000,8\n' >trace
+	shows --preset i486 trace
+	want_line out '^1 of them are at addresses that tables of 2 levels do not have'
+	shows --preset zen4 --levels 5 trace
+	! grep -q 'do not have' out
 }
 
 champsim_is_counted() {
@@ -166,6 +181,7 @@ fi
 t "bad input is one line and status 2" bad_input
 t "a bad trace is named with its place" bad_traces
 t "lackey's text is counted as worked out by hand" lackey_is_counted
+t "addresses that no tables have are said" addresses_outside_are_said
 t "ChampSim's records are counted as worked out by hand" champsim_is_counted
 t "isolation costs what it must" isolation_costs_what_it_must
 t "switches flush without PCIDs" switches_flush_without_pcids

@@ -14,12 +14,22 @@ refuses() {
 
 bad_input() {
 	refuses '--probe takes no trace' --probe trace
-	refuses '--probe takes no trace' --probe --pattern random
+	refuses '--probe takes no --pattern' --probe --pattern random
+	refuses '--probe takes no --preset' --probe --preset zen4
+	refuses '--probe takes no --accesses' --probe --accesses 5 --seconds 1
+	refuses '--probe takes no --pages' --pages 4K --probe
+	refuses '--probe takes no --sources' --sources --probe
 	refuses '--seconds: 0: not a number' --probe --seconds 0
 	refuses '--name: a b: not a word' --probe --name 'a b'
 	refuses '--out is of --probe' --out x --pattern random
 	refuses '--name is of --probe' --name x --pattern random
+	refuses '--seconds is of --probe' --seconds 5 --pattern random
 	refuses 'nowhere/x: No such file' --probe --out nowhere/x
+	# Before it measures: stdout is empty then.
+	mkdir folder
+	refuses 'folder: Is a directory' --probe --out folder
+	refuses 'folder/: Is a directory' --probe --out folder/
+	[ -d folder ] && [ -z "$(ls folder)" ]
 }
 
 bad_presets() {
@@ -63,13 +73,42 @@ probe_in_a_second() {
 		return 1
 		;;
 	esac
-	[ ! -e mine.tlb.part ]
+	[ "$(echo mine.tlb.*)" = 'mine.tlb.*' ]
+}
+
+# What is no file stays what it is, and is written to; a file that happens to be called FILE.part is nobody's part.
+what_is_there_stays() {
+	mkfifo pipe
+	echo mine >piped.part
+	echo mine >pipe.part
+	timeout 60 cat pipe >piped &
+	reader=$!
+	got=0
+	"$kmm" tlb --probe --seconds 1 --out pipe --name mine >out 2>err || got=$?
+	# Where nothing was found nothing opens the pipe, and its reader waits.
+	[ $got = 0 ] || : >pipe
+	wait $reader
+	[ -p pipe ]
+	[ "$(cat pipe.part)" = mine ]
+	case $got in
+	0) want_status 0 "$kmm" tlb --preset ./piped --sources && want_line out '^mine: ' ;;
+	1) [ ! -s piped ] ;;
+	*) cat out err && return 1 ;;
+	esac
+	# A link to a pipe is one, too.
+	ln -s pipe link
+	echo mine >stopped.tlb.part
+	want_status 124 timeout -s TERM 0.3 "$kmm" tlb --probe --seconds 30 --out link
+	want_status 124 timeout -s TERM 0.3 "$kmm" tlb --probe --seconds 30 --out stopped.tlb
+	[ -h link ] && [ -p pipe ]
+	[ "$(cat stopped.tlb.part)" = mine ]
+	rm stopped.tlb.part
 }
 
 # What stops it finds no preset, and no part of one.
 stopped_it_writes_nothing() {
 	want_status 124 timeout -s TERM 0.3 "$kmm" tlb --probe --seconds 30 --out stopped.tlb
-	[ ! -e stopped.tlb ] && [ ! -e stopped.tlb.part ]
+	[ "$(echo stopped.tlb*)" = 'stopped.tlb*' ]
 }
 
 # Not even the least memory is to be had. (A sanitizer's own needs are beyond every such limit: there it is not asked.)
@@ -89,6 +128,7 @@ t "bad input is one line and status 2" bad_input
 t "a bad preset is named with its place" bad_presets
 t "files are presets" files_are_presets
 t "a probe of a second ends well" probe_in_a_second
+t "what is there stays what it is" what_is_there_stays
 t "stopped, it writes nothing" stopped_it_writes_nothing
 t "without memory it says so" without_memory_it_says_so
 tap_done
