@@ -125,9 +125,14 @@ static void put_into_slabs_locked(struct kmem_cache *cache, struct cache_node *n
 				  unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++) {
-		struct page *slab = object_frame(cache, objects[i])->head;
-		enum slab_fill old = slab_fill(slab);
+		const struct page *frame = object_frame(cache, objects[i]);
+		struct page *slab = frame->head;
+		enum slab_fill old;
 
+		KMM_BUG_ON(frame->slab_cache != cache,
+			   "object %p of cache %s freed twice: its slab has been given back since",
+			   objects[i], cache->name);
+		old = slab_fill(slab);
 		slab_page_put(cache, slab, objects[i]);
 		requeue_locked(node, slab, old);
 	}

@@ -20,6 +20,7 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 enum found { NEVER, LATE, AT_ONCE };
 
@@ -312,6 +313,51 @@ static void the_same_write_is_found_by_poison(void)
 	}
 }
 
+static pthread_barrier_t step;
+
+/* The second free, which waits in this thread's magazine while the slab leaves the cache. */
+static void *free_for_the_second_time(void *arg)
+{
+	struct kmem_cache *plain = arg;
+
+	kmem_cache_free(plain, kmem_cache_alloc(plain, GFP_KERNEL));
+	pthread_barrier_wait(&step);
+	pthread_barrier_wait(&step);
+	kmem_cache_free(plain, object);
+	pthread_barrier_wait(&step);
+	pthread_barrier_wait(&step);
+	kmm_drain(machine);
+	return NULL;
+}
+
+static void free_twice_by_two_threads(struct kmem_cache *plain, struct kmem_cache *heir)
+{
+	pthread_t thread;
+
+	pthread_barrier_init(&step, NULL, 2);
+	pthread_create(&thread, NULL, free_for_the_second_time, plain);
+	pthread_barrier_wait(&step);
+	object = kmem_cache_alloc(plain, GFP_KERNEL);
+	kmem_cache_free(plain, object);
+	pthread_barrier_wait(&step);
+	pthread_barrier_wait(&step);
+	kmm_drain(machine);
+	for (int i = 0; i < 20000; i++)
+		kmem_cache_alloc(heir, GFP_KERNEL);
+	pthread_barrier_wait(&step);
+	pthread_join(thread, NULL);
+}
+
+static void a_double_free_is_found_when_the_slab_is_anothers(void)
+{
+	struct kmem_cache *plain = kmem_cache_create("plain", 64, 0, SLAB_NO_MERGE, NULL);
+	struct kmem_cache *heir = kmem_cache_create("heir", 64, 0, SLAB_NO_MERGE, NULL);
+
+	ok_dies("freed twice", free_twice_by_two_threads(plain, heir));
+	ok_eq(kmem_cache_destroy(plain), 0);
+	ok_eq(kmem_cache_destroy(heir), 0);
+}
+
 int main(void)
 {
 	machine = boot_machine(ONE_NODE, 64UL << 20);
@@ -320,6 +366,7 @@ int main(void)
 	RUN(destroy_with_live_objects_is_refused_under_any_flag);
 	RUN(a_write_to_free_objects_misleads_no_plain_cache);
 	RUN(the_same_write_is_found_by_poison);
+	RUN(a_double_free_is_found_when_the_slab_is_anothers);
 	end_machine(machine);
 	return done();
 }
