@@ -81,13 +81,13 @@ what_is_there_stays() {
 	mkfifo pipe
 	echo mine >piped.part
 	echo mine >pipe.part
-	timeout 60 cat pipe >piped &
+	timeout 900 cat pipe >piped &
 	reader=$!
 	got=0
-	"$kmm" tlb --probe --seconds 1 --out pipe --name mine >out 2>err || got=$?
+	timeout 900 "$kmm" tlb --probe --seconds 1 --out pipe --name mine >out 2>err || got=$?
 	# Where nothing was found nothing opens the pipe, and its reader waits.
-	[ $got = 0 ] || : >pipe
-	wait $reader
+	[ $got = 0 ] || kill $reader
+	wait $reader || [ $got != 0 ]
 	[ -p pipe ]
 	[ "$(cat pipe.part)" = mine ]
 	case $got in
