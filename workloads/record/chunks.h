@@ -20,8 +20,8 @@ struct raw_record {
 /* A chunk being read: its next event, decoded. */
 struct raw_run {
 	const u64 *at, *end;
-	const struct raw_chunk *chunk;
-	u64 now; /* the clock that was said last */
+	struct raw_chunk *chunk; /* with its words: the run's own copy */
+	u64 now;		 /* the clock that was said last */
 	u32 cpu;
 	s32 tid;
 	/* For whoever takes the events: the object that changes, and its address before. */
@@ -30,24 +30,26 @@ struct raw_run {
 	struct raw_record record;
 };
 
-/* A recording as mapped: its header and hot chunks; its log. */
-struct raw_map {
-	const struct raw_header *header;
-	const void *log;
-	u64 nr_hot, nr_log; /* chunks that are there, the header's with the hot */
+struct raw_waiting {
+	u64 base, serial;
+	u64 number;	       /* of the chunk in the file */
+	struct raw_chunk *hot; /* a hot one as it was when listed; NULL: of the log, not read yet */
+	size_t bytes;	       /* of that copy */
 };
 
 struct raw_chunks {
+	int fd;
 	struct raw_run **heap;
 	u32 nr, room;
-	const struct raw_chunk **waiting; /* by the time of their base */
+	struct raw_waiting *waiting; /* by the time of their base */
 	u64 nr_waiting, next_waiting;
 };
 
-/* Read what is mapped. 0 or -ENOMEM. */
-int raw_chunks_begin(struct raw_chunks *chunks, const struct raw_map *map);
-/* *run has the next event until the next call, which is raw_chunks_pass. 1, 0 at the end, or
- * -ENOMEM. */
+/* Read a recording whose header is sound. Its process may still write to it: then this is what it
+ * had written by now. 0 or an error; raw_chunks_end in any case. */
+int raw_chunks_begin(struct raw_chunks *chunks, int fd);
+/* *run has the next event until the next call, which is raw_chunks_pass. 1, 0 at the end, or an
+ * error. */
 int raw_chunks_peek(struct raw_chunks *chunks, struct raw_run **run);
 void raw_chunks_pass(struct raw_chunks *chunks);
 void raw_chunks_end(struct raw_chunks *chunks);

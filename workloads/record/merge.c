@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,9 +19,8 @@
 #define SHAPE_SIZE_MAX 4096
 
 struct merge {
-	const char *out;
+	const char *name, *out;
 	const struct raw_header *header; /* as it was read, and held to be sound */
-	struct raw_map map;
 	struct raw_chunks chunks;
 	struct kmt_writer *writer; /* NULL until the first event */
 	struct record_process *process;
@@ -38,6 +36,12 @@ static int no_memory(struct merge *m)
 {
 	snprintf(m->error, KMT_ERROR_SIZE, "no memory for live objects");
 	return -ENOMEM;
+}
+
+static int cannot_read(struct merge *m, int error)
+{
+	snprintf(m->error, KMT_ERROR_SIZE, "%.300s: %s", m->name, strerror(-error));
+	return error;
 }
 
 /* Clock ticks in ns, for 500 years. */
@@ -212,7 +216,7 @@ static int merge_events(struct merge *m, const volatile sig_atomic_t *stop)
 		raw_chunks_pass(&m->chunks);
 	}
 	if (result < 0)
-		return no_memory(m);
+		return cannot_read(m, result);
 	return m->writer ? 0 : -ENODATA;
 }
 
@@ -243,61 +247,6 @@ static int read_header(int fd, const char *name, struct raw_header *header,
 	return 0;
 }
 
-static int map_chunks(int fd, u64 from, u64 nr, const void **chunks)
-{
-	void *mapped;
-
-	*chunks = NULL;
-	if (!nr)
-		return 0;
-	mapped = mmap(NULL, nr * RAW_CHUNK_BYTES, PROT_READ, MAP_SHARED, fd,
-		      (off_t)(from * RAW_CHUNK_BYTES));
-	if (mapped == MAP_FAILED)
-		return -errno;
-	*chunks = mapped;
-	return 0;
-}
-
-static void unmap(const struct raw_map *map)
-{
-	if (map->header)
-		munmap((void *)map->header, map->nr_hot * RAW_CHUNK_BYTES);
-	if (map->log)
-		munmap((void *)map->log, map->nr_log * RAW_CHUNK_BYTES);
-}
-
-/* As much of the file as is used, and there. A file of less than a chunk has a header, no more. */
-static int map_file(int fd, const char *name, const struct raw_header *header, struct raw_map *map,
-		    char error[KMT_ERROR_SIZE])
-{
-	const void *hot = NULL;
-	struct stat status;
-	u64 chunks;
-	int result;
-
-	*map = (struct raw_map){.nr_hot = header->nr_hot, .nr_log = header->nr_log};
-	if (fstat(fd, &status))
-		return bad(name, strerror(errno), error);
-	chunks = (u64)status.st_size / RAW_CHUNK_BYTES;
-	if (!chunks)
-		return -ENODATA;
-	if (map->nr_hot > header->first_log)
-		map->nr_hot = header->first_log;
-	if (map->nr_hot > chunks)
-		map->nr_hot = chunks;
-	chunks = chunks > header->first_log ? chunks - header->first_log : 0;
-	if (map->nr_log > chunks)
-		map->nr_log = chunks;
-	result = map_chunks(fd, 0, map->nr_hot, &hot);
-	map->header = hot;
-	if (!result)
-		result = map_chunks(fd, header->first_log, map->nr_log, &map->log);
-	if (!result)
-		return 0;
-	unmap(map);
-	return bad(name, strerror(-result), error);
-}
-
 static void describe(const struct raw_header *header, struct record_process *process)
 {
 	*process = (struct record_process){.pid = header->pid,
@@ -325,29 +274,27 @@ int record_describe(int fd, const char *name, struct record_process *process,
 int record_merge(int fd, const char *name, const char *out, const volatile sig_atomic_t *stop,
 		 struct record_process *process, char error[KMT_ERROR_SIZE])
 {
-	struct merge m = {.out = out, .process = process, .error = error};
+	struct merge m = {.name = name, .out = out, .process = process, .error = error};
 	struct raw_header header;
+	struct stat status;
 	int result = read_header(fd, name, &header, error);
 
 	if (result)
 		return result;
 	describe(&header, process);
-	result = map_file(fd, name, &header, &m.map, error);
-	if (result)
-		return result;
+	if (fstat(fd, &status))
+		return bad(name, strerror(errno), error);
+	/* A file of less than a chunk has a header, no more. */
+	if (status.st_size < RAW_CHUNK_BYTES)
+		return -ENODATA;
 	m.header = &header;
-	result = raw_chunks_begin(&m.chunks, &m.map);
-	if (result) {
-		no_memory(&m);
-	} else {
-		result = merge_events(&m, stop);
-		raw_chunks_end(&m.chunks);
-	}
+	result = raw_chunks_begin(&m.chunks, fd);
+	result = result ? cannot_read(&m, result) : merge_events(&m, stop);
+	raw_chunks_end(&m.chunks);
 	if (result)
 		kmt_writer_abort(m.writer);
 	else
 		result = kmt_writer_commit(m.writer, &process->counts, error);
 	live_map_free(&m.objects);
-	unmap(&m.map);
 	return result;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Raw recordings made by hand, word by word, and the traces that come of them. */
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -349,6 +350,99 @@ static void other_files_are_refused_in_one_line(void)
 	ok(merge() == -EINVAL && strstr(error, "raw: has a header"), "%s", error);
 }
 
+/* --- a process that still runs --- */
+
+#define RUN_CHUNKS 24 /* of the log */
+
+static struct raw_header *running; /* mapped, a hot chunk behind it */
+static int running_fd;
+
+/* Events at clocks 1, 2, ..., the chunk into the log and begun again whenever it is full. */
+static void *run_process(void *arg)
+{
+	struct raw_chunk *chunk = (struct raw_chunk *)((char *)running + RAW_CHUNK_BYTES);
+	u64 *end = (u64 *)((char *)chunk + RAW_CHUNK_BYTES), clock = 0;
+
+	for (u64 serial = 0; serial < RUN_CHUNKS; serial++) {
+		chunk->base = BASE + clock;
+		chunk->serial = serial;
+		__atomic_store_n(&chunk->magic, RAW_CHUNK_MAGIC, __ATOMIC_RELEASE);
+		for (u64 *at = (u64 *)(chunk + 1); at + 2 <= end; at += 2) {
+			clock++;
+			__atomic_store_n(&at[0],
+					 (BASE + clock - chunk->base) << 16 | 3 << 4 | RAW_CLOCK,
+					 __ATOMIC_RELEASE);
+			__atomic_store_n(&at[1], (clock << 4) << 17 | 8 << 4 | RAW_MALLOC,
+					 __ATOMIC_RELEASE);
+		}
+		if (pwrite(running_fd, chunk, RAW_CHUNK_BYTES,
+			   (off_t)(2 + __atomic_fetch_add(&running->nr_log, 1, __ATOMIC_SEQ_CST)) *
+				   RAW_CHUNK_BYTES) != RAW_CHUNK_BYTES)
+			abort();
+		__atomic_store_n(&chunk->magic, 0, __ATOMIC_SEQ_CST);
+		memset(chunk + 1, 0, RAW_CHUNK_BYTES - sizeof(*chunk));
+	}
+	__atomic_store_n((bool *)arg, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Does a merge have all events from the first to its last? Their number. */
+static u64 merge_without_gaps(void)
+{
+	u64 last = 0, n = 0;
+	int result;
+
+	snprintf(out, sizeof(out), "/tmp/kmm-merge.XXXXXX");
+	close(mkstemp(out));
+	result = record_merge(running_fd, "raw", out, &stop, &process, error);
+	if (result != -ENODATA) {
+		struct kmt_reader *reader = kmt_open(out, error);
+		ssize_t some;
+
+		ok_eq(result, 0);
+		while (reader && (some = kmt_read(reader, events, ARRAY_SIZE(events))) > 0) {
+			n += (u64)some;
+			last = events[some - 1].time_ns;
+		}
+		kmt_close(reader);
+		ok(n && last == n - 1, "%llu events, the last at %llu", (unsigned long long)n,
+		   (unsigned long long)last);
+		ok_eq(process.counts.missed_object_frees, 0);
+	}
+	unlink(out);
+	return n;
+}
+
+static void a_process_that_runs_has_a_front_of_its_events(void)
+{
+	bool done = false;
+	pthread_t thread_id;
+	u64 n = 0;
+
+	begin();
+	header.first_log = header.nr_hot = 2;
+	header.nr_log = 0;
+	running_fd = memfd_create("running", MFD_CLOEXEC);
+	if (running_fd < 0 || ftruncate(running_fd, (off_t)2 * RAW_CHUNK_BYTES) ||
+	    pwrite(running_fd, &header, sizeof(header), 0) != sizeof(header))
+		abort();
+	running = mmap(NULL, (size_t)2 * RAW_CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       running_fd, 0);
+	if (running == MAP_FAILED || pthread_create(&thread_id, NULL, run_process, &done))
+		abort();
+	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE)) {
+		u64 now = merge_without_gaps();
+
+		ok(now >= n, "less than before");
+		n = now;
+	}
+	pthread_join(thread_id, NULL);
+	ok_eq(merge_without_gaps(),
+	      RUN_CHUNKS * ((RAW_CHUNK_BYTES - sizeof(struct raw_chunk)) / 16));
+	munmap(running, (size_t)2 * RAW_CHUNK_BYTES);
+	close(running_fd);
+}
+
 int main(void)
 {
 	RUN(chunks_are_merged_by_time);
@@ -364,5 +458,6 @@ int main(void)
 	RUN(frees_that_do_not_match_are_counted);
 	RUN(a_process_without_events_has_no_trace);
 	RUN(other_files_are_refused_in_one_line);
+	RUN(a_process_that_runs_has_a_front_of_its_events);
 	return done();
 }
