@@ -45,12 +45,12 @@ bench-full: all
 	@$(kmm_after_run)
 
 # The same with the Linux kernel beside it, built where it is not yet. Where it cannot be, one line says why, the
-# others are measured without it, and the status is 2 at the end.
+# others are measured without it, and the status is 2 at the end. A run that wrote nothing is not reported.
 bench-linux: all
-	@with=--with-linux; $(srcdir)/scripts/linux --install >/dev/null || with=; \
+	@before=$$(readlink results/latest); with=--with-linux; $(srcdir)/scripts/linux --install >/dev/null || with=; \
 		echo "./kmm bench --quick $$with $(KMM_BENCH_ARGS)"; \
 		./kmm bench --quick $$with $(KMM_BENCH_ARGS) $(kmm_samples); status=$$?; \
-		$(kmm_after_run) || exit; \
+		test "$$(readlink results/latest)" = "$$before" || $(kmm_after_run) || exit; \
 		test "$$with" || exit 2; exit $$status
 
 plot:

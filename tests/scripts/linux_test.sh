@@ -147,6 +147,44 @@ our_files_are_laid_over_a_source_that_stays() {
 	[ ! -e "$work/tree/mm/kmm" ]
 }
 
+a_cut_unpack_is_done_again() {
+	reset
+	export LINUX_SOURCE="$work/linux-source-6.3.tar"
+	tar -C "$work" -cf "$LINUX_SOURCE" tree
+	mkdir -p "$work/keep/source"
+	: >"$work/keep/source/Makefile"
+	want_status 0 "$linux" --keep "$work/keep"
+	cmp "$work/tree/mm/slub.c" "$work/keep/source/mm/slub.c"
+	want_line "$work/err" 'unpacking'
+	rm -rf "$work/cache"
+	want_status 0 "$linux" --keep "$work/keep"
+	if grep unpacking "$work/err"; then return 1; fi
+	rm -rf "$work/cache"
+	touch -d '2001-01-01' "$LINUX_SOURCE"
+	: >"$work/keep/source/old"
+	want_status 0 "$linux" --keep "$work/keep"
+	want_line "$work/err" 'unpacking'
+	[ ! -e "$work/keep/source/old" ]
+}
+
+what_killed_builds_left_is_removed() {
+	reset
+	mkdir -p "$work/cache/kmm/.build-99999999/out" "$work/cache/kmm/.build-$$"
+	touch -d '2001-01-01' "$work/cache/kmm"/.build-*
+	LINUX_SOURCE="$work/tree" want_status 0 "$linux" --keep "$work/keep"
+	[ ! -e "$work/cache/kmm/.build-99999999" ]
+	[ -e "$work/cache/kmm/.build-$$" ]
+}
+
+a_path_may_hold_spaces() {
+	reset
+	mkdir -p "$work/a b/bench" "$work/a b/scripts"
+	cp "$linux" "$work/a b/scripts/linux"
+	cp -R "$top/bench/linux" "$top/bench/suites" "$work/a b/bench/"
+	LINUX_SOURCE="$work/tree" want_status 0 "$work/a b/scripts/linux" --keep "$work/keep"
+	cmp "$top/bench/suites/tree_loop.h" "$work/keep/over/mm/kmm/tree_loop.h"
+}
+
 a_failed_build_says_the_first_error() {
 	reset
 	: >"$FAKE/fails"
@@ -168,5 +206,8 @@ t "wrong arguments are refused" with_wrong_arguments
 t "--cached never builds" cached_never_builds
 t "it is built once" it_is_built_once
 t "our files are laid over a source that stays as it is" our_files_are_laid_over_a_source_that_stays
+t "a cut unpack is done again" a_cut_unpack_is_done_again
+t "what killed builds left is removed" what_killed_builds_left_is_removed
+t "a path may hold spaces" a_path_may_hold_spaces
 t "a failed build says the first error" a_failed_build_says_the_first_error
 tap_done
