@@ -5,6 +5,9 @@
  * nothing but the clock. Page events are replayed once more with the lists of CPUs off, and the buddy's
  * free blocks told before, at the end, and after all is freed.
  *
+ * A trace that does not fit into this kernel's memory, or whose harness does not, is skipped, and the next one is
+ * replayed.
+ *
  * As in the command, every block carries a word of its id, looked at before the block is freed.
  */
 #include "kmm_linux.h"
@@ -24,12 +27,15 @@ struct target {
 	u16 *kinds; /* its order, or its cache */
 	u64 requested, allocated;
 	char name[LINUX_TRACE_NAME + 8];
+	char why[64]; /* after -ENOMEM */
 };
 
 static gfp_t gfp_of(const struct linux_trace_op *op)
 {
 	gfp_t gfp = op->gfp & LINUX_GFP_ATOMIC ? GFP_ATOMIC : GFP_KERNEL;
 
+	/* There is nobody that could be killed for more memory: the kernel would panic. */
+	gfp |= __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	if (op->gfp & LINUX_GFP_MOVABLE)
 		gfp |= __GFP_MOVABLE;
 	if (op->gfp & LINUX_GFP_RECLAIMABLE)
@@ -78,6 +84,13 @@ static bool tag_holds(const struct target *t, u32 id)
 	return !memcmp(t->blocks[id], &tag, min_t(u32, t->bytes[id], sizeof(tag)));
 }
 
+/* The trace is over; the caller says why. */
+static int no_memory(struct target *t, const char *what, u32 number)
+{
+	snprintf(t->why, sizeof(t->why), "no memory for %s %u", what, number);
+	return -ENOMEM;
+}
+
 static int run_op(struct target *t, const struct linux_trace_op *op)
 {
 	u64 tag = tag_of(op->id);
@@ -93,7 +106,7 @@ static int run_op(struct target *t, const struct linux_trace_op *op)
 	}
 	block = do_alloc(t, op);
 	if (unlikely(!block))
-		return say_error("%s: no memory for %u bytes", t->name, op->bytes);
+		return no_memory(t, "a block of bytes:", op->bytes);
 	memcpy(block, &tag, min_t(u32, op->bytes, sizeof(tag)));
 	t->blocks[op->id] = block;
 	t->bytes[op->id] = op->bytes;
@@ -221,7 +234,7 @@ static int make_caches(struct target *t, const struct linux_trace_cache *caches)
 	for (i = 0; i < t->trace->nr_caches; i++) {
 		t->caches[i] = kmem_cache_create(caches[i].name, caches[i].size_bytes, 8, 0, NULL);
 		if (!t->caches[i])
-			return say_error("%s: no cache of %u bytes", t->name, caches[i].size_bytes);
+			return no_memory(t, "a cache of bytes:", caches[i].size_bytes);
 	}
 	return 0;
 }
@@ -241,8 +254,13 @@ static int replay_trace(const struct linux_trace *trace, const struct linux_trac
 	if (t.caches && t.blocks && t.bytes && t.kinds)
 		error = make_caches(&t, caches) ?: replay_all(&t);
 	else
-		error = say_error("%s: no memory for the harness", t.name);
-	for (i = 0; !error && i < trace->nr_caches; i++)
+		error = no_memory(&t, "so many ids:", trace->nr_ids);
+	if (error == -ENOMEM) {
+		error = t.bytes && t.blocks && t.kinds ? drain(&t) : 0;
+		if (!error)
+			say("skipped %s %s", t.name, t.why);
+	}
+	for (i = 0; t.caches && !error && i < trace->nr_caches; i++)
 		kmem_cache_destroy(t.caches[i]);
 	kvfree(t.caches);
 	kvfree(t.blocks);
@@ -253,7 +271,7 @@ static int replay_trace(const struct linux_trace *trace, const struct linux_trac
 
 int replay_cases(void)
 {
-	unsigned long length;
+	unsigned long length = 0; /* find_iomem() leaves it where there is none */
 	const char *at = (const char *)find_iomem(LINUX_TRACE_REGION, &length), *end = at + length;
 	int error = 0;
 

@@ -12,7 +12,6 @@
 /* The kernel's own, for whoever is linked with it; no header beside its sources has them. */
 extern void zone_pcp_disable(struct zone *zone);
 extern void zone_pcp_enable(struct zone *zone);
-extern void drain_all_pages(struct zone *zone);
 
 void count_free(struct free_blocks *free)
 {
