@@ -9,6 +9,7 @@
  *	id	of the object			write		1: an access that stores
  *	bytes	requested; of an access touched	offset		of an access in its object, or empty
  *	order	pages; of an alignment		implied		1: the source has no such free
+ *	allocated  bytes that it was given, or empty; the order of columns is the header's
  */
 #ifndef WORKLOADS_KMT_CSV_H
 #define WORKLOADS_KMT_CSV_H

@@ -380,7 +380,7 @@ static int run_cases(struct bench *b, struct supervised *run)
 	status = status ? status : add_skipped(b, run->results, results_measured);
 	if (!status)
 		run->running[0] = '\0'; /* what fails from here on is no case's fault */
-	with = bench_linux_plan(&b->env, &b->common, &b->choice, b->traces, b->nr_traces);
+	with = bench_linux_plan(&b->env, &b->common, &b->choice, b->opened, b->nr_traces);
 	status = status ? status : shut_down(b);
 	status = status ? status : replay_all(b, run->results, &progress);
 	if (!status && b->with_linux)

@@ -35,7 +35,8 @@ static void linux_suites(const struct bench_linux *b, char *list, size_t size)
 
 struct bench_linux bench_linux_plan(const struct bench_env *env,
 				    const struct common_options *common,
-				    const struct choice *choice, char *const *traces, int nr_traces)
+				    const struct choice *choice, const struct replay_trace *traces,
+				    int nr_traces)
 {
 	uint64_t bytes = page_memory_bytes(env);
 
@@ -57,17 +58,15 @@ struct bench_linux bench_linux_plan(const struct bench_env *env,
 }
 
 /* What kmm's machine is like after a trace, as `kmm show' has it, beside the kernel's. */
-static int show_state(const struct bench_linux *b, struct results *results, const char *trace,
-		      const char *report, const char *events)
+static int show_state(const struct bench_linux *b, struct results *results,
+		      const struct replay_trace *trace, const char *report, const char *events)
 {
 	char name[160], memory[32];
-	const char *slash = strrchr(trace, '/'), *base = slash ? slash + 1 : trace;
 	FILE *file;
 	pid_t pid;
 	int status = 0;
 
-	snprintf(name, sizeof(name), "%s.%.*s-%s.kmm.txt", report, (int)strcspn(base, "."), base,
-		 events);
+	snprintf(name, sizeof(name), "%s.%s-%s.kmm.txt", report, trace->name, events);
 	snprintf(memory, sizeof(memory), "%llu",
 		 (unsigned long long)b->common->config.node_bytes ?: LINUX_MEMORY);
 	file = results_file(results, name);
@@ -77,7 +76,7 @@ static int show_state(const struct bench_linux *b, struct results *results, cons
 	if (!pid) {
 		dup2(fileno(file), STDOUT_FILENO);
 		execl("/proc/self/exe", "kmm", "show", "--memory", memory, "--events", events,
-		      report, trace, NULL);
+		      report, trace->path, NULL);
 		_exit(EXIT_FAILED);
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -94,7 +93,7 @@ static int show_states(const struct bench_linux *b, struct results *results)
 
 	for (int i = 0; i < b->plan.nr_traces; i++)
 		for (size_t j = 0; j < ARRAY_SIZE(events) * ARRAY_SIZE(reports) && !error; j++)
-			error = show_state(b, results, b->plan.traces[i], reports[j / 2],
+			error = show_state(b, results, &b->plan.traces[i], reports[j / 2],
 					   events[j % 2]);
 	return error;
 }

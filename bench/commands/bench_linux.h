@@ -16,7 +16,7 @@ struct bench_linux {
 /* As large as the machine, which still stands, and up to 1 GiB; pointers are kept. */
 struct bench_linux bench_linux_plan(const struct bench_env *env,
 				    const struct common_options *common,
-				    const struct choice *choice, char *const *traces,
+				    const struct choice *choice, const struct replay_trace *traces,
 				    int nr_traces);
 
 /* Run it; the machine may have ended. EXIT_OK; or an exit status after one line, and the run can go on

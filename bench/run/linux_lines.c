@@ -68,11 +68,19 @@ static const char *rest(struct words *words)
 	return text;
 }
 
+/* It becomes a part of a file's name. */
+static void no_folder(struct words *words, const char *word)
+{
+	if (strchr(word, '/'))
+		words->wrong = words->wrong ?: "names without folders";
+}
+
 static void parse_hello(struct words *words, struct linux_line *line)
 {
 	if (any_number(words, "a version") != VERSION)
 		words->wrong = words->wrong ?: "version 1";
 	line->text = next_word(words, "a release");
+	no_folder(words, line->text);
 }
 
 static void parse_sample(struct words *words, struct linux_line *line)
@@ -112,8 +120,8 @@ static void parse_state(struct words *words, struct linux_line *line)
 {
 	line->name = next_word(words, "a trace");
 	line->file = next_word(words, "a file");
-	if (strchr(line->file, '/') || strchr(line->name, '/'))
-		words->wrong = words->wrong ?: "names without folders";
+	no_folder(words, line->name);
+	no_folder(words, line->file);
 	line->text = rest(words);
 }
 
@@ -121,11 +129,20 @@ static void parse_block(struct words *words, struct linux_line *line)
 {
 	line->name = next_word(words, "a trace");
 	line->file = next_word(words, "when");
+	no_folder(words, line->name);
+	no_folder(words, line->file);
 	line->pfn = next_number(words, "a page", MAX_MANAGED);
 	line->order = (unsigned int)next_number(words, "an order", MAX_PAGE_ORDER);
 	line->migratetype = (unsigned int)next_number(words, "a migratetype", MAX_TYPE);
 	if (line->pfn & ((1ULL << line->order) - 1))
 		words->wrong = words->wrong ?: "a block on its own boundary";
+}
+
+static void parse_skipped(struct words *words, struct linux_line *line)
+{
+	line->name = next_word(words, "a trace");
+	no_folder(words, line->name);
+	line->text = rest(words);
 }
 
 static void parse_error(struct words *words, struct linux_line *line)
@@ -146,8 +163,8 @@ static const struct {
 	[LINUX_HELLO] = {"kmm-linux", parse_hello}, [LINUX_SAMPLE] = {"sample", parse_sample},
 	[LINUX_ROUND] = {"round", parse_memory},    [LINUX_EVENT] = {"event", parse_memory},
 	[LINUX_STATE] = {"state", parse_state},	    [LINUX_PAGEBLOCK] = {"pageblock", parse_block},
-	[LINUX_FREE_BLOCK] = {"free", parse_block}, [LINUX_ERROR] = {"error", parse_error},
-	[LINUX_END] = {"end", parse_end},
+	[LINUX_FREE_BLOCK] = {"free", parse_block}, [LINUX_SKIPPED] = {"skipped", parse_skipped},
+	[LINUX_ERROR] = {"error", parse_error},	    [LINUX_END] = {"end", parse_end},
 };
 
 int linux_line_parse(char *text, struct linux_line *line, char error[LINUX_LINE_ERROR])

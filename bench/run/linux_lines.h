@@ -10,6 +10,7 @@
  *	pageblock TRACE WHEN PFN ORDER TYPE			a pageblock; WHEN: before, end, drained
  *	free TRACE WHEN PFN ORDER TYPE				a free block of the buddy, after those that
  *								come before it on its list
+ *	skipped TRACE TEXT					it is not replayed to its end, and why
  *	error TEXT						and nothing else comes
  *	end							last
  *
@@ -31,6 +32,7 @@ enum linux_line_kind {
 	LINUX_STATE,
 	LINUX_PAGEBLOCK,
 	LINUX_FREE_BLOCK,
+	LINUX_SKIPPED,
 	LINUX_ERROR,
 	LINUX_END,
 };
@@ -39,7 +41,7 @@ enum linux_line_kind {
 struct linux_line {
 	enum linux_line_kind kind;
 	const char *suite, *name, *size; /* name: of the case or the trace */
-	const char *text;		 /* HELLO: the release; STATE, ERROR */
+	const char *text;		 /* HELLO: the release; STATE, SKIPPED, ERROR */
 	const char *file;		 /* STATE; of PAGEBLOCK and FREE_BLOCK: when */
 	u64 count, ops, cycles;		 /* SAMPLE */
 	u64 number, time;		 /* ROUND: in cycles, EVENT: in ns */

@@ -3,6 +3,7 @@
  * What the kernel of linux_run.h says, as rows of a run:
  *
  *	sample		throughput.csv and raw.csv, when all have come
+ *	skipped		throughput.csv: a row without figures
  *	round, event	fragmentation.csv
  *	state		FILE.TRACE.linux-X.Y.txt, as /proc has it
  *	pageblock, free	pageblocks.TRACE.linux-X.Y.csv, free.TRACE.linux-X.Y.csv
@@ -21,6 +22,7 @@
 #include "bench/suites/loops.h"
 
 #define NAME	    80
+#define MAX_CASES   1000
 #define MAX_SAMPLES 128 /* of a case: a round each, or a repetition */
 
 struct linux_case {
@@ -28,6 +30,7 @@ struct linux_case {
 	u64 count, ops;
 	double samples[MAX_SAMPLES];
 	int nr_samples;
+	char skipped[96]; /* or why it has none */
 };
 
 struct linux_rows {
@@ -90,6 +93,8 @@ static struct linux_case *case_of(struct linux_rows *rows, const struct linux_li
 		    !strcmp(c->size, line->size))
 			return c;
 	}
+	if (rows->nr_cases == MAX_CASES)
+		return NULL;
 	c = realloc(rows->cases, (rows->nr_cases + 1) * sizeof(*c));
 	if (!c)
 		return NULL;
@@ -147,6 +152,26 @@ static int take_sample(struct linux_rows *rows, const struct linux_line *line)
 	return 0;
 }
 
+static int take_skipped(struct linux_rows *rows, const struct linux_line *line)
+{
+	const struct linux_line sample = {
+		.suite = "replay", .name = line->name, .size = "trace", .count = 1};
+	struct linux_case *c;
+
+	if (strlen(line->name) >= NAME)
+		return -ENAMETOOLONG;
+	c = case_of(rows, &sample);
+	if (!c)
+		return -ENOMEM;
+	c->nr_samples = 0; /* of the repetitions before it */
+	c->ops = 0;
+	snprintf(c->skipped, sizeof(c->skipped), "skipped: %.80s", line->text);
+	for (char *at = c->skipped; *at; at++)
+		if (*at == ',' || *at == '"')
+			*at = ' ';
+	return 0;
+}
+
 static int take_memory(struct linux_rows *rows, const struct linux_line *line)
 {
 	const struct free_area_counts *free = &line->free;
@@ -197,10 +222,14 @@ static void remark_ageing(struct linux_rows *rows)
 /* The file of that name, which lines come to one after the other. */
 static FILE *file_of(struct linux_rows *rows, const char *name, const char *header)
 {
+	bool failed;
+
 	if (rows->file && !strcmp(rows->file_name, name))
 		return rows->file;
-	if (rows->file)
-		fclose(rows->file);
+	failed = rows->file && fclose(rows->file);
+	rows->file = NULL;
+	if (failed)
+		return NULL;
 	rows->file = results_file(rows->results, name);
 	snprintf(rows->file_name, sizeof(rows->file_name), "%s", name);
 	if (rows->file && ftell(rows->file) == 0)
@@ -242,6 +271,8 @@ int linux_rows_line(const struct linux_line *line, void *arg)
 		return take_release(rows, line->text);
 	case LINUX_SAMPLE:
 		return take_sample(rows, line);
+	case LINUX_SKIPPED:
+		return take_skipped(rows, line);
 	case LINUX_ROUND:
 	case LINUX_EVENT:
 		return take_memory(rows, line);
@@ -270,7 +301,9 @@ static int add_case(struct linux_rows *rows, const struct linux_case *c)
 		.note = note,
 	};
 
-	if (c->count > 1 && c->count != BATCH_COUNT)
+	if (c->skipped[0])
+		snprintf(note, sizeof(note), "%s", c->skipped);
+	else if (c->count > 1 && c->count != BATCH_COUNT)
 		snprintf(note, sizeof(note), "uml; one CPU; %llu objects",
 			 (unsigned long long)c->count);
 	else

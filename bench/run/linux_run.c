@@ -22,7 +22,7 @@
 #define SPARE_BYTES  (512UL << 20)
 #define END_MS	     5000 /* from its last line to its end */
 #define MAX_LINE     1024
-#define ID	     "kmm-linux-%d" /* of its folder below /tmp, and the process */
+#define ID	     "kmm-linux-%d" /* of its folder below /tmp, and who runs it */
 #define NAME	     64
 #define SHARED	     "/dev/shm" /* where it keeps its memory, in a file */
 
@@ -33,8 +33,11 @@ const char *linux_kernel(const char *script, bool build, bool quiet, char path[P
 	bool got;
 	int status;
 
-	if (strchr(script, '\''))
+	if (strchr(script, '\'')) {
+		if (!quiet)
+			complain("linux: %s: cannot be run from a path with an apostrophe", script);
 		return NULL;
+	}
 	snprintf(command, sizeof(command), "'%s'%s%s", script, build ? "" : " --cached",
 		 quiet ? " 2>/dev/null" : "");
 	fflush(NULL);
@@ -60,7 +63,8 @@ struct kernel {
 	size_t length;
 };
 
-static void exec_kernel(const struct linux_plan *plan, int traces, int out, int errors)
+static void exec_kernel(const struct linux_plan *plan, pid_t runner, int traces, int out,
+			int errors)
 {
 	char memory[32], batch[64], threads[48], repetitions[48], suites[96], iomem[64], id[NAME];
 	/* Would come before SHARED. */
@@ -90,7 +94,7 @@ static void exec_kernel(const struct linux_plan *plan, int traces, int out, int 
 		 plan->repetitions ?: 9);
 	snprintf(suites, sizeof(suites), "kmm_bench.suites=%s",
 		 plan->suites ?: "page,slab,kmalloc,tree,ageing,replay");
-	snprintf(id, sizeof(id), "umid=" ID, getpid());
+	snprintf(id, sizeof(id), "umid=" ID, (int)runner);
 	snprintf(iomem, sizeof(iomem), "iomem=kmmtrace,/proc/self/fd/%d", traces);
 	for (size_t i = 0; i < ARRAY_SIZE(temporary); i++)
 		unsetenv(temporary[i]);
@@ -107,6 +111,7 @@ static void exec_kernel(const struct linux_plan *plan, int traces, int out, int 
 
 static int start(struct kernel *k, int traces)
 {
+	pid_t runner = getpid();
 	int pipes[2];
 
 	k->errors = tmpfile();
@@ -115,7 +120,7 @@ static int start(struct kernel *k, int traces)
 	fflush(NULL);
 	k->pid = fork();
 	if (!k->pid)
-		exec_kernel(k->plan, traces, pipes[1], fileno(k->errors));
+		exec_kernel(k->plan, runner, traces, pipes[1], fileno(k->errors));
 	close(pipes[1]);
 	k->out = pipes[0];
 	if (k->pid < 0)
@@ -238,13 +243,13 @@ static int wait_for(struct kernel *k, bool stop)
 }
 
 /* What it leaves where it does not end by itself: a folder with its number and a socket. */
-static void remove_leavings(const struct kernel *k)
+void linux_remove_leavings(pid_t runner)
 {
 	static const char *const files[] = {"/pid", "/mconsole", ""};
 	char path[NAME];
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		snprintf(path, sizeof(path), "/tmp/" ID "%s", (int)k->pid, files[i]);
+		snprintf(path, sizeof(path), "/tmp/" ID "%s", (int)runner, files[i]);
 		remove(path);
 	}
 }
@@ -255,7 +260,7 @@ static int end(struct kernel *k, int status)
 
 	if (k->pid > 0) {
 		wait_status = wait_for(k, status != EXIT_OK);
-		remove_leavings(k);
+		linux_remove_leavings(getpid());
 	}
 	if (!status && !k->ended)
 		status = complain_of_end(k, wait_status);

@@ -8,7 +8,9 @@
 #define KMM_BENCH_RUN_LINUX_RUN_H
 
 #include <limits.h>
+#include <sys/types.h>
 
+#include "bench/replay/replay_trace.h"
 #include "bench/results/results.h"
 #include "bench/run/linux_lines.h"
 #include "bench/run/progress.h"
@@ -16,11 +18,11 @@
 struct linux_plan {
 	const char *kernel; /* its path */
 	const char *suites; /* of page, slab, kmalloc, tree, ageing, replay, by commas; NULL: all */
-	uint64_t memory_bytes;	     /* of the kernel */
-	uint64_t batch_memory_bytes; /* that batches are sized by, as kmm's are */
-	int threads;		     /* by which they are, too */
-	int repetitions;	     /* of each case; 0: as many as the kernel likes */
-	char *const *traces;	     /* files */
+	uint64_t memory_bytes;		   /* of the kernel */
+	uint64_t batch_memory_bytes;	   /* that batches are sized by, as kmm's are */
+	int threads;			   /* by which they are, too */
+	int repetitions;		   /* of each case; 0: as many as the kernel likes */
+	const struct replay_trace *traces; /* open */
 	int nr_traces;
 	/* What the kernel says, line by line; not 0 ends it. */
 	int (*line)(const struct linux_line *line, void *arg);
@@ -37,6 +39,9 @@ const char *linux_kernel(const char *script, bool build, bool quiet, char path[P
  * after one when it found a wrong result or did not end well. */
 int linux_run(const struct linux_plan *plan);
 
+/* Remove what a kernel leaves in /tmp when it, or the process that called linux_run(), is killed. */
+void linux_remove_leavings(pid_t runner);
+
 #define LINUX_SECONDS 12 /* about, of a whole run */
 
 /* Rows of a run: bench/run/linux_rows.c. */
@@ -52,7 +57,8 @@ int linux_rows_finish(struct linux_rows *rows);
 void linux_rows_free(struct linux_rows *rows);
 
 /* The traces as the kernel reads them (bench/linux/trace_format.h), in an unlinked file whose size is a
- * whole number of pages. *fd, or -1 without traces. EXIT_OK, or EXIT_BAD_INPUT after a line. */
-int linux_traces_write(char *const *traces, int nr_traces, int *fd);
+ * whole number of pages. *fd, or -1 without traces. A trace that it cannot take is left out after a line
+ * that says why. EXIT_OK, or EXIT_BAD_INPUT after a line. */
+int linux_traces_write(const struct replay_trace *traces, int nr_traces, int *fd);
 
 #endif

@@ -18,13 +18,13 @@
 /* One population of one trace on its way. */
 struct writer {
 	FILE *out;
-	const char *file;
 	enum kmt_population population;
 	struct kmt_reader *reader;
 	struct linux_trace header;
 	struct linux_trace_cache *caches;
 	u16 *of_shape; /* the cache of each shape, + 1; 0: not known yet */
 	u32 nr_shapes;
+	u64 begin; /* of what is written for it, in out */
 };
 
 static u8 gfp_of(u32 recorded)
@@ -130,6 +130,14 @@ static int op_of(struct writer *w, const struct kmt_event *event, struct linux_t
 	return error;
 }
 
+/* With the end behind it. */
+static bool fits(const struct writer *w)
+{
+	return w->begin + 2 * sizeof(w->header) + w->header.nr_caches * sizeof(*w->caches) +
+		       w->header.nr_ops * sizeof(struct linux_trace_op) <=
+	       MAX_BYTES - PAGE_SIZE;
+}
+
 /* Operations go to a file of their own first: the caches, known at their end, come before them. */
 static int write_ops(struct writer *w, FILE *ops)
 {
@@ -146,6 +154,8 @@ static int write_ops(struct writer *w, FILE *ops)
 			if (!error && fwrite(&op, sizeof(op), 1, ops) != 1)
 				error = -EIO;
 			w->header.nr_ops++;
+			if (!error && !fits(w))
+				error = -EFBIG;
 		}
 	}
 	return n < 0 ? -EINVAL : error;
@@ -185,11 +195,12 @@ static int write_all(struct writer *w)
 	return error;
 }
 
-static int write_population(FILE *out, const char *file, const struct replay_trace *trace,
+static int write_population(FILE *out, const struct replay_trace *trace,
 			    enum kmt_population population)
 {
 	char line[KMT_ERROR_SIZE];
-	struct writer w = {.out = out, .file = file, .population = population};
+	struct writer w = {.out = out, .population = population};
+	long begin = ftell(out);
 	int error;
 
 	w.header.nr_ids = trace->nr_ids[population];
@@ -199,6 +210,9 @@ static int write_population(FILE *out, const char *file, const struct replay_tra
 		if ((*c < '0' || *c > '9') && (*c < 'A' || *c > 'Z') && (*c < 'a' || *c > 'z') &&
 		    *c != '-' && *c != '.')
 			*c = '_';
+	if (begin < 0)
+		return complain("linux: cannot write its traces: %s", strerror(errno));
+	w.begin = (u64)begin;
 	w.reader = kmt_open(trace->path, line);
 	if (!w.reader)
 		return complain("%s", line);
@@ -206,20 +220,24 @@ static int write_population(FILE *out, const char *file, const struct replay_tra
 	kmt_close(w.reader);
 	free(w.caches);
 	free(w.of_shape);
-	return error ? complain("%s: cannot be handed to linux: %s", file, strerror(-error))
+	/* Nothing of it has been written then. */
+	if (error == -E2BIG || error == -EFBIG) {
+		complain("linux: %s: left out: %s", w.header.name,
+			 error == -EFBIG ? "too many events"
+					 : "an object of 4 GiB or more, or too many caches");
+		return EXIT_OK;
+	}
+	return error ? complain("linux: %s: cannot be handed over: %s", w.header.name,
+				strerror(-error))
 		     : EXIT_OK;
 }
 
-static int write_trace(FILE *out, const char *file)
+static int write_trace(FILE *out, const struct replay_trace *trace)
 {
-	struct replay_trace trace;
-	int status = replay_trace_open(file, &trace);
+	int status = EXIT_OK;
 
-	if (status)
-		return status;
 	for (int i = 0; !status && i < KMT_NR_POPULATIONS; i++)
-		status = write_population(out, file, &trace, (enum kmt_population)i);
-	replay_trace_close(&trace);
+		status = write_population(out, trace, (enum kmt_population)i);
 	return status;
 }
 
@@ -238,7 +256,7 @@ static int write_end(FILE *out)
 	return 0;
 }
 
-int linux_traces_write(char *const *traces, int nr_traces, int *fd)
+int linux_traces_write(const struct replay_trace *traces, int nr_traces, int *fd)
 {
 	FILE *out;
 	int status = EXIT_OK, error;
@@ -250,7 +268,7 @@ int linux_traces_write(char *const *traces, int nr_traces, int *fd)
 	if (!out)
 		return complain("linux: no temporary file for traces: %s", strerror(errno));
 	for (int i = 0; !status && i < nr_traces; i++)
-		status = write_trace(out, traces[i]);
+		status = write_trace(out, &traces[i]);
 	error = status ? 0 : write_end(out);
 	if (!status && !error) {
 		*fd = dup(fileno(out));

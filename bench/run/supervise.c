@@ -19,6 +19,7 @@
 #include "bench/command.h"
 #include "bench/results/results.h"
 #include "bench/results/summary.h"
+#include "bench/run/linux_run.h"
 
 /* What the parent waits for: all blocked in it from before the fork, so that none slips by. */
 static void waited_signals(sigset_t *set)
@@ -169,6 +170,7 @@ int supervise(const char *results_dir, int (*work)(struct supervised *run, void 
 		setpgid(pid, pid); /* both sides set it: whoever comes first */
 		sig = wait_for(pid, &set, &status);
 		kill(-pid, SIGKILL); /* what the child may have left behind */
+		linux_remove_leavings(pid);
 		status = exit_status(&run, sig, status);
 	}
 	munmap(run.running, PROGRESS_NAME);

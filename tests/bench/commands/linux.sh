@@ -119,6 +119,57 @@ a_wrong_result_fails_the_run_and_keeps_it() {
 	whole
 }
 
+a_trace_that_is_skipped_has_a_row_that_says_why() {
+	kernel <<-'KERNEL'
+		echo "kmm-linux 1 6.1.90"
+		echo "sample replay t-page trace 1 1000 100000"
+		echo "skipped t-page no memory for a block of bytes: 4096"
+		echo "sample replay u-page trace 1 1000 100000"
+		echo end
+	KERNEL
+	want_status 0 bench
+	want_line "$run/throughput.csv" '^replay,t-page,linux-6.1,.*skipped: no memory for a block of bytes: 4096$'
+	want_line "$run/throughput.csv" '^replay,u-page,linux-6.1,1,local,trace,1000,'
+	whole
+}
+
+# Which can be read but once. And what the kernel leaves in /tmp is removed.
+a_trace_may_be_a_pipe() {
+	kernel <<-'KERNEL'
+		for word; do case $word in umid=*) mkdir "/tmp/${word#umid=}" && echo "/tmp/${word#umid=}" >"${0%/*}/left" ;; esac; done
+		echo "kmm-linux 1 6.1.90"
+		echo end
+	KERNEL
+	rm -f "$work/pipe" "$work/left"
+	mkfifo "$work/pipe"
+	cat "$top/tests/fuzz/corpus/perf_script/pages.txt" >"$work/pipe" &
+	want_status 0 bench "$work/pipe"
+	[ ! -e "$(cat "$work/left")" ]
+	[ -s "$run/buddyinfo.pipe-page.kmm.txt" ]
+	whole
+}
+
+an_interrupt_leaves_nothing_in_tmp() {
+	kernel <<-'KERNEL'
+		for word; do case $word in umid=*) left=/tmp/${word#umid=} ;; esac; done
+		mkdir "$left" && : >"$left/pid"
+		echo "kmm-linux 1 6.1.90"
+		echo "$left" >"${0%/*}/making" && mv "${0%/*}/making" "${0%/*}/left"
+		exec sleep 60
+	KERNEL
+	rm -f "$work/left"
+	rm -rf "$work/results"
+	"$kmm" bench --with-linux --suite floor --case list_pair --threads 1 --allocators kmm --memory 64M \
+		--benchmark_min_time=0.0001 --benchmark_repetitions=1 --results "$work/results" >"$work/out" 2>"$work/err" &
+	pid=$!
+	while [ ! -e "$work/left" ] && kill -0 $pid; do
+		sleep 0.1
+	done
+	kill -TERM $pid
+	wait $pid || :
+	[ ! -e "$(cat "$work/left")" ]
+}
+
 an_early_end_says_the_last_words() {
 	kernel <<-'KERNEL'
 		echo "kmm-linux 1 6.1.90"
@@ -200,6 +251,9 @@ t "a family of cases is chosen" a_family_of_cases_is_chosen
 t "the filter is over whole names" the_filter_is_over_whole_names
 t "without a kernel one line says so, and the rest goes on" without_a_kernel
 t "a wrong result fails the run, which is kept" a_wrong_result_fails_the_run_and_keeps_it
+t "a trace that is skipped has a row that says why" a_trace_that_is_skipped_has_a_row_that_says_why
+t "a trace may be a pipe" a_trace_may_be_a_pipe
+t "an interrupt leaves nothing in /tmp" an_interrupt_leaves_nothing_in_tmp
 t "a kernel that ends early: its last words are said" an_early_end_says_the_last_words
 if in_little_shared_memory true; then
 	t "shared memory that is small is said" shared_memory_that_is_small_is_said

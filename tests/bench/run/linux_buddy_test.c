@@ -556,12 +556,13 @@ static void write_recording(const struct recording *r, const char *path)
 }
 
 /* Run the kernel that has been built; false, and the test is skipped, if there is none. */
-static bool record(struct recording *r, char *trace, u64 memory_bytes)
+static bool record(struct recording *r, const char *trace, u64 memory_bytes)
 {
 	char script[PATH_MAX], kernel[PATH_MAX];
+	struct replay_trace opened;
 	struct linux_plan plan = {.suites = "replay",
 				  .memory_bytes = memory_bytes,
-				  .traces = &trace,
+				  .traces = &opened,
 				  .nr_traces = 1,
 				  .line = take_line,
 				  .arg = r};
@@ -573,7 +574,12 @@ static bool record(struct recording *r, char *trace, u64 memory_bytes)
 		skip("no kernel has been built: make bench-linux builds it");
 		return false;
 	}
+	status = replay_trace_open(trace, &opened);
+	ok_eq(status, EXIT_OK);
+	if (status)
+		return false;
 	status = linux_run(&plan);
+	replay_trace_close(&opened);
 	if (status == EXIT_BAD_INPUT)
 		skip("the kernel cannot be run here");
 	ok(!status || status == EXIT_BAD_INPUT, "%s: status %d", trace, status);

@@ -80,6 +80,17 @@ static void a_free_block_lies_on_its_own_boundary(void)
 	ok_eq(parse("free kbuild-page end 4096 11 1"), -EINVAL);
 }
 
+static void a_skipped_trace_says_why(void)
+{
+	ok_eq(parse("skipped kbuild-page no memory for a block of 4096 bytes"), 0);
+	ok_eq(line.kind, LINUX_SKIPPED);
+	ok(!strcmp(line.name, "kbuild-page") &&
+		   !strcmp(line.text, "no memory for a block of 4096 bytes"),
+	   "%s %s", line.name, line.text);
+	ok_eq(parse("skipped a/b no memory"), -EINVAL);
+	ok_eq(parse("skipped"), -EINVAL);
+}
+
 static void end_ends(void)
 {
 	ok_eq(parse("end"), 0);
@@ -115,6 +126,9 @@ static void bad_lines_say_what_was_wanted(void)
 		{"round ageing 0 1 1 1 1 4 1 2 1 0 0 0 0 0 0 0 0 0", "no more free pages"},
 		{"event t 1 1 1 1 1099511627777 0 0 0 0 0 0 0 0 0 0 0 0", "pages"},
 		{"state t ../etc x", "without folders"},
+		{"free ../t end 4 1 1", "without folders"},
+		{"pageblock t a/b 4 1 1", "without folders"},
+		{"kmm-linux 1 ../6.1", "without folders"},
 		{"free t end x 1 1", "a page"},
 		{"free t end 4 1", "a migratetype"},
 		{"pageblock t end 4 1 8", "a migratetype"},
@@ -140,6 +154,7 @@ int main(void)
 	RUN(rounds_and_events_count_free_blocks);
 	RUN(text_is_kept_as_it_stands);
 	RUN(a_free_block_lies_on_its_own_boundary);
+	RUN(a_skipped_trace_says_why);
 	RUN(end_ends);
 	RUN(bad_lines_say_what_was_wanted);
 	RUN(the_largest_number_is_taken);
