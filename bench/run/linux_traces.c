@@ -185,9 +185,8 @@ static int write_all(struct writer *w)
 		w->caches[i].pad = 0;
 	if (!error && w->header.nr_ops &&
 	    (fwrite(&w->header, sizeof(w->header), 1, w->out) != 1 ||
-	     (w->header.nr_caches &&
-	      fwrite(w->caches, sizeof(*w->caches), w->header.nr_caches, w->out) !=
-		      w->header.nr_caches)))
+	     (w->header.nr_caches && fwrite(w->caches, sizeof(*w->caches), w->header.nr_caches,
+					    w->out) != w->header.nr_caches)))
 		error = -EIO;
 	if (!error && w->header.nr_ops)
 		error = copy(ops, w->out);
