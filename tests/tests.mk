@@ -61,6 +61,7 @@ check_PROGRAMS += $(linux_tests)
 TESTS += $(linux_tests)
 tests_bench_run_linux_lines_test_LDADD = libbench.la
 tests_bench_run_linux_buddy_test_SOURCES = tests/bench/run/linux_buddy_test.c \
+	tests/bench/run/linux_recording.h tests/bench/run/linux_recording.c \
 	tests/bench/run/linux_buddy.h tests/bench/run/linux_buddy.c tests/bench/run/kmm_buddy.h tests/bench/run/kmm_buddy.c \
 	tests/bench/run/page_events.h tests/bench/run/page_events.c
 tests_bench_run_linux_buddy_test_LDADD = $(bench_ldadd)

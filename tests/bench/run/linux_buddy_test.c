@@ -25,6 +25,7 @@
 #include "bench/run/linux_run.h"
 #include "phys/buddy.h"
 #include "tests/bench/run/kmm_buddy.h"
+#include "tests/bench/run/linux_recording.h"
 #include "tests/bench/run/page_events.h"
 #include "tests/tap/tap.h"
 #include "workloads/kmt.h"
@@ -32,127 +33,6 @@
 #define NR_EVENTS  70000
 #define MOST_PAGES 9500
 #define MEMORY	   (64UL << 20) /* of the kernel that they are for */
-
-enum when { BEFORE, END, DRAINED, NR_WHENS };
-static const char *const when_names[NR_WHENS] = {"before", "end", "drained"};
-
-struct block {
-	u64 pfn;
-	u8 order, type;
-};
-
-struct blocks {
-	struct block *blocks;
-	size_t nr;
-};
-
-/* What a kernel said of one trace. */
-struct recording {
-	char release[64];
-	bool made_up; /* page_events_make, in the fixture's own memory */
-	struct blocks free[NR_WHENS], pageblocks[NR_WHENS];
-	/* Of all of it, when it is whole: */
-	u64 base; /* pfn 0 in the tables here */
-	u32 nr_pages;
-	unsigned int type_order;
-	u8 *types[NR_WHENS];
-};
-
-static void append(struct blocks *blocks, const struct linux_line *line)
-{
-	if (!(blocks->nr & (blocks->nr - 1))) {
-		size_t room = blocks->nr ? blocks->nr * 2 : 1;
-
-		blocks->blocks = realloc(blocks->blocks, room * sizeof(struct block));
-		if (!blocks->blocks)
-			abort();
-	}
-	blocks->blocks[blocks->nr++] =
-		(struct block){line->pfn, (u8)line->order, (u8)line->migratetype};
-}
-
-static int take_line(const struct linux_line *line, void *arg)
-{
-	struct recording *r = arg;
-
-	if (line->kind == LINUX_HELLO)
-		snprintf(r->release, sizeof(r->release), "%s", line->text);
-	if (line->kind != LINUX_PAGEBLOCK && line->kind != LINUX_FREE_BLOCK)
-		return 0;
-	if (line->migratetype >= NR_MIGRATETYPES)
-		return -EINVAL;
-	for (int i = 0; i < NR_WHENS; i++)
-		if (!strcmp(line->file, when_names[i]))
-			append(line->kind == LINUX_PAGEBLOCK ? &r->pageblocks[i] : &r->free[i],
-			       line);
-	return 0;
-}
-
-static void widen(struct recording *r, const struct blocks *blocks, u64 *end)
-{
-	for (size_t i = 0; i < blocks->nr; i++) {
-		const struct block *b = &blocks->blocks[i];
-
-		r->base = min_t(u64, r->base, b->pfn);
-		*end = max_t(u64, *end, b->pfn + (1UL << b->order));
-	}
-}
-
-/* Zones begin and end with memory that is never free. */
-static bool is_inside(const struct recording *r, const struct block *block)
-{
-	return block->pfn >= r->base && block->pfn < r->base + r->nr_pages;
-}
-
-/* false: there is nothing in it. */
-static bool complete(struct recording *r)
-{
-	u64 end = 0;
-
-	r->base = ~0ULL;
-	for (int i = 0; i < NR_WHENS; i++) {
-		if (!r->free[i].nr || !r->pageblocks[i].nr)
-			return false;
-		widen(r, &r->free[i], &end);
-	}
-	r->base &= ~((1UL << MAX_PAGE_ORDER) - 1);
-	r->type_order = r->pageblocks[0].blocks[0].order;
-	for (size_t i = 0; i < r->pageblocks[0].nr; i++)
-		if (r->pageblocks[0].blocks[i].pfn < end)
-			end = max_t(u64, end,
-				    r->pageblocks[0].blocks[i].pfn + (1UL << r->type_order));
-	r->nr_pages = (u32)(end - r->base);
-	for (int i = 0; i < NR_WHENS; i++) {
-		const struct blocks *of = &r->pageblocks[i];
-		u32 nr = (r->nr_pages >> r->type_order) + 2;
-
-		r->types[i] = malloc(nr);
-		if (!r->types[i])
-			abort();
-		memset(r->types[i], MIGRATE_MOVABLE, nr);
-		for (size_t j = 0; j < of->nr; j++)
-			if (is_inside(r, &of->blocks[j]))
-				r->types[i][(of->blocks[j].pfn - r->base) >> r->type_order] =
-					of->blocks[j].type;
-	}
-	return true;
-}
-
-static void forget(struct recording *r)
-{
-	for (int i = 0; i < NR_WHENS; i++) {
-		free(r->free[i].blocks);
-		free(r->pageblocks[i].blocks);
-		free(r->types[i]);
-	}
-}
-
-static void count(const struct blocks *blocks, unsigned long nr[NR_PAGE_ORDERS])
-{
-	memset(nr, 0, NR_PAGE_ORDERS * sizeof(*nr));
-	for (size_t i = 0; i < blocks->nr; i++)
-		nr[blocks->blocks[i].order]++;
-}
 
 /*
  * kmm's buddy over pages that stand for no memory
@@ -339,7 +219,7 @@ static void check_lists(const struct linux_buddy *b, const struct recording *r, 
 	for (size_t i = 0; i < r->pageblocks[when].nr; i++) {
 		u64 number = (r->pageblocks[when].blocks[i].pfn - r->base) >> r->type_order;
 
-		if (!is_inside(r, &r->pageblocks[when].blocks[i]))
+		if (!recording_has(r, &r->pageblocks[when].blocks[i]))
 			continue;
 		ok(b->types[number] == r->types[when][number],
 		   "%s: pageblock %lu is of type %u, not %u", when_names[when],
@@ -405,7 +285,7 @@ static void check_same_frames_same_blocks(const struct recording *r, enum when w
 		real_give(&real, frames[i], 0);
 		frames[i] = frames[--nr];
 	}
-	count(blocks, in_linux);
+	count_blocks(blocks, in_linux);
 	real_count(&real, in_kmm);
 	for (int order = 0; order < NR_PAGE_ORDERS; order++)
 		ok(in_kmm[order] == in_linux[order], "%s, order %d: %lu blocks, Linux has %lu",
@@ -474,7 +354,7 @@ static void check_differences(const struct recording *r, const struct page_event
 	unsigned long nr[NR_STEPS + 1][NR_PAGE_ORDERS];
 	char name[48];
 
-	count(&r->free[END], nr[0]);
+	count_blocks(&r->free[END], nr[0]);
 	print_counts("free blocks at the end, by order", orders, NULL);
 	snprintf(name, sizeof(name), "Linux %.32s", r->release);
 	print_counts(name, nr[0], NULL);
@@ -513,48 +393,6 @@ static void source_path(const char *name, char *path, size_t size)
 	snprintf(path, size, "%s/%s", srcdir ? srcdir : ".", name);
 }
 
-static void read_recording(struct recording *r, const char *path)
-{
-	FILE *file = fopen(path, "r");
-	char text[512], error[LINUX_LINE_ERROR];
-	struct linux_line line;
-
-	ok(file, "%s: %s", path, strerror(errno));
-	while (file && fgets(text, sizeof(text), file)) {
-		text[strcspn(text, "\n")] = '\0';
-		ok(!linux_line_parse(text, &line, error) && !take_line(&line, r), "%s: %s", path,
-		   text);
-	}
-	if (file)
-		fclose(file);
-}
-
-static void write_blocks(FILE *file, const struct recording *r, const char *kind, enum when when,
-			 const struct blocks *blocks)
-{
-	for (size_t i = 0; i < blocks->nr; i++)
-		if (is_inside(r, &blocks->blocks[i]))
-			fprintf(file, "%s t %s %lu %u %u\n", kind, when_names[when],
-				(unsigned long)blocks->blocks[i].pfn, blocks->blocks[i].order,
-				blocks->blocks[i].type);
-}
-
-static void write_recording(const struct recording *r, const char *path)
-{
-	FILE *file = fopen(path, "w");
-
-	ok(file, "%s: %s", path, strerror(errno));
-	if (!file)
-		return;
-	fprintf(file, "kmm-linux 1 %s\n", r->release);
-	for (int when = 0; when < NR_WHENS; when++) {
-		write_blocks(file, r, "pageblock", (enum when)when, &r->pageblocks[when]);
-		write_blocks(file, r, "free", (enum when)when, &r->free[when]);
-	}
-	fprintf(file, "end\n");
-	fclose(file);
-}
-
 /* Run the kernel that has been built; false, and the test is skipped, if there is none. */
 static bool record(struct recording *r, const char *trace, u64 memory_bytes)
 {
@@ -564,7 +402,7 @@ static bool record(struct recording *r, const char *trace, u64 memory_bytes)
 				  .memory_bytes = memory_bytes,
 				  .traces = &opened,
 				  .nr_traces = 1,
-				  .line = take_line,
+				  .line = recording_take,
 				  .arg = r};
 	int status;
 
@@ -588,14 +426,14 @@ static bool record(struct recording *r, const char *trace, u64 memory_bytes)
 
 static void check(struct recording *r, const struct page_events *events, const char *keep)
 {
-	bool whole = complete(r);
+	bool whole = recording_complete(r);
 
 	ok(whole, "no free blocks were told");
 	if (whole && keep)
-		write_recording(r, keep);
+		recording_write(r, keep);
 	if (whole)
 		check_all(r, events);
-	forget(r);
+	recording_free(r);
 }
 
 static void each_difference_to_a_recorded_kernel_has_a_name(void)
@@ -606,7 +444,7 @@ static void each_difference_to_a_recorded_kernel_has_a_name(void)
 
 	page_events_make(&events, NR_EVENTS, MOST_PAGES);
 	source_path("tests/fixtures/linux/free-6.1.txt", path, sizeof(path));
-	read_recording(&r, path);
+	recording_read(&r, path);
 	check(&r, &events, NULL);
 	page_events_free(&events);
 }
